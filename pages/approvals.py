@@ -12,8 +12,8 @@ zone = services.preferences.report_zone(actor)
 
 with grammar.header("Approvals"):
     st.button("", icon=":material/refresh:", type="tertiary", help="Show what waits now")
-opened, place = grammar.tabs(["Waiting", "Decided", "Without a question"])
-with place, grammar.errors_shown():
+opened, tab = grammar.tabs(["Waiting", "Decided", "Without a question"])
+with tab, grammar.errors_shown():
     match opened:
         case "Waiting":
             request_table.show_waiting(services, actor, zone)

@@ -22,8 +22,8 @@ with blocks.header("MCP servers"):
 if (error := st.session_state.pop("server_error", None)) is not None:
     blocks.show_error(error)
 
-opened, place = blocks.tabs(["Servers", "Bundled"])
-with place:
+opened, tab = blocks.tabs(["Servers", "Bundled"])
+with tab:
     if opened == "Bundled":
         bundled_settings.show(services, actor)
     else:

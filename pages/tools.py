@@ -32,8 +32,8 @@ with blocks.header("Tools"):
 
 stop_button.draw_state(services, actor)
 definitions = services.tools.definitions(actor)
-opened, place = blocks.tabs(["Registry", "Runs"])
-with place:
+opened, tab = blocks.tabs(["Registry", "Runs"])
+with tab:
     if opened == "Runs":
         zone = services.preferences.report_zone(actor)
         execution_table.draw(services, actor, [tool.name for tool in definitions], zone, compact=compact)

@@ -47,10 +47,10 @@ if not workflows:
 count = "1 workflow" if len(workflows) == 1 else f"{len(workflows):,} workflows"
 st.caption(f"{count} · runs of the last {workflow_table.DAYS} days")  # keeps the table's toolbar off the header
 selected = st.query_params.get("id") or workflows[0].slug
-chosen = workflow_table.draw_table(services, actor, workflows, selected, compact=compact)
-if chosen is not None and chosen != selected:
-    st.query_params["id"] = chosen
-current = next((workflow for workflow in workflows if workflow.slug == (chosen or selected)), None)
+selected_id = workflow_table.draw_table(services, actor, workflows, selected, compact=compact)
+if selected_id is not None and selected_id != selected:
+    st.query_params["id"] = selected_id
+current = next((workflow for workflow in workflows if workflow.slug == (selected_id or selected)), None)
 if current is None:
     st.caption("Select a workflow to see, change and run it.")
 else:

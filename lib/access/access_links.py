@@ -95,8 +95,8 @@ class AccessLinks:
             row = _use(connection, token)
             connection.execute(update(users).where(users.c.id == row.user_id).values(password_hash=hashed))
             connection.execute(delete(sessions).where(sessions.c.user_id == row.user_id))
-            others = (_L.kind == PASSWORD, _L.user_id == row.user_id, _L.used_at.is_(None))
-            connection.execute(delete(access_links).where(*others))
+            other_links = (_L.kind == PASSWORD, _L.user_id == row.user_id, _L.used_at.is_(None))
+            connection.execute(delete(access_links).where(*other_links))
             audit.record(connection, _guest(row.user_id, owner, came_from), "user.own_password", owner, by="link")
         return str(row.user_id)
 

@@ -31,8 +31,8 @@ def only_the_session(headers: Iterable[tuple[bytes, bytes]], *, secure: bool) ->
 
 
 def _without(header: bytes, name: str) -> bytes:
-    kept = (part for part in header.decode("latin-1").split(";") if part.split("=", 1)[0].strip() != name)
-    return ";".join(kept).strip().encode("latin-1")
+    cookies = (part for part in header.decode("latin-1").split(";") if part.split("=", 1)[0].strip() != name)
+    return ";".join(cookies).strip().encode("latin-1")
 
 
 def is_https(scheme: str, forwarded: str) -> bool:

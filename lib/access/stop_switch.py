@@ -123,9 +123,9 @@ class StopSwitch:
         subjects += uses.items()
         for kind, subject in subjects:
             if (reason := reasons.get((kind, subject))) is not None:
-                what = "Everything is" if kind == StopKind.EVERYTHING else f"This {kind} is"
+                blocked = "Everything is" if kind == StopKind.EVERYTHING else f"This {kind} is"
                 remedy = "Ask who stopped it, or a super-admin, to start it again."
-                return PermissionDenied(f"{what} stopped.", reason or "An administrator stopped them.", remedy)
+                return PermissionDenied(f"{blocked} stopped.", reason or "An administrator stopped them.", remedy)
         return None
 
     def find_tool_refusal(self, actor: Actor, **uses: str) -> PermissionDenied | None:

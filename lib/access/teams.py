@@ -159,8 +159,8 @@ class Teams:
         try:
             with self._store.write() as connection:
                 slug = _lock_team(connection, team_id)
-                found = select(users.c.id, users.c.name).where(users.c.name_key == name.strip().casefold())
-                person = connection.execute(found).one_or_none()
+                by_name = select(users.c.id, users.c.name).where(users.c.name_key == name.strip().casefold())
+                person = connection.execute(by_name).one_or_none()
                 if person is None:
                     raise NotFound(f"Nobody is called {name[:80]}.", "", "Invite them with a link.")
                 join_team(connection, person.id, team_id, team_role)

@@ -160,8 +160,8 @@ class Approvals:
     def recent(self, actor: Actor, states: tuple[ApprovalState, ...] = ()) -> list[Approval]:
         """List requests that the actor may see, the newest first, at most 200; `states` leaves others out."""
         actor.require(Permission.TEST_CONFIGS)
-        chosen = [_A.state.in_(states)] if states else []
-        return self._list((is_visible_to(actor, utc_now()), *chosen), newest_first=True)
+        state_filter = [_A.state.in_(states)] if states else []
+        return self._list((is_visible_to(actor, utc_now()), *state_filter), newest_first=True)
 
     def end(self, actor: Actor, approval_id: str) -> bool:
         """Close a request of the actor's own: one that waits is withdrawn, and the data is erased; hash and size stay.
@@ -180,9 +180,9 @@ class Approvals:
         """Whether the subject runs for the person without a question: everywhere, or in this conversation."""
         if user_id is None or not subject:
             return False
-        where = _G.conversation_id.in_({"", conversation_id or ""})
+        in_reach = _G.conversation_id.in_({"", conversation_id or ""})
         with self._store.read() as connection:
-            query = select(_G.id).where(_G.user_id == user_id, _G.subject == subject, where)
+            query = select(_G.id).where(_G.user_id == user_id, _G.subject == subject, in_reach)
             return connection.scalar(query.limit(1)) is not None
 
     def standing(self, actor: Actor) -> list[StandingGrant]:
@@ -241,7 +241,15 @@ class Approvals:
     def _build_row(
         self, connection: Connection, actor: Actor, request: ApprovalRequest, approval_id: str, text: str, now: datetime
     ) -> dict[str, Any]:
-        same = ("subject", "team_id", "conversation_id", "call_id", "workflow_run_id", "workflow_step", "deadline")
+        copied_fields = (
+            "subject",
+            "team_id",
+            "conversation_id",
+            "call_id",
+            "workflow_run_id",
+            "workflow_step",
+            "deadline",
+        )
         return {
             "id": approval_id,
             "kind": request.kind,
@@ -258,7 +266,7 @@ class Approvals:
             "escalates_at": request.escalation and request.escalation.at,
             "is_edited": False,
             "comment": "",
-            **{name: getattr(request, name) for name in same},
+            **{name: getattr(request, name) for name in copied_fields},
         }
 
     def _build_decision(
@@ -380,8 +388,8 @@ def _explain_conflict(approval: Approval) -> Conflict:
 
 def _add_grant(connection: Connection, actor: Actor, approval: Approval, scope: GrantScope, now: datetime) -> None:
     conversation_id = (approval.conversation_id or "") if scope is GrantScope.CONVERSATION else ""
-    mine = (_G.user_id == approval.user_id, _G.subject == approval.subject, _G.conversation_id == conversation_id)
-    if connection.scalar(select(_G.id).where(*mine)) is not None:
+    same_grant = (_G.user_id == approval.user_id, _G.subject == approval.subject, _G.conversation_id == conversation_id)
+    if connection.scalar(select(_G.id).where(*same_grant)) is not None:
         return
     row = {
         "id": new_id(),
@@ -403,7 +411,7 @@ def _own_grants(actor: Actor) -> list[ColumnElement[bool]]:
 def _describe(approval: Approval) -> dict[str, Any]:
     """Describe a request for the webhook: without its data, and without a comment."""
     names = ("id", "kind", "state", "title", "reason", "subject", "workflow_run_id", "workflow_step")
-    told: dict[str, Any] = {name: getattr(approval, name) for name in names}
-    told |= {"for": approval.user_name, "decided_by": approval.decided_by_name or None, "scope": approval.scope}
-    told["deadline"] = approval.deadline.isoformat() if approval.deadline else None
-    return {"approval": told, "at": utc_now().isoformat()}
+    description: dict[str, Any] = {name: getattr(approval, name) for name in names}
+    description |= {"for": approval.user_name, "decided_by": approval.decided_by_name or None, "scope": approval.scope}
+    description["deadline"] = approval.deadline.isoformat() if approval.deadline else None
+    return {"approval": description, "at": utc_now().isoformat()}

@@ -22,13 +22,13 @@ def select_requests() -> Select[Any]:
 
 def is_addressed_to(actor: Actor, now: datetime) -> ColumnElement[bool]:
     """Tell whether the actor, their role in the request's team, or a team of theirs is named to decide by now."""
-    named = [
+    deciders = [
         and_(_D.kind == "role", _D.value == actor.role.value, _A.team_id == actor.team_id),
         and_(_D.kind == "team", _D.value.in_([str(team) for team in actor.team_ids])),
     ]
     if actor.user_id is not None:
-        named.append(and_(_D.kind == "person", _D.value == actor.user_id))
-    return exists().where(_D.approval_id == _A.id, _D.since <= now, or_(*named))
+        deciders.append(and_(_D.kind == "person", _D.value == actor.user_id))
+    return exists().where(_D.approval_id == _A.id, _D.since <= now, or_(*deciders))
 
 
 def may_decide(actor: Actor, now: datetime) -> ColumnElement[bool]:
@@ -68,11 +68,11 @@ def _name_deciders(deciders: Deciders) -> list[tuple[str, str]]:
 def build_approvals(connection: Connection, rows: Iterable[Any], read_data: Callable[[Any], Any]) -> list[Approval]:
     """Build values from rows of `select_requests`; `read_data` opens a row's data."""
     listed = [row._mapping for row in rows]
-    found: dict[str, list[Any]] = defaultdict(list)
+    deciders: dict[str, list[Any]] = defaultdict(list)
     query = select(approval_deciders).where(_D.approval_id.in_([row["id"] for row in listed]))
     for decider in connection.execute(query):
-        found[decider.approval_id].append(decider)
-    return [_build_approval(row, found[row["id"]], read_data(row)) for row in listed]
+        deciders[decider.approval_id].append(decider)
+    return [_build_approval(row, deciders[row["id"]], read_data(row)) for row in listed]
 
 
 def _build_approval(row: Any, deciders: list[Any], data: Any) -> Approval:

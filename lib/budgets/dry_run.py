@@ -40,19 +40,19 @@ class Place:
 
 @dataclass(frozen=True)
 class DryRun:
-    """`own`: the configuration's provider and model; `others` in the order in which they would be asked.
+    """`own`: the configuration's provider and model; `fallbacks` in the order in which they would be asked.
 
     `completion_tokens`: the answer's ceiling.
     """
 
     completion_tokens: int
     own: Place
-    others: Sequence[Place]
+    fallbacks: Sequence[Place]
 
     @property
     def instead(self) -> Place | None:
         """Where the call would go because a budget stops it at its own model."""
-        return None if self.own.passes else next((place for place in self.others if place.passes), None)
+        return None if self.own.passes else next((fallback for fallback in self.fallbacks if fallback.passes), None)
 
     @property
     def passes(self) -> bool:

@@ -89,7 +89,7 @@ def reserve_many(
     if not windows:
         return [() for _ in wants]
     for window in windows.values():
-        window.taken = 0
+        window.reserved = 0
     answers: list[BudgetRefusal | Held] = []
     rows: list[dict[str, Any]] = []
     for want in wants:
@@ -101,13 +101,13 @@ def reserve_many(
         for window in meets:
             amount = window.amount_to_hold(want.amount_nano, want.wished_nano)
             window.held += amount
-            window.taken += amount
+            window.reserved += amount
             rows.append(_hold(want.log_id, window, amount, now))
         answers.append(tuple(window.budget.id for window in meets if window.budget.is_hard))
     additions = [
-        {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.taken}
+        {"of_budget": window.budget.id, "of_start": window.starts_at, "amount": window.reserved}
         for _, window in sorted(windows.items())
-        if window.taken
+        if window.reserved
     ]
     if rows:
         with pipeline_statements(connection):
@@ -163,10 +163,10 @@ def settle_many(
     if charged:
         windows_of = applying(connection, {call.facts for call in charged.values()}, now, memory)
         _charge(windows_of, costs, charged, held_for, sums, partly_priced)
-    known = memory.find_known(connection) if sums and memory is not None else None
+    known_windows = memory.find_known(connection) if sums and memory is not None else None
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
-        if known is not None:
-            known.settled(budget_id, starts_at, amount, cost)
+        if known_windows is not None:
+            known_windows.settled(budget_id, starts_at, amount, cost)
         values = {"of_budget": budget_id, "of_start": starts_at, "amount": amount, "cost": cost, "unpriced": unpriced}
         for window in _SETTLE.all(connection, values):
             if not cost:
@@ -208,9 +208,9 @@ def add_held(connection: Connection, sums: Mapping[Charge, int], memory: WindowM
     if not changes:
         return
     _HOLD.run(connection, [{"of_budget": b, "of_start": start, "amount": n} for (b, start), n in changes.items()])
-    if memory is not None and (known := memory.find_known(connection)) is not None:
+    if memory is not None and (known_windows := memory.find_known(connection)) is not None:
         for (budget_id, starts_at), amount in changes.items():
-            known.settled(budget_id, starts_at, -amount, 0)
+            known_windows.settled(budget_id, starts_at, -amount, 0)
 
 
 def sweep(connection: Connection, now: datetime) -> int:

@@ -59,7 +59,7 @@ class OpenWindow:
     limit: int
     spent: int
     held: int
-    taken: int = 0  # by the batch that is being decided
+    reserved: int = 0  # by the batch that is being decided
 
     @property
     def starts_at(self) -> datetime:
@@ -156,12 +156,12 @@ def locked(
     connection: Connection, subjects: Collection[tuple[str, str]], now: datetime, memory: WindowMemory | None
 ) -> list[OpenWindow]:
     """The current windows of every budget about one of the (scope, subject) pairs, locked, by budget id."""
-    known = None if memory is None else memory.find_known(connection)
+    known_windows = None if memory is None else memory.find_known(connection)
     pairs = tuple(sorted(subjects))
-    if known is None:
+    if known_windows is None:
         return _read(connection, pairs, now, memory)
-    windows = known.get(pairs, now)
-    return known.put(pairs, _read(connection, pairs, now, memory)) if windows is None else windows
+    windows = known_windows.get(pairs, now)
+    return known_windows.put(pairs, _read(connection, pairs, now, memory)) if windows is None else windows
 
 
 def applying(

@@ -66,8 +66,8 @@ class CacheFigures:
     @property
     def hit_rate(self) -> float | None:
         """Hits among the requests that might have been one; None before the first."""
-        asked = sum(self.hits.values()) + self.outcomes.get("miss", 0)
-        return sum(self.hits.values()) / asked if asked else None
+        lookups = sum(self.hits.values()) + self.outcomes.get("miss", 0)
+        return sum(self.hits.values()) / lookups if lookups else None
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,10 @@ class Cache:
         self.recall.flush()
         since = utc_now() - timedelta(days=days)
         with self._store.read() as connection:
-            named = select(configurations.c.id, configurations.c.slug).where(usable(actor, configurations.c.team_id))
-            slugs = {row.id: row.slug for row in connection.execute(named)}
+            configuration_names = select(configurations.c.id, configurations.c.slug).where(
+                usable(actor, configurations.c.team_id)
+            )
+            slugs = {row.id: row.slug for row in connection.execute(configuration_names)}
             rules = {row.configuration_id: _read_rules(row) for row in connection.execute(select(cache_policies))}
             held = {
                 row.configuration_id: (row.entries, row.size)
@@ -199,27 +201,27 @@ class Cache:
                 .where(cache_counts.c.day >= since.date())
                 .group_by(cache_counts.c.configuration_id, cache_counts.c.outcome)
             ).all()
-        found = []
+        listed = []
         tiers = ("exact", "loose", "semantic")
         for configuration_id in {*rules, *held, *(row.configuration_id for row in hits)} & {*slugs}:
-            mine = [row for row in hits if row.configuration_id == configuration_id]
+            own_hits = [row for row in hits if row.configuration_id == configuration_id]
             outcomes = {outcome: int(count) for c, outcome, count in counts if c == configuration_id}
             entries, size = held.get(configuration_id, (0, 0))
-            found.append(
+            listed.append(
                 CacheFigures(
                     configuration_id,
                     slugs[configuration_id],
                     rules.get(configuration_id, CacheRules()),
                     entries,
                     int(size),
-                    {row.tier: row.hits for row in mine},
+                    {row.tier: row.hits for row in own_hits},
                     {name: count for name, count in outcomes.items() if name not in tiers},
-                    sum(int(row.saved) for row in mine),
-                    sum(int(row.unpriced) for row in mine),
-                    sum(int(row.saved_ms) for row in mine),
+                    sum(int(row.saved) for row in own_hits),
+                    sum(int(row.unpriced) for row in own_hits),
+                    sum(int(row.saved_ms) for row in own_hits),
                 )
             )
-        return sorted(found, key=lambda figures: figures.slug)
+        return sorted(listed, key=lambda figures: figures.slug)
 
     def daily(self, actor: Actor, days: int = 30) -> list[dict[str, Any]]:
         """One row a day and tier: `day`, `tier`, `hits`, `saved_nano_usd`."""
@@ -298,8 +300,8 @@ class Cache:
         if label not in (SAME, DIFFERENT):
             raise InvalidInput("There is no such label.", "", "Say same or different.")
         with self._store.write() as connection:
-            chosen = select(cache_decisions).where(_D.id == decision_id, changeable(actor, _D.team_id))
-            row = connection.execute(chosen).first()
+            decision_query = select(cache_decisions).where(_D.id == decision_id, changeable(actor, _D.team_id))
+            row = connection.execute(decision_query).first()
             if row is None or not actor.reads_content_of(row.user_id):
                 raise NotFound("There is no such decision.", "It has gone, or its words are somebody else's.")
             connection.execute(
@@ -327,10 +329,10 @@ class Cache:
                 .where(_D.guard.is_(None), _D.created_at >= _proof_start(), usable(actor, _D.team_id))
                 .group_by(_D.pool, _D.configuration_id)
             ).all()
-            found = []
+            proofs = []
             for row in pools:
                 rule = rules.get(row.configuration_id, CacheRules())
-                found.append(
+                proofs.append(
                     PoolProof(
                         row.pool,
                         row.configuration_id,
@@ -341,7 +343,7 @@ class Cache:
                         int(row.saved),
                     )
                 )
-        return found
+        return proofs
 
     def _is_proved(self, pool: str, rules: CacheRules) -> bool:
         with self._store.read() as connection:
@@ -351,8 +353,8 @@ class Cache:
         question = self._secret.open(row.question)
         candidate = self._secret.open(row.candidate)
         pair = pair_of(self._secret, str(question), str(candidate))
-        place = (cache_blocked_pairs.c.pool == row.pool, cache_blocked_pairs.c.pair == pair)
-        connection.execute(delete(cache_blocked_pairs).where(*place))
+        same_pair = (cache_blocked_pairs.c.pool == row.pool, cache_blocked_pairs.c.pair == pair)
+        connection.execute(delete(cache_blocked_pairs).where(*same_pair))
         connection.execute(
             insert(cache_blocked_pairs).values(pool=row.pool, pair=pair, created_at=utc_now(), user_id=actor.user_id)
         )
@@ -417,8 +419,8 @@ def _describe(rules: CacheRules) -> dict[str, Any]:
 
 
 def _find_configuration(connection: Connection, actor: Actor, configuration_id: str) -> Any:
-    place = (configurations.c.id == configuration_id, usable(actor, configurations.c.team_id))
-    row = connection.execute(select(configurations).where(*place)).first()
+    conditions = (configurations.c.id == configuration_id, usable(actor, configurations.c.team_id))
+    row = connection.execute(select(configurations).where(*conditions)).first()
     if row is None:
         raise NotFound("There is no such configuration.", "", "")
     return row

@@ -104,8 +104,8 @@ def is_personal(plan: Plan) -> bool:
     )
 
 
-def _asks_for_several(*places: Mapping[str, Any]) -> bool:
-    return any(place.get("n") not in (None, 1) for place in places)
+def _asks_for_several(*parameter_sets: Mapping[str, Any]) -> bool:
+    return any(parameters.get("n") not in (None, 1) for parameters in parameter_sets)
 
 
 def _is_plain(message: Mapping[str, Any]) -> bool:

@@ -191,11 +191,13 @@ class Entries:
         gone = 0
         now = utc_now()
         for configuration_id, rule in rules.items():
-            mine = _E.configuration_id == configuration_id
+            of_configuration = _E.configuration_id == configuration_id
             with self._store.write() as connection:
                 limit = now - timedelta(seconds=rule.ttl_s)
-                gone += connection.execute(delete(cache_entries).where(mine, _E.created_at < limit)).rowcount
-                gone += _drop_least_used(connection, mine, rule.most_bytes)
+                gone += connection.execute(
+                    delete(cache_entries).where(of_configuration, _E.created_at < limit)
+                ).rowcount
+                gone += _drop_least_used(connection, of_configuration, rule.most_bytes)
         return gone
 
     def purge(self, *conditions: ColumnElement[bool]) -> int:
@@ -215,16 +217,18 @@ class Entries:
         return Entry(row["id"], row["call_id"], Answer(**document), *places, question)
 
 
-def _drop_least_used(connection: Connection, mine: ColumnElement[bool], most_bytes: int) -> int:
-    total = int(connection.scalar(select(func.coalesce(func.sum(_E.bytes), 0)).where(mine)) or 0)
+def _drop_least_used(connection: Connection, of_configuration: ColumnElement[bool], most_bytes: int) -> int:
+    total = int(connection.scalar(select(func.coalesce(func.sum(_E.bytes), 0)).where(of_configuration)) or 0)
     gone = 0
     while total > most_bytes:
-        oldest = connection.execute(select(_E.id, _E.bytes).where(mine).order_by(_E.used_at).limit(_BATCH)).all()
-        chosen = []
+        oldest = connection.execute(
+            select(_E.id, _E.bytes).where(of_configuration).order_by(_E.used_at).limit(_BATCH)
+        ).all()
+        dropped_ids = []
         for row in oldest:
             if total <= most_bytes:
                 break
-            chosen.append(row.id)
+            dropped_ids.append(row.id)
             total -= row.bytes
-        gone += connection.execute(delete(cache_entries).where(_E.id.in_(chosen))).rowcount
+        gone += connection.execute(delete(cache_entries).where(_E.id.in_(dropped_ids))).rowcount
     return gone

@@ -34,33 +34,39 @@ _CLASSES = (
 
 def find_refusal(question: str, candidate: str, language: str) -> str | None:
     """The guard that tells the two apart, or None. Both are in `language`; their order does not matter."""
-    known = wording.lexicon(language)
-    here = wording.split(question)
-    there = wording.split(candidate)
+    lexicon = wording.lexicon(language)
+    question_words = wording.split(question)
+    candidate_words = wording.split(candidate)
     for name, guard in _GUARDS:
-        if guard(question, candidate, here, there):
+        if guard(question, candidate, question_words, candidate_words):
             return name
-    lowered = [word.lower() for word in here], [word.lower() for word in there]
+    lowered = [word.lower() for word in question_words], [word.lower() for word in candidate_words]
     for name, words in _CLASSES:
-        if _pick(lowered[0], known[words]) != _pick(lowered[1], known[words]):
+        if _pick(lowered[0], lexicon[words]) != _pick(lowered[1], lexicon[words]):
             return name
-    if _has_opposites(*lowered, known):
+    if _has_opposites(*lowered, lexicon):
         return "opposite"
-    if _names(here, known) != _names(there, known):
+    if _names(question_words, lexicon) != _names(candidate_words, lexicon):
         return "name"
-    return "order" if _is_reordered(*lowered, known) else None
+    return "order" if _is_reordered(*lowered, lexicon) else None
 
 
 def _differ_in(pattern: Any) -> Callable[[str, str, Sequence[str], Sequence[str]], bool]:
-    return lambda question, candidate, here, there: pattern.findall(question) != pattern.findall(candidate)
+    return lambda question, candidate, _question_words, _candidate_words: (
+        pattern.findall(question) != pattern.findall(candidate)
+    )
 
 
-def _differ_in_length(question: str, candidate: str, here: Sequence[str], there: Sequence[str]) -> bool:
-    shorter, longer = sorted((len(here), len(there)))
+def _differ_in_length(
+    question: str, candidate: str, question_words: Sequence[str], candidate_words: Sequence[str]
+) -> bool:
+    shorter, longer = sorted((len(question_words), len(candidate_words)))
     return longer > _MOST_DIFFERENT_LENGTHS * max(shorter, 3)
 
 
-def _differ_in_signs(question: str, candidate: str, here: Sequence[str], there: Sequence[str]) -> bool:
+def _differ_in_signs(
+    question: str, candidate: str, question_words: Sequence[str], candidate_words: Sequence[str]
+) -> bool:
     return [sign for sign in question if sign in _CODE_SIGNS] != [sign for sign in candidate if sign in _CODE_SIGNS]
 
 
@@ -76,16 +82,16 @@ def _pick(words: Sequence[str], of: frozenset[str]) -> list[str]:
     return sorted(word for word in words if word in of)
 
 
-def _has_opposites(here: Sequence[str], there: Sequence[str], known: Mapping[str, Any]) -> bool:
-    only_here = set(here) - set(there)
-    only_there = set(there) - set(here)
+def _has_opposites(question_words: Sequence[str], candidate_words: Sequence[str], lexicon: Mapping[str, Any]) -> bool:
+    only_here = set(question_words) - set(candidate_words)
+    only_there = set(candidate_words) - set(question_words)
     return any(
         (first in only_here and second in only_there) or (second in only_here and first in only_there)
-        for first, second in known["opposites"]
+        for first, second in lexicon["opposites"]
     )
 
 
-def _names(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
+def _names(words: Sequence[str], lexicon: Mapping[str, Any]) -> list[str]:
     """Words with a capital letter that does not begin a sentence, in their order."""
     names = []
     is_first = True
@@ -93,17 +99,19 @@ def _names(words: Sequence[str], known: Mapping[str, Any]) -> list[str]:
         if not word[:1].isalnum():
             is_first = is_first or word in (".", "!", "?", ":")
             continue
-        is_plain = word.lower() in known["common"] or word.lower() in known["asked"]
+        is_plain = word.lower() in lexicon["common"] or word.lower() in lexicon["asked"]
         if word[:1].isupper() and not is_plain and not (is_first and word[1:].islower()):
             names.append(word)
         is_first = False
     return names
 
 
-def _is_reordered(here: Sequence[str], there: Sequence[str], known: Mapping[str, Any]) -> bool:
+def _is_reordered(question_words: Sequence[str], candidate_words: Sequence[str], lexicon: Mapping[str, Any]) -> bool:
     """Whether the words that both have, common ones apart, come in another order: who does what to whom."""
-    shared = {word for word in set(here) & set(there) if word.isalpha() and word not in known["common"]}
-    first, second = ([word for word in words if word in shared] for words in (here, there))
+    shared = {
+        word for word in set(question_words) & set(candidate_words) if word.isalpha() and word not in lexicon["common"]
+    }
+    first, second = ([word for word in words if word in shared] for words in (question_words, candidate_words))
     return sorted(first) == sorted(second) and first != second and not _is_rotation_of_topic(first, second)
 
 

@@ -43,16 +43,16 @@ def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys | None
     if rules.scope is not Scope.PERSON and is_personal(plan):
         return None
     owner = _scope_of(plan, rules.scope)
-    place = encode([plan.app, plan.configuration.id, plan.configuration.revision])
-    exact = secret.hash(b"exact", owner, place, fingerprint_of(plan))
+    configuration_key = encode([plan.app, plan.configuration.id, plan.configuration.revision])
+    exact = secret.hash(b"exact", owner, configuration_key, fingerprint_of(plan))
     question = find_question(plan)
     language = wording.find_language(question) if question is not None else None
     if question is None or language is None:
         return Keys(exact)
     shape = fingerprint_of(_without_words(plan))
     compared = f"{language} {wording.VERSION} {guards.VERSION}".encode()
-    namespace = secret.hash(b"namespace", owner, place, shape, compared)
-    pool = secret.hash(b"pool", place, shape, compared)
+    namespace = secret.hash(b"namespace", owner, configuration_key, shape, compared)
+    pool = secret.hash(b"pool", configuration_key, shape, compared)
     words = wording.significant_words(question, language)
     loose = None if words is None else secret.hash(b"loose", namespace.encode(), *(word.encode() for word in words))
     return Keys(exact, loose, namespace, pool, question, language)
@@ -61,13 +61,13 @@ def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys | None
 def find_end_user(plan: Plan) -> str:
     """Whom a program asks for, as it names them (`user`, `safety_identifier`, `metadata.user_id`); empty: nobody."""
     request = plan.request
-    for place in (request.wire.body if request.wire is not None else {}, request.extra, request.parameters):
+    for parameters in (request.wire.body if request.wire is not None else {}, request.extra, request.parameters):
         for name in ("safety_identifier", "user"):
-            if isinstance(named := place.get(name), str) and named:
-                return named[:_LONGEST_END_USER]
-        metadata = place.get("metadata")
-        if isinstance(metadata, Mapping) and isinstance(named := metadata.get("user_id"), str) and named:
-            return named[:_LONGEST_END_USER]
+            if isinstance(end_user := parameters.get(name), str) and end_user:
+                return end_user[:_LONGEST_END_USER]
+        metadata = parameters.get("metadata")
+        if isinstance(metadata, Mapping) and isinstance(end_user := metadata.get("user_id"), str) and end_user:
+            return end_user[:_LONGEST_END_USER]
     return ""
 
 

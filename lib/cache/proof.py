@@ -31,7 +31,7 @@ def upper_bound(errors: int, samples: int) -> float:
 @cache
 def sizes(bound_per_mille: int) -> tuple[int, ...]:
     """The numbers of samples at which a bound is looked at: the k-th proves it with k errors, k = 0, 1, 2."""
-    found = []
+    sample_counts = []
     samples = 1
     for errors in range(_MOST_ERRORS + 1):
         low, high = samples, 1
@@ -41,8 +41,8 @@ def sizes(bound_per_mille: int) -> tuple[int, ...]:
             middle = (low + high) // 2
             low, high = (low, middle) if upper_bound(errors, middle) <= bound_per_mille / 1000 else (middle + 1, high)
         samples = low
-        found.append(samples)
-    return tuple(found)
+        sample_counts.append(samples)
+    return tuple(sample_counts)
 
 
 @dataclass(frozen=True)

@@ -111,10 +111,10 @@ class Recall:
             self._count(plan, outcome or "personal")
             return None
         ttl_s = rules.ttl_s if policy.ttl_s is None else min(policy.ttl_s, rules.ttl_s)
-        found = await self._find(plan, keys, rules, utc_now() - timedelta(seconds=ttl_s)) if reads else None
-        if found is not None:
-            self._hits[id(plan)] = (plan, *found)
-            return Remembered(found[0], found[1], keeps_pace=rules.keeps_pace)
+        hit = await self._find(plan, keys, rules, utc_now() - timedelta(seconds=ttl_s)) if reads else None
+        if hit is not None:
+            self._hits[id(plan)] = (plan, *hit)
+            return Remembered(hit[0], hit[1], keeps_pace=rules.keeps_pace)
         self._count(plan, MISS)
         return None if not writes else await self._lead(plan, keys, rules, reads=reads)
 
@@ -178,9 +178,9 @@ class Recall:
         with self._lock:
             self._counts[utc_now().date(), plan.configuration.id, str(outcome)[:24]] += 1
 
-    def _put(self, kind: str, what: Any) -> None:
+    def _put(self, kind: str, job: Any) -> None:
         try:
-            self._work.put_nowait((kind, what))
+            self._work.put_nowait((kind, job))
         except queue.Full:
             log.warning("The cache can't keep up with what is to be remembered; an answer is left out.")
 

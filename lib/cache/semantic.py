@@ -134,10 +134,10 @@ class Semantic:
         """What the judge says of two questions; None where there is no judge."""
         return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second)
 
-    def _compare_answers(self, rules: CacheRules, here: Entry, there: Entry) -> str | None:
-        if " ".join(here.answer.text.split()) == " ".join(there.answer.text.split()):
+    def _compare_answers(self, rules: CacheRules, first: Entry, second: Entry) -> str | None:
+        if " ".join(first.answer.text.split()) == " ".join(second.answer.text.split()):
             return SAME
-        verdict = self._ask_judge(rules, _QUESTION_OF_ANSWERS, here.answer.text[:8_000], there.answer.text[:8_000])
+        verdict = self._ask_judge(rules, _QUESTION_OF_ANSWERS, first.answer.text[:8_000], second.answer.text[:8_000])
         return verdict if verdict in (SAME, DIFFERENT) else None
 
     def _ask_judge(self, rules: CacheRules, template: str, first: str, second: str) -> str | None:
@@ -174,7 +174,7 @@ class Semantic:
         if not near:
             return []
         entries = {entry.id: entry for entry in self._entries.get_many([i for i, _ in near], keys.namespace, oldest)}
-        found = []
+        candidates = []
         for entry_id, similarity in near:
             entry = entries.get(entry_id)
             if entry is None or entry.question is None:
@@ -182,8 +182,8 @@ class Semantic:
             refusal = guards.find_refusal(question, entry.question, keys.language or "")
             if refusal is None and self._is_blocked(keys.pool, question, entry.question):
                 refusal = "blocked pair"
-            found.append((entry, similarity, refusal))
-        return found
+            candidates.append((entry, similarity, refusal))
+        return candidates
 
     def _open_index(self, namespace: str, vector: "np.ndarray") -> _Index:
         """The index of a namespace with what SQL has by now."""

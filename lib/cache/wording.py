@@ -66,19 +66,19 @@ def significant_words(text: str, language: str) -> list[str] | None:
     if _SIGN_FOR_SIGN.search(text.strip()):
         return None
     words = split(text)
-    known = lexicon(language)
-    if not any(word.lower() in known["mentions"] for word in words):
-        words = _without_politeness(words, known)
-    words = _without_last_sign(words, known)
+    words_of_language = lexicon(language)
+    if not any(word.lower() in words_of_language["mentions"] for word in words):
+        words = _without_politeness(words, words_of_language)
+    words = _without_last_sign(words, words_of_language)
     if len([word for word in words if word[:1].isalnum()]) < 2:
         return None
     return [word.lower() if is_first else word for word, is_first in _mark_firsts(words)]
 
 
-def _without_politeness(words: list[str], known: Mapping[str, Any]) -> list[str]:
+def _without_politeness(words: list[str], words_of_language: Mapping[str, Any]) -> list[str]:
     for _ in range(_MOST_PHRASES):
-        shorter = _strip_opening(words, known["openings"]) or words
-        shorter = _strip_closing(shorter, known["closings"]) or shorter
+        shorter = _strip_opening(words, words_of_language["openings"]) or words
+        shorter = _strip_closing(shorter, words_of_language["closings"]) or shorter
         if shorter == words:
             break
         words = shorter
@@ -91,11 +91,11 @@ def _strip_opening(words: list[str], phrases: list[tuple[str, ...]]) -> list[str
     for phrase in sorted(phrases, key=len, reverse=True):
         if tuple(lowered[: len(phrase)]) != phrase:
             continue
-        rest = words[len(phrase) :]
-        if rest and rest[0] in (",", "!", ".", ":"):
-            return rest[1:]
+        remaining = words[len(phrase) :]
+        if remaining and remaining[0] in (",", "!", ".", ":"):
+            return remaining[1:]
         if len(phrase) > 2 or phrase[-1] in _JOINED:  # "could you tell me what …", "please list …"
-            return rest
+            return remaining
     return []
 
 
@@ -109,17 +109,17 @@ def _strip_closing(words: list[str], phrases: list[tuple[str, ...]]) -> list[str
     for phrase in sorted(phrases, key=len, reverse=True):
         start = end - len(phrase)
         if start > 1 and tuple(lowered[start:]) == phrase and words[start - 1] in (",", ".", "!", "?"):
-            rest = words[:start] if words[start - 1] != "," else words[: start - 1]
-            return [*rest, "?"] if asks and rest[-1] != "?" else rest
+            remaining = words[:start] if words[start - 1] != "," else words[: start - 1]
+            return [*remaining, "?"] if asks and remaining[-1] != "?" else remaining
     return []
 
 
 _JOINED = frozenset({"please", "bitte"})
 
 
-def _without_last_sign(words: list[str], known: Mapping[str, Any]) -> list[str]:
+def _without_last_sign(words: list[str], words_of_language: Mapping[str, Any]) -> list[str]:
     """Without a stop or exclamation at the end, and without the question mark of what is a question anyway."""
-    asks = any(word.lower() in known["asked"] for word in words)
+    asks = any(word.lower() in words_of_language["asked"] for word in words)
     while words and (words[-1] in (".", "!") or (words[-1] == "?" and asks)):
         words = words[:-1]
     return words[1:] if words and words[0] in ("¿", "¡") and asks else words

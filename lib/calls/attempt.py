@@ -196,7 +196,7 @@ class Attempt:
 
     def _take(self, attempt: AttemptState, piece: Piece) -> None:
         waiting = not attempt.has_content
-        for chunk in piece.said if isinstance(piece, Passed) else (piece,):
+        for chunk in piece.chunks if isinstance(piece, Passed) else (piece,):
             attempt.take(chunk)
         if not attempt.has_content:
             return

@@ -30,11 +30,11 @@ class Placement(Struct, frozen=True):
     """The fields of a type that count and those that do not."""
 
     counted: frozenset[str]
-    left: frozenset[str]
+    ignored: frozenset[str]
 
 
-def _place(counted: str, left: str) -> Placement:
-    return Placement(frozenset(counted.split()), frozenset(left.split()))
+def _place(counted: str, ignored: str) -> Placement:
+    return Placement(frozenset(counted.split()), frozenset(ignored.split()))
 
 
 # Of a request: what a plan depends on. Left: whose it is and what it says, which `key_of` looks at part by part, and
@@ -55,9 +55,11 @@ PLACES: Mapping[type, Placement] = {
     Target: _place("endpoint model_request", "weight dropped longest_answer window"),
     Endpoint: _place("provider_id kind base_url organisation", "name api_key headers allow_private"),
     ModelRequest: _place("model messages parameters texts wire", "stream drops"),
-    Wire: _place("protocol body headers system given", ""),
+    Wire: _place("protocol body headers system configured", ""),
 }
-_COUNTED: Mapping[type, tuple[str, ...]] = {kind: tuple(sorted(place.counted)) for kind, place in PLACES.items()}
+_COUNTED: Mapping[type, tuple[str, ...]] = {
+    kind: tuple(sorted(placement.counted)) for kind, placement in PLACES.items()
+}
 _compare: Callable[[CallRequest], tuple[Hashable, ...]] = attrgetter(*_COMPARED)
 
 

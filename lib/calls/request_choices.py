@@ -158,7 +158,7 @@ def _fields_of(target: Target) -> tuple[dict[str, Any], str | None]:
         return dict(model_request.parameters), None
     if wire.protocol == Protocol.CHAT:
         return {**wire.body, **model_request.parameters}, wire.protocol
-    return {**wire.given, **wire.body}, wire.protocol
+    return {**wire.configured, **wire.body}, wire.protocol
 
 
 def _fees_of(target: Target, prices: PriceBook, at: datetime) -> Callable[[str], int | None]:

@@ -128,7 +128,7 @@ def _add_configured(wire: Wire, effective: EffectiveParameters, system: str) -> 
     configured = _without(configured, dropped)
     if not own_words.can_say(wire.protocol, configured):
         return None, ()
-    return replace(wire, system=system, given=configured), dropped
+    return replace(wire, system=system, configured=configured), dropped
 
 
 def _without(values: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:

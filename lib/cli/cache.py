@@ -87,10 +87,10 @@ def set_rules(arguments: argparse.Namespace) -> None:
             "bound_per_mille": arguments.bound,
             "judge_configuration_id": arguments.judge and services.configurations.get(OPERATOR, arguments.judge).id,
         }
-        given = {name: value for name, value in changes.items() if value is not None}
-        if not given:
+        changed_rules = {name: value for name, value in changes.items() if value is not None}
+        if not changed_rules:
             raise InvalidInput("Say what is to change.", "", "For example --exact, or --semantic shadow.")
-        rules = replace(services.cache.rules(OPERATOR, configuration.id), **given)
+        rules = replace(services.cache.rules(OPERATOR, configuration.id), **changed_rules)
         services.cache.change_rules(OPERATOR, configuration.id, rules)
     print(f"{configuration.slug} remembers {'answers' if rules.is_on else 'nothing'} now.")
 
@@ -98,10 +98,10 @@ def set_rules(arguments: argparse.Namespace) -> None:
 def purge(arguments: argparse.Namespace) -> None:
     """Forget, and print how many answers that were."""
     with open_services() as services:
-        named = arguments.configuration
+        configuration = arguments.configuration
         gone = services.cache.purge(
             OPERATOR,
-            configuration_id=services.configurations.get(OPERATOR, named).id if named else None,
+            configuration_id=services.configurations.get(OPERATOR, configuration).id if configuration else None,
             older_than=timedelta(seconds=arguments.older_than) if arguments.older_than is not None else None,
             everything=arguments.all,
         )

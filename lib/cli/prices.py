@@ -110,7 +110,9 @@ def import_prices(arguments: argparse.Namespace) -> None:
         act = services.price_entries.preview if arguments.dry_run else services.price_entries.import_csv
         changes = act(OPERATOR, document)
     word = "Would take in" if arguments.dry_run else "Took in"
-    print(f"{word} {len(changes.new)} new and {len(changes.changed)} changed prices; {len(changes.same)} were there.")
+    print(
+        f"{word} {len(changes.new)} new and {len(changes.changed)} changed prices; {len(changes.unchanged)} were there."
+    )
 
 
 def export(arguments: argparse.Namespace) -> None:

@@ -71,8 +71,8 @@ def add(several: Iterable[CallFigures]) -> CallFigures | None:
         return listed[0] if listed else None
 
     def total(name: str) -> int | None:
-        known = [value for figures in listed if (value := getattr(figures, name)) is not None]
-        return sum(known) if known else None
+        summands = [value for figures in listed if (value := getattr(figures, name)) is not None]
+        return sum(summands) if summands else None
 
     return _figures(total(field.name) for field in fields(CallFigures))
 

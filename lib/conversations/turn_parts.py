@@ -48,11 +48,11 @@ def build_ending(connection: Connection, turn: Mapping[Any, Any]) -> dict[str, A
         runs[run["call_id"]].append(run)
     parts: list[dict[str, Any]] = []
     for number, call_id in enumerate(turn["calls"]):
-        said = rounds.get(call_id)
-        if said is None:
+        row = rounds.get(call_id)
+        if row is None:
             continue
         is_last = number == len(turn["calls"]) - 1
-        parts += _round_parts(number, said, runs[call_id], is_last=is_last)
+        parts += _round_parts(number, row, runs[call_id], is_last=is_last)
     last = rounds.get(turn["calls"][-1]) if turn["calls"] else None
     return {
         "content": (last["response_text"] if last else "") or "",
@@ -71,13 +71,13 @@ def expand(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             rounds[part["round"]].append(part)
     sent: list[dict[str, Any]] = []
     for _, of_round in sorted(rounds.items()):
-        told = {part["tool_call_id"]: part["text"] for part in of_round if part["type"] == "tool_result"}
-        asked = [part for part in of_round if part["type"] == "tool_call" and part["id"] in told]
-        if not asked:
+        texts = {part["tool_call_id"]: part["text"] for part in of_round if part["type"] == "tool_result"}
+        answered_calls = [part for part in of_round if part["type"] == "tool_call" and part["id"] in texts]
+        if not answered_calls:
             continue
-        calls = [_write_call(part) for part in asked]
-        sent.append({"role": "assistant", "content": asked[0].get("text") or None, "tool_calls": calls})
-        sent += [{"role": "tool", "tool_call_id": part["id"], "content": told[part["id"]]} for part in asked]
+        calls = [_write_call(part) for part in answered_calls]
+        sent.append({"role": "assistant", "content": answered_calls[0].get("text") or None, "tool_calls": calls})
+        sent += [{"role": "tool", "tool_call_id": part["id"], "content": texts[part["id"]]} for part in answered_calls]
     return sent
 
 
@@ -88,13 +88,13 @@ def _read_rounds(connection: Connection, call_ids: Sequence[str]) -> dict[str, M
 
 
 def _round_parts(
-    number: int, said: Mapping[Any, Any], runs: Sequence[Mapping[Any, Any]], *, is_last: bool
+    number: int, row: Mapping[Any, Any], runs: Sequence[Mapping[Any, Any]], *, is_last: bool
 ) -> list[dict[str, Any]]:
-    response = said["response"] or {}
+    response = row["response"] or {}
     parts: list[dict[str, Any]] = []
     for position, call in enumerate(response.get("tool_calls") or ()):
-        before = {"text": said["response_text"] or ""} if position == 0 and not is_last else {}
-        parts.append({"type": "tool_call", "round": number, **call, **before})
+        text_fields = {"text": row["response_text"] or ""} if position == 0 and not is_last else {}
+        parts.append({"type": "tool_call", "round": number, **call, **text_fields})
     parts += [_result_part(number, run) for run in runs]
     if response.get("reasoning"):
         parts.append({"type": "reasoning", "text": response["reasoning"]})

@@ -16,7 +16,11 @@ def chat_messages(
 ) -> list[dict[str, Any]]:
     """The messages in the form of OpenAI's chat completions; a summary stands before the first one's words."""
     answered = {part["tool_call_id"] for message in messages for part in message.parts if part["type"] == "tool_result"}
-    sent = [said for message in messages for said in (*expand(message.parts), _message(message, files, answered))]
+    sent = [
+        translated
+        for message in messages
+        for translated in (*expand(message.parts), _message(message, files, answered))
+    ]
     if summary is None or not sent:
         return sent
     note = _SUMMARY.format(summary)

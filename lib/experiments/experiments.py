@@ -206,8 +206,8 @@ class Experiments:
     def _end_orphan(self, experiment_id: str, run_id: str) -> None:
         reason = "The person who began it has no account any more."
         with self._store.write() as connection:
-            mine = update(experiments).where(_E.id == experiment_id, _E.run_id == run_id)
-            connection.execute(mine.values(state=ExperimentState.STOPPED, reason=reason, owner=None))
+            own_experiment = update(experiments).where(_E.id == experiment_id, _E.run_id == run_id)
+            connection.execute(own_experiment.values(state=ExperimentState.STOPPED, reason=reason, owner=None))
 
     def stop(self, actor: Actor, experiment_id: str) -> None:
         """End an experiment soon, wherever it runs; answers that have come are kept."""

@@ -88,9 +88,9 @@ class Runner:
 
     def run(self) -> None:
         """Work the experiment off in this thread, unless it was stopped or begun anew meanwhile."""
-        mine = (_E.id == self._experiment.id, _E.run_id == self._run_id, _E.state == ExperimentState.RUNNING)
+        own_experiment = (_E.id == self._experiment.id, _E.run_id == self._run_id, _E.state == ExperimentState.RUNNING)
         with self._store.write() as connection:
-            if connection.execute(update(experiments).where(*mine).values(owner=self.id)).rowcount != 1:
+            if connection.execute(update(experiments).where(*own_experiment).values(owner=self.id)).rowcount != 1:
                 return
         state = ExperimentState.STOPPED
         reason = "It failed unexpectedly; the log of the server says why."

@@ -139,8 +139,8 @@ class Erased:
         if self.words_since is None:
             return "No copy holds words of theirs: there were none."
         span = f"between {self.words_since:%Y-%m-%d %H:%M} and {self.words_until:%Y-%m-%d %H:%M} UTC"
-        known = f" Known: {', '.join(self.backups)}." if self.backups else ""
-        return f"Backups and copies of the database made {span} may still hold their words.{known}"
+        known_backups = f" Known: {', '.join(self.backups)}." if self.backups else ""
+        return f"Backups and copies of the database made {span} may still hold their words.{known_backups}"
 
 
 class Erasure:
@@ -183,8 +183,11 @@ class Erasure:
             ).one_or_none()
             if person is None:
                 raise NotFound("There is no such user.")
-            others = (users.c.role == Role.SUPER_ADMIN, users.c.is_active, users.c.id != user_id)
-            if person.role == Role.SUPER_ADMIN and connection.scalar(select(func.count()).where(*others)) == 0:
+            other_super_admins = (users.c.role == Role.SUPER_ADMIN, users.c.is_active, users.c.id != user_id)
+            if (
+                person.role == Role.SUPER_ADMIN
+                and connection.scalar(select(func.count()).where(*other_super_admins)) == 0
+            ):
                 raise Conflict("One active super-admin has to remain.", "", "Give somebody else that role first.")
             connection.execute(update(users).where(users.c.id == user_id).values(is_active=False))
             connection.execute(delete(team_members).where(team_members.c.user_id == user_id))
@@ -271,6 +274,8 @@ class Erasure:
     def _list_backups(self, connection: Connection, since: datetime | None) -> tuple[str, ...]:
         if since is None:
             return ()
-        made = and_(audit_log.c.action.startswith("backup"), audit_log.c.at >= since)
-        rows = connection.execute(select(audit_log.c.at, audit_log.c.subject).where(made).order_by(audit_log.c.at))
+        recent_backups = and_(audit_log.c.action.startswith("backup"), audit_log.c.at >= since)
+        rows = connection.execute(
+            select(audit_log.c.at, audit_log.c.subject).where(recent_backups).order_by(audit_log.c.at)
+        )
         return tuple(f"{row.subject} ({row.at:%Y-%m-%d %H:%M} UTC)" for row in rows)

@@ -21,13 +21,13 @@ def remove_elements(
     for tag in closing.finditer(text):
         starts.setdefault(tag[1].lower(), []).append(tag.start())
         ends.setdefault(tag[1].lower(), []).append(tag.end())
-    kept: list[AnyStr] = []
+    stretches: list[AnyStr] = []
     position = 0
     for tag in opening.finditer(text) if starts else ():
         name = tag[1].lower()
         number = bisect_left(starts.get(name, ()), tag.end())
         if tag.start() >= position and number < len(starts.get(name, ())):
-            kept += [text[position : tag.start()], blank]
+            stretches += [text[position : tag.start()], blank]
             position = ends[name][number]
-    kept.append(text[position:])
-    return text[:0].join(kept)
+    stretches.append(text[position:])
+    return text[:0].join(stretches)

@@ -68,11 +68,11 @@ def register(tools: NativeTools, collections: Callable[[], Collections], passage
         passages_wanted: Annotated[int, Meta(description="The number of passages", ge=1, le=_MOST_PASSAGES)] = 5,
     ) -> PassageList:
         """Find passages of documents in a collection that answer a question."""
-        chosen = collections().get(context.actor, collection)
-        settings = replace(chosen.search, k=passages_wanted)
-        found_passages = passages().search(context.actor, chosen.id, question, settings)
+        opened = collections().get(context.actor, collection)
+        settings = replace(opened.search, k=passages_wanted)
+        found_passages = passages().search(context.actor, opened.id, question, settings)
         return PassageList(
-            chosen.name,
+            opened.name,
             tuple(Passage(hit.title, hit.heading, hit.page_first, hit.text) for hit in found_passages.hits),
         )
 

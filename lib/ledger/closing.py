@@ -86,18 +86,18 @@ def insert_closings(
     closings: Iterable[Closing],
     limits: RateLimits | None = None,
     never_open: Collection[str] = (),
-    kept: KeptMessages | None = None,
+    stored_messages: KeptMessages | None = None,
     memory: WindowMemory | None = None,
 ) -> int:
     """Move ended attempts into `usage_logs` and settle what was held for them, each once whatever is tried again.
 
-    How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own. `kept` stores the
-    messages of requests once; without it they stay in their payloads. `memory`: what is known of budgets.
+    How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own. `stored_messages`
+    stores the messages of requests once; without it they stay in their payloads. `memory`: what is known of budgets.
     """
     pending = iter({closing.row.id: closing for closing in closings}.values())
     new = 0
     while batch := list(islice(pending, _MOST_AT_ONCE)):
-        new += _insert_batch(connection, batch, limits, never_open, kept, memory)
+        new += _insert_batch(connection, batch, limits, never_open, stored_messages, memory)
     return new
 
 
@@ -106,7 +106,7 @@ def _insert_batch(
     closings: list[Closing],
     limits: RateLimits | None,
     never_open: Collection[str],
-    kept: KeptMessages | None,
+    stored_messages: KeptMessages | None,
     memory: WindowMemory | None,
 ) -> int:
     ids = [closing.row.id for closing in closings]
@@ -118,8 +118,8 @@ def _insert_batch(
             closing.row.change_seq = number
         insert_rows(connection, usage_logs, [closing.row for closing in fresh])
         if payloads := [dict(c.payload, id=c.row.id) for c in fresh if c.payload]:
-            if kept is not None:
-                kept.fold(connection, payloads, [c.row for c in fresh if c.payload])
+            if stored_messages is not None:
+                stored_messages.fold(connection, payloads, [c.row for c in fresh if c.payload])
             insert_rows(connection, usage_payloads, payloads)
         for closing in fresh:
             if closing.step is not None:

@@ -135,8 +135,8 @@ def drop_unused(connection: Connection, messages_ids: Collection[str]) -> None:
     is_followed = exists().where(following.c.parent_id == _L.id)
     going = set(messages_ids)
     while going:
-        chosen = select(_L.id, _L.parent_id, _L.message_id).where(_L.id.in_(going), ~is_used, ~is_followed)
-        links = connection.execute(chosen).all()
+        unused = select(_L.id, _L.parent_id, _L.message_id).where(_L.id.in_(going), ~is_used, ~is_followed)
+        links = connection.execute(unused).all()
         connection.execute(delete(message_links).where(_L.id.in_([link.id for link in links])))
         has_link = exists().where(_L.message_id == stored_messages.c.id)
         unnamed = stored_messages.c.id.in_({link.message_id for link in links})

@@ -58,11 +58,14 @@ def sign_out(store: Store, owner: str) -> None:
         connection.execute(delete(processes).where(processes.c.id == owner))
 
 
-def recover(store: Store, spool_root: Path, prices: PriceBook, kept: KeptMessages | None = None) -> int:
-    """Close everything that dead processes left; how many calls that were. `kept` stores their messages once."""
+def recover(store: Store, spool_root: Path, prices: PriceBook, stored_messages: KeptMessages | None = None) -> int:
+    """Close everything that dead processes left, and return how many calls that were.
+
+    With `stored_messages` each message of their requests is stored once.
+    """
     closed = 0
     for spool in dead_spools(spool_root):
-        recovered = _try_to_recover(store, spool.owner, prices, spool, kept)
+        recovered = _try_to_recover(store, spool.owner, prices, spool, stored_messages)
         if recovered is not None:
             closed += recovered
             if spool.is_damaged:
@@ -70,21 +73,21 @@ def recover(store: Store, spool_root: Path, prices: PriceBook, kept: KeptMessage
             else:
                 spool.remove()
     for owner in _find_unseen_owners(store, spool_root):
-        closed += _try_to_recover(store, owner, prices, None, kept) or 0
+        closed += _try_to_recover(store, owner, prices, None, stored_messages) or 0
     return closed
 
 
 def _try_to_recover(
-    store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None, kept: KeptMessages | None
+    store: Store, owner: str, prices: PriceBook, spool: DeadSpool | None, stored_messages: KeptMessages | None
 ) -> int | None:
     try:
         try:
-            return _recover_owner(store, owner, prices, spool, None, kept)
+            return _recover_owner(store, owner, prices, spool, None, stored_messages)
         except Exception as error:
             closings = _read_closings(spool.records()) if spool else []
             if not make_writable(store, closings, [], error):
                 raise
-            return _recover_owner(store, owner, prices, spool, closings, kept)
+            return _recover_owner(store, owner, prices, spool, closings, stored_messages)
     except Exception as error:  # the boundary between dead processes: one must not keep the others, or a start, waiting
         log.error("What the process %s left can't be closed, and is tried again: %s", owner, error)
         return None
@@ -111,12 +114,12 @@ def _recover_owner(
     prices: PriceBook,
     spool: DeadSpool | None,
     mended: list[Closing] | None,
-    kept: KeptMessages | None,
+    stored_messages: KeptMessages | None,
 ) -> int:
     records = spool.records() if spool else []
     closings = _read_closings(records) if mended is None else mended
     with store.write() as connection:
-        new = insert_closings(connection, closings, kept=kept)
+        new = insert_closings(connection, closings, stored_messages=stored_messages)
         open_rows: dict[str, Mapping[Any, Any]] = {
             row["id"]: row
             for row in connection.execute(select(open_calls).where(open_calls.c.owner == owner)).mappings()
@@ -133,7 +136,7 @@ def _recover_owner(
         orphans = [_make_orphan_closing(row, spool, prices, kinds.get(row["provider"])) for row in open_rows.values()]
         for orphan in orphans:
             orphan.charged = charged.get(orphan.row.id)
-        new += insert_closings(connection, orphans, kept=kept)
+        new += insert_closings(connection, orphans, stored_messages=stored_messages)
         give_back(connection, owner, utc_now())
         connection.execute(delete(processes).where(processes.c.id == owner))
     return new

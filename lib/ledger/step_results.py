@@ -128,16 +128,25 @@ class StepResults:
 
     def _change(self, run_id: str, step: str, state: str, values: Mapping[str, Any]) -> None:
         with self._store.write() as connection:
-            where = (_R.run_id == run_id, _R.step == step, _R.state == state)
-            connection.execute(update(step_results).where(*where).values(**values))
+            expected_row = (_R.run_id == run_id, _R.step == step, _R.state == state)
+            connection.execute(update(step_results).where(*expected_row).values(**values))
 
     def _insert(self) -> Any:
         return (sqlite if self._store.is_sqlite else postgresql).insert(step_results)
 
     def _build(self, row: Any) -> StepResult:
         output = None if row.sealed is None else json.loads(self._vault.decrypt(row.sealed))
-        same = ("run_id", "step", "state", "call_id", "output_hash", "output_size", "started_at", "finished_at")
-        return StepResult(output=output, **{name: getattr(row, name) for name in same})
+        copied_fields = (
+            "run_id",
+            "step",
+            "state",
+            "call_id",
+            "output_hash",
+            "output_size",
+            "started_at",
+            "finished_at",
+        )
+        return StepResult(output=output, **{name: getattr(row, name) for name in copied_fields})
 
 
 def write_result(connection: Connection, row: Mapping[str, Any]) -> bool:

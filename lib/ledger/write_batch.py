@@ -45,7 +45,7 @@ class Unwritten:
     """An attempt that a lease let through: its row of `open_calls` is in the spool alone, in the segment `order`."""
 
     row: dict[str, Any]
-    taken: Taken
+    draw: Taken
     order: int
     opened_at: float  # time.monotonic()
 
@@ -63,30 +63,30 @@ class Batch:
     ended: dict[str, Unwritten]
     lasting: dict[str, Unwritten]
     doubtful: list[str]
-    wanted: Wanted | None
+    lease_request: Wanted | None
     is_due: bool
     is_final: bool
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.opening or self.closing or self.lasting or self.doubtful or self.wanted)
+        return not (self.opening or self.closing or self.lasting or self.doubtful or self.lease_request)
 
     @property
     def holds_ahead(self) -> bool:
         """Whether money is leased that a refused call might have had."""
-        if self.wanted is None:
+        if self.lease_request is None:
             return False
-        has_leased = any(unwritten.taken.amount for group in (self.ended, self.lasting) for unwritten in group.values())
-        return has_leased or any(leased for leased, _ in self.wanted.leases.values())
+        has_leased = any(unwritten.draw.amount for group in (self.ended, self.lasting) for unwritten in group.values())
+        return has_leased or any(leased for leased, _ in self.lease_request.leases.values())
 
-    def refuses_too_early(self, written: "Written", *, more: bool) -> bool:
-        """Whether something was refused that may have room when the `more` that ended is settled, too.
+    def refuses_too_early(self, written: "Written", *, has_more: bool) -> bool:
+        """Whether something was refused that may have room when all that has ended is settled, too (`has_more`).
 
         For want of money: or when nothing is held ahead any more.
         """
         refused = {answer.kind for answer in written.answers if answer.refusal is not None}
-        return bool(refused) and not self.is_final and (more or (ErrorKind.BUDGET in refused and self.holds_ahead))
+        return bool(refused) and not self.is_final and (has_more or (ErrorKind.BUDGET in refused and self.holds_ahead))
 
     @property
     def in_doubt(self) -> list[str]:
@@ -106,22 +106,22 @@ def write(
     connection: Connection,
     batch: Batch,
     limits: RateLimits,
-    kept: KeptMessages | None = None,
+    stored_messages: KeptMessages | None = None,
     memory: WindowMemory | None = None,
 ) -> Written:
     """Ended attempts first: what they give back may let the next ones pass. `memory`: of budgets, for this thread."""
     now = utc_now()
-    lease_request = batch.wanted
+    lease_request = batch.lease_request
     if lease_request is not None or batch.lasting:
         lock(connection)  # before the limits' rows are: who ends calls takes them in this order
     if batch.closing:
         never_open = batch.ended.keys() - set(batch.doubtful)
-        insert_closings(connection, batch.closing, limits, never_open, kept, memory)
+        insert_closings(connection, batch.closing, limits, never_open, stored_messages, memory)
     if batch.doubtful:
         withdraw_openings(connection, batch.doubtful, memory)
     if batch.lasting:
         insert_rows(connection, open_calls, [waiting.row for waiting in batch.lasting.values()])
-        hold_apart(connection, {log_id: waiting.taken for log_id, waiting in batch.lasting.items()}, now, memory)
+        hold_apart(connection, {log_id: waiting.draw for log_id, waiting in batch.lasting.items()}, now, memory)
     renewed: Renewed | None = None
     if lease_request is not None and not lease_request.kinds:
         renewed = renew(connection, lease_request, now, memory)

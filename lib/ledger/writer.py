@@ -47,8 +47,10 @@ class Ledger:
     holds the database it is tried again in a moment; when that goes on, and on PostgreSQL always, a thread waits.
     """
 
-    def __init__(self, store: Store, spool: Spool, limits: RateLimits, kept: KeptMessages | None = None) -> None:
-        self._kept = kept
+    def __init__(
+        self, store: Store, spool: Spool, limits: RateLimits, stored_messages: KeptMessages | None = None
+    ) -> None:
+        self._kept = stored_messages
         self._memory = WindowMemory()
         self._store = store
         self._spool = spool
@@ -96,8 +98,8 @@ class Ledger:
     def close(self, closing: Closing) -> asyncio.Future[None] | None:
         """Take the end of an attempt: on disk now (None), or in the database when the future is done."""
         unwritten = self._unwritten.get(closing.row.id)
-        if unwritten is not None and unwritten.taken.charges is not None:
-            closing.charged = Charged(unwritten.taken.facts, unwritten.taken.charges)
+        if unwritten is not None and unwritten.draw.charges is not None:
+            closing.charged = Charged(unwritten.draw.facts, unwritten.draw.charges)
         written = self._unspooled.spool(closing)
         self._closing.append(closing)
         self._closings_taken += 1
@@ -198,7 +200,7 @@ class Ledger:
             lasting = {log_id: unwritten for log_id, unwritten in old if log_id not in ended}
             self._spool.rotate()
         lease_request = self._leases.wanted(
-            kinds, [unwritten.taken for group in (ended, lasting) for unwritten in group.values()]
+            kinds, [unwritten.draw for group in (ended, lasting) for unwritten in group.values()]
         )
         return Batch(
             self._opening.copy(), closing, ended, lasting, self._doubtful.copy(), lease_request, is_due, give_up
@@ -299,7 +301,7 @@ class Ledger:
 
     def _check_refusals(self, batch: Batch, written: Written) -> Written:
         """The outcome of a write; SettleFirst, before its commit, where it refuses something too early."""
-        if batch.refuses_too_early(written, more=len(self._closing) > len(batch.closing)):
+        if batch.refuses_too_early(written, has_more=len(self._closing) > len(batch.closing)):
             raise SettleFirst
         return written
 
@@ -312,9 +314,9 @@ class Ledger:
         self._unspooled.wrote(batch.closing)
         for group in (batch.ended, batch.lasting):
             for log_id in group:
-                self._leases.written(self._unwritten.pop(log_id).taken)
-        if batch.wanted is not None and written.renewed is not None:
-            self._leases.renewed(batch.wanted, written.renewed)
+                self._leases.written(self._unwritten.pop(log_id).draw)
+        if batch.lease_request is not None and written.renewed is not None:
+            self._leases.renewed(batch.lease_request, written.renewed)
         for opening, answer in zip(batch.opening, written.answers, strict=True):
             if not opening.answered.done():
                 opening.answered.set_result(answer)

@@ -55,12 +55,12 @@ def compute_unified_at_once(first: Sequence[str], second: Sequence[str], names: 
     if first == second:
         return []
     shorter = min(len(first), len(second))
-    same = next((n for n in range(shorter) if first[n] != second[n]), shorter)
-    most = shorter - same
+    common_start = next((n for n in range(shorter) if first[n] != second[n]), shorter)
+    most = shorter - common_start
     tail = next((n for n in range(most) if first[-1 - n] != second[-1 - n]), most)
-    removed = first[same : len(first) - tail]
-    added = second[same : len(second) - tail]
-    ranges = (f"{same + bool(lines)},{len(lines)}" for lines in (removed, added))
+    removed = first[common_start : len(first) - tail]
+    added = second[common_start : len(second) - tail]
+    ranges = (f"{common_start + bool(lines)},{len(lines)}" for lines in (removed, added))
     head = [f"--- {names[0]}", f"+++ {names[1]}", "@@ -{} +{} @@".format(*ranges)]
     return [*head, *(f"-{line}" for line in removed), *(f"+{line}" for line in added)]
 

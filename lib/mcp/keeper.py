@@ -69,7 +69,7 @@ class Keeper:
 
     def _start(self) -> None:
         settings = self._settings
-        where = {
+        installation = {
             "data_dir": str(settings.data_dir),
             "database_url": settings.database_url,
             "master_key": settings.master_key,
@@ -79,7 +79,7 @@ class Keeper:
         )
         self._process = process
         if process.stdin is not None:
-            process.stdin.write(json.dumps(where).encode() + b"\n")
+            process.stdin.write(json.dumps(installation).encode() + b"\n")
             process.stdin.flush()
 
 

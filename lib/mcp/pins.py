@@ -75,14 +75,14 @@ def write_canonical(value: Any) -> str:
 
 def fingerprint(definition: Mapping[str, Any]) -> str:
     """The SHA-256, in hexadecimal, of what is seen of a tool."""
-    seen = {name: definition.get(name) for name in _FIELDS}
-    return hashlib.sha256(write_canonical(seen).encode("utf-8", "surrogatepass")).hexdigest()
+    visible_fields = {name: definition.get(name) for name in _FIELDS}
+    return hashlib.sha256(write_canonical(visible_fields).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def hash_command(command: Sequence[str], url: str, names: Sequence[str]) -> str:
     """The SHA-256 of what an administrator approves of a server: its command or address, and variables it is given."""
-    seen = {"command": list(command), "url": url, "names": sorted(names)}
-    return hashlib.sha256(write_canonical(seen).encode("utf-8", "surrogatepass")).hexdigest()
+    approved_fields = {"command": list(command), "url": url, "names": sorted(names)}
+    return hashlib.sha256(write_canonical(approved_fields).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def join_names(server: str, tool: str) -> str:
@@ -191,8 +191,8 @@ def _diff(pin: Pin | None, definition: Mapping[str, Any] | None) -> list[str]:
 
 
 def _write_lines(definition: Mapping[str, Any]) -> list[str]:
-    seen = {name: definition[name] for name in _FIELDS if definition.get(name) is not None}
-    lines = show_invisible(json.dumps(seen, indent=1, ensure_ascii=False)).splitlines()
+    visible_fields = {name: definition[name] for name in _FIELDS if definition.get(name) is not None}
+    lines = show_invisible(json.dumps(visible_fields, indent=1, ensure_ascii=False)).splitlines()
     return [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]]
 
 

@@ -108,13 +108,13 @@ def build_environment(folder: Path, token: str, variables: Mapping[str, str]) ->
 
 def find_marked(token: str) -> list[int]:
     """Find living processes that carry a token in their environment."""
-    wanted = f"{TOKEN}={token}".encode()
-    found = list[int]()
+    variable = f"{TOKEN}={token}".encode()
+    process_ids = list[int]()
     for folder in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if wanted in (folder / "environ").read_bytes().split(b"\0") and read_start(int(folder.name)):
-                found.append(int(folder.name))
-    return found
+            if variable in (folder / "environ").read_bytes().split(b"\0") and read_start(int(folder.name)):
+                process_ids.append(int(folder.name))
+    return process_ids
 
 
 def signal_group(group: int, number: int) -> bool:

@@ -47,10 +47,10 @@ class Runner:
 
 def read_servers(connection: Connection, machine: str | None = None) -> list[McpServer]:
     """Every server by name, with its state on a machine (this one) or, where it has none there, on another."""
-    here = machine or name_machine()
+    machine_name = machine or name_machine()
     states = dict[str, ServerState]()
     for row in connection.execute(select(mcp_states)).mappings():
-        if row["server_id"] not in states or row["machine"] == here:
+        if row["server_id"] not in states or row["machine"] == machine_name:
             states[row["server_id"]] = _build_state(row)
     pins = dict[str, list[Pin]]()
     for row in connection.execute(select(mcp_pins)).mappings():
@@ -135,18 +135,18 @@ def find_server_of(servers: Sequence[McpServer], name: str) -> tuple[McpServer, 
 def write_state(store: Store, server_id: str, **values: Any) -> None:
     """Write columns of a server's state on this machine; `since` moves when `actual` does."""
     machine = name_machine()
-    where = (_T.server_id == server_id) & (_T.machine == machine)
+    own_row = (_T.server_id == server_id) & (_T.machine == machine)
     with store.write() as connection:
-        row = connection.execute(select(_T.actual).where(where)).first()
+        row = connection.execute(select(_T.actual).where(own_row)).first()
         if "actual" in values and (row is None or row.actual != values["actual"]):
             values["since"] = utc_now()
         if row is not None:
-            connection.execute(update(mcp_states).where(where).values(**values))
+            connection.execute(update(mcp_states).where(own_row).values(**values))
             return
         first = {"actual": ActualState.OFF, "reason": "", "since": utc_now(), "revision": 0, "boot_id": "", "token": ""}
-        rest = {"protocol": "", "server_version": "", "error_text": ""}
+        cleared = {"protocol": "", "server_version": "", "error_text": ""}
         connection.execute(
-            insert(mcp_states).values(server_id=server_id, machine=machine, **{**first, **rest, **values})
+            insert(mcp_states).values(server_id=server_id, machine=machine, **{**first, **cleared, **values})
         )
 
 
@@ -201,8 +201,8 @@ def take_machine(store: Store, owner: str, pid: int, address: str) -> bool:
 def beat(store: Store, owner: str) -> bool:
     """Say that the runner lives; False when another has taken the machine over."""
     with store.write() as connection:
-        where = (_R.machine == name_machine()) & (_R.owner == owner)
-        return connection.execute(update(mcp_runners).where(where).values(beat_at=utc_now())).rowcount == 1
+        own_row = (_R.machine == name_machine()) & (_R.owner == owner)
+        return connection.execute(update(mcp_runners).where(own_row).values(beat_at=utc_now())).rowcount == 1
 
 
 def leave_machine(store: Store, owner: str) -> None:

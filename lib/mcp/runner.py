@@ -102,9 +102,9 @@ class Runner:
         while True:
             self._woken.clear()
             try:
-                wanted = await asyncio.to_thread(self._read_wanted)
-                if wanted is not None:
-                    await self._follow(wanted)
+                servers = await asyncio.to_thread(self._read_wanted)
+                if servers is not None:
+                    await self._follow(servers)
             except LLMManagerError as error:
                 log.warning("The servers can't be read: %s", error)
             now = asyncio.get_running_loop().time()
@@ -125,14 +125,14 @@ class Runner:
         self._marks = marks
         return {server.id: server for server in servers if server.wanted == "on" and server.is_approved}
 
-    async def _follow(self, wanted: dict[str, McpServer]) -> None:
+    async def _follow(self, servers: dict[str, McpServer]) -> None:
         leaving = [
             server_id
             for server_id, owner in self._owners.items()
-            if server_id not in wanted or owner.server.revision != wanted[server_id].revision
+            if server_id not in servers or owner.server.revision != servers[server_id].revision
         ]
         await asyncio.gather(*(self._owners.pop(server_id).stop() for server_id in leaving))
-        for server_id, server in wanted.items():
+        for server_id, server in servers.items():
             if server_id not in self._owners:
                 secrets = await asyncio.to_thread(read_secrets, self._store, self._vault, server_id)
                 owner = Owner(self._store, server, secrets, self._folder / server.name)
@@ -189,8 +189,10 @@ def _read_first_line() -> bytes:
 def main() -> int:
     """Read where the installation is, and run."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    where = json.loads(_read_first_line())
-    settings = Settings(Path(where["data_dir"]), where["database_url"], master_key=where["master_key"])
+    installation = json.loads(_read_first_line())
+    settings = Settings(
+        Path(installation["data_dir"]), installation["database_url"], master_key=installation["master_key"]
+    )
     if shutil.which("sh") is None:
         log.warning("There is no shell on the path; some servers need one.")
     return 0 if asyncio.run(Runner(settings).run()) else 3

@@ -151,16 +151,16 @@ class Servers:
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             server = _find(connection, name)
-            wanted = None if tools is None else set(tools)
-            if wanted is not None and (unknown := wanted - {tool.tool for tool in server.tools}):
+            tool_names = None if tools is None else set(tools)
+            if tool_names is not None and (unknown := tool_names - {tool.tool for tool in server.tools}):
                 raise NotFound(f"{name} has no tool {sorted(unknown)[0][:80]}.")
-            chosen = [tool for tool in server.tools if wanted is None or tool.tool in wanted]
-            _revoke_grants(connection, [tool for tool in chosen if tool.drift is not Drift.APPROVED])
-            for tool in chosen:
+            approved = [tool for tool in server.tools if tool_names is None or tool.tool in tool_names]
+            _revoke_grants(connection, [tool for tool in approved if tool.drift is not Drift.APPROVED])
+            for tool in approved:
                 _pin(connection, actor, server.id, tool)
             if server.state.server_version:
                 _change(connection, server, pinned_version=server.state.server_version)
-            names = [tool.tool for tool in chosen]
+            names = [tool.tool for tool in approved]
             audit.record(connection, actor, "mcp.tools.approve", name, tools=names[:100], count=len(names))
             return _find(connection, name)
 
@@ -169,8 +169,8 @@ class Servers:
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             server = _find(connection, name)
-            where = (_P.server_id == server.id) & _P.tool.in_(tools)
-            if connection.execute(delete(mcp_pins).where(where)).rowcount == 0:
+            named_pins = (_P.server_id == server.id) & _P.tool.in_(tools)
+            if connection.execute(delete(mcp_pins).where(named_pins)).rowcount == 0:
                 raise NotFound("None of these tools is approved.")
             _change(connection, server)
             audit.record(connection, actor, "mcp.tools.reject", name, tools=list(tools)[:100])
@@ -195,15 +195,15 @@ class Servers:
             raise NotFound(f"There is no server {name[:40]}.")
         return asyncio.run(self.ask(actor, server, do, **question))
 
-    def _want(self, actor: Actor, name: str, wanted: str, action: str = "") -> McpServer:
+    def _want(self, actor: Actor, name: str, target_state: str, action: str = "") -> McpServer:
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             server = _find(connection, name)
-            if wanted == "on" and not server.is_approved:
+            if target_state == "on" and not server.is_approved:
                 why = "An administrator approves the whole command before it runs."
                 raise Conflict(f"The command of {name} is not approved.", why, "Look at it and approve it.")
-            _change(connection, server, wanted=wanted, revision=server.revision + 1)
-            action = action or ("mcp.start" if wanted == "on" else "mcp.stop")
+            _change(connection, server, wanted=target_state, revision=server.revision + 1)
+            action = action or ("mcp.start" if target_state == "on" else "mcp.stop")
             audit.record(connection, actor, action, name)
             changed = _find(connection, name)
         self._wake()

@@ -99,27 +99,27 @@ class ServerTools:
     async def run(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Run a tool on its server; raises ServerUnreachable where that can't be asked."""
         servers = await asyncio.to_thread(self._servers.offered, context.actor)
-        found = records.find_server_of(servers, name)
-        if found is None or not any(tool.name == name for tool in found[0].offered):
+        server_of_tool = records.find_server_of(servers, name)
+        if server_of_tool is None or not any(tool.name == name for tool in server_of_tool[0].offered):
             raise NotFound(f"There is no tool {name[:64]}.", "It is gone, or waits for approval.")
-        server, tool = found
-        asked = _answer_question(context)
+        server, tool = server_of_tool
+        question = _answer_question(context)
         result = await self._servers.ask(
-            context.actor, server, "call", tool=tool, arguments=dict(arguments), seconds=_CALL_S, **asked
+            context.actor, server, "call", tool=tool, arguments=dict(arguments), seconds=_CALL_S, **question
         )
         return read_result(result)
 
 
 def define_tool(server: str, tool: PinnedTool) -> ToolDefinition:
     """A server's tool as models see it: without anything invisible."""
-    seen = pins.clean(dict(tool.definition))
-    hints = seen.get("annotations") or {}
-    schema = seen.get("inputSchema") or {}
+    cleaned = pins.clean(dict(tool.definition))
+    hints = cleaned.get("annotations") or {}
+    schema = cleaned.get("inputSchema") or {}
     return ToolDefinition(
         name=tool.name,
-        description=str(seen.get("description") or ""),
+        description=str(cleaned.get("description") or ""),
         parameters={"type": "object", "properties": {}} | schema,
-        title=str(seen.get("title") or hints.get("title") or ""),
+        title=str(cleaned.get("title") or hints.get("title") or ""),
         result_schema=tool.definition.get("outputSchema"),
         annotations=ToolAnnotations(
             read_only=bool(hints.get("readOnlyHint", False)),
@@ -211,8 +211,8 @@ def _answer_question(context: ToolContext) -> dict[str, Any]:
     """A person's answer to the question of an earlier run, as the protocol takes it; empty without one."""
     if context.answer is None:
         return {}
-    asked = json.loads(context.answer_state)
+    question = json.loads(context.answer_state)
     return {
-        "responses": {asked["key"]: {"action": "accept", "content": dict(context.answer)}},
-        "state": asked["state"],
+        "responses": {question["key"]: {"action": "accept", "content": dict(context.answer)}},
+        "state": question["state"],
     }

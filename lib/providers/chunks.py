@@ -159,7 +159,7 @@ class Passed(Struct, frozen=True):
     """Bytes of an answer for a program that speaks the provider's protocol, and what they say."""
 
     data: bytes
-    said: Sequence[Chunk] = ()
+    chunks: Sequence[Chunk] = ()
 
 
 Piece = Chunk | Passed
@@ -183,14 +183,14 @@ class Wire(Struct, frozen=True):
     """A request as a program wrote it, for an endpoint that speaks the same protocol.
 
     `headers` are the protocol's own that travel with it. `system` goes before the program's own instructions, and
-    `given` are parameters that the program did not name: both come from the configuration.
+    `configured` are parameters that the program did not name: both come from the configuration.
     """
 
     protocol: str
     body: Mapping[str, Any]
     headers: Mapping[str, str] = {}
     system: str = ""
-    given: Mapping[str, Any] = {}
+    configured: Mapping[str, Any] = {}
 
 
 class ModelRequest(Struct, frozen=True):

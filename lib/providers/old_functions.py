@@ -36,11 +36,11 @@ def with_tool_calls(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
             calls += 1
             function = {"name": str(call.get("name", "")), "arguments": str(call.get("arguments") or "{}")}
             tool_call = {"id": f"call_{calls}", "type": "function", "function": function}
-            others = {name: value for name, value in message.items() if name != "function_call"}
-            conversation.append({**others, "tool_calls": [tool_call]})
+            other_fields = {name: value for name, value in message.items() if name != "function_call"}
+            conversation.append({**other_fields, "tool_calls": [tool_call]})
         elif message.get("role") == "function":
-            others = {name: value for name, value in message.items() if name != "name"}
-            conversation.append({**others, "role": "tool", "tool_call_id": f"call_{calls}"})
+            other_fields = {name: value for name, value in message.items() if name != "name"}
+            conversation.append({**other_fields, "role": "tool", "tool_call_id": f"call_{calls}"})
         else:
             conversation.append(message)
     return conversation

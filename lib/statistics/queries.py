@@ -198,13 +198,13 @@ class Statistics:
         by: Sequence[str],
         start: datetime | None = None,
         end: datetime | None = None,
-        where: StatisticsFilter | None = None,
+        statistics_filter: StatisticsFilter | None = None,
     ) -> pd.DataFrame:
         """The dimensions (hour, day, week and month too), calls, tokens, exact cost_usd, unpriced_calls; a contract.
 
         A filter of another currency adds `cost_…`, named after it.
         """
-        base = where or StatisticsFilter()
+        base = statistics_filter or StatisticsFilter()
         by = list(dict.fromkeys(by))
         base = replace(base, start=start or base.start, end=end or base.end)
         names = {name: axis_named(name) for name in by}

@@ -44,10 +44,10 @@ class DirectRuns:
         approval = await asyncio.to_thread(self._allow, actor, name, arguments, context)
         if approval is None:
             return await self._tools.run(actor, name, arguments, context)
-        chosen = approval.data if isinstance(approval.data, dict) else read_arguments(arguments)
+        approved_arguments = approval.data if isinstance(approval.data, dict) else read_arguments(arguments)
         if not await asyncio.to_thread(self._approvals.end, actor, approval.id):
             raise Conflict(f"The approval of {name} was used.", "Another request was quicker.", "Ask again.")
-        return await self._tools.run(actor, name, chosen, replace(context, approval_id=approval.id))
+        return await self._tools.run(actor, name, approved_arguments, replace(context, approval_id=approval.id))
 
     def _allow(
         self, actor: Actor, name: str, arguments: Mapping[str, Any] | str, context: ToolContext

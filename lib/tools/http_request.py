@@ -60,8 +60,8 @@ def check_template(template: HttpTemplate, parameters: Mapping[str, Any]) -> Htt
     if len(template.query) > _MOST_QUERIES:
         raise InvalidInput(f"A query has at most {_MOST_QUERIES} parts.", field="query")
     check_headers(template.headers)
-    known = set(parameters.get("properties", {}))
-    if unknown := sorted(_list_places(template) - known):
+    parameter_names = set(parameters.get("properties", {}))
+    if unknown := sorted(_list_places(template) - parameter_names):
         why = f"{', '.join(unknown)[:100]} is none of the tool's parameters."
         raise InvalidInput("A place has no parameter.", why, "Add it to the parameters.", field="parameters")
     return template
@@ -80,7 +80,7 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def fill(template: HttpTemplate, arguments: Mapping[str, Any], secrets: Mapping[str, str]) -> FilledRequest:
     """Fill a request with arguments; InvalidInput where a path's value is missing or leads elsewhere."""
-    address = _PLACE.sub(lambda place: _fill_path(place[1], arguments), template.url.strip())
+    address = _PLACE.sub(lambda placeholder: _fill_path(placeholder[1], arguments), template.url.strip())
     pairs = [(name, _fill(text, arguments)) for name, text in template.query.items()]
     query = urlencode([pair for name, filled in pairs for pair in _pair(name, filled)])
     if query:
@@ -119,7 +119,7 @@ def _fill(part: Any, arguments: Mapping[str, Any]) -> Any:
         case str():
             if (whole := _PLACE.fullmatch(part.strip())) is not None:
                 return arguments.get(whole[1], _ABSENT)
-            return _PLACE.sub(lambda place: _as_text(arguments.get(place[1], "")), part)
+            return _PLACE.sub(lambda placeholder: _as_text(arguments.get(placeholder[1], "")), part)
         case Mapping():
             filled = {str(name): _fill(inner, arguments) for name, inner in part.items()}
             return {name: inner for name, inner in filled.items() if inner is not _ABSENT}

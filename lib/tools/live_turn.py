@@ -63,8 +63,8 @@ class LiveTurn:
 
     def describe_tools(self) -> list[dict[str, Any]]:
         """Describe the tools of the next round, and those that whoever asks runs itself."""
-        chosen = choose_described(self.toolset.tools, self.rules.most_described, self.state.loaded)
-        return [*(tool.to_model() for tool in chosen), *(dict(tool) for tool in self.client_tools)]
+        described = choose_described(self.toolset.tools, self.rules.most_described, self.state.loaded)
+        return [*(tool.to_model() for tool in described), *(dict(tool) for tool in self.client_tools)]
 
     def client_names(self) -> set[str]:
         """The names of the tools that whoever asks runs itself."""
@@ -77,7 +77,7 @@ class LiveTurn:
     def take_results(self) -> None:
         """Add the results of the round to the messages, in the order in which they were asked for."""
         order = {call["id"]: number for number, call in enumerate(self.state.messages[-1]["tool_calls"])}
-        results = sorted(self.state.results, key=lambda told: order.get(told.tool_call_id, len(order)))
+        results = sorted(self.state.results, key=lambda tool_result: order.get(tool_result.tool_call_id, len(order)))
         self.state.messages += result_messages(results, sees_images=self.state.sees_images)
         self.state.results = []
 
@@ -109,7 +109,7 @@ class LiveTurn:
 
 def tool_calls_of(call: LiveCall) -> list[dict[str, str]]:
     """The tools that a call's answer asks for."""
-    return [dict(asked) for _, asked in sorted(call.attempt.tool_calls.items())]
+    return [dict(tool_call) for _, tool_call in sorted(call.attempt.tool_calls.items())]
 
 
 def result_of(tool_call_id: str, name: str, execution: ToolExecution, text: str) -> ToolResult:

@@ -31,9 +31,9 @@ def forget_old_runs(store: Store, go_on: Callable[[], bool] = lambda: True) -> i
         blank = update(tool_executions).values(arguments=None, result=None, error_message=None)
         touched += _repeat(store, blank, _E.id, old, go_on)
     if (calls := days.get("calls")) is not None:
-        before = _start_of(calls)
-        touched += _repeat(store, delete(tool_executions), _E.id, (_E.started_at < before,), go_on)
-        ended = (_T.started_at < before, _T.ended_at.is_not(None))
+        cutoff = _start_of(calls)
+        touched += _repeat(store, delete(tool_executions), _E.id, (_E.started_at < cutoff,), go_on)
+        ended = (_T.started_at < cutoff, _T.ended_at.is_not(None))
         touched += _repeat(store, delete(tool_turns), _T.id, ended, go_on)
     return touched
 

@@ -32,8 +32,8 @@ DEFINITION = ToolDefinition(
 
 def search_tools(tools: Iterable[ToolDefinition], query: str) -> list[ToolDefinition]:
     """Find the tools that share most words with a query, the best first, at most eight."""
-    wanted = set(_split(query))
-    scored = [(_score(tool, wanted), tool.name, tool) for tool in tools]
+    query_words = set(_split(query))
+    scored = [(_score(tool, query_words), tool.name, tool) for tool in tools]
     best = sorted((entry for entry in scored if entry[0]), key=lambda entry: (-entry[0], entry[1]))
     return [tool for _, _, tool in best[:MOST_FOUND]]
 
@@ -55,10 +55,10 @@ def choose_described(
     return [DEFINITION, *(tools[name] for name in loaded if name in tools)]
 
 
-def _score(tool: ToolDefinition, wanted: set[str]) -> int:
-    named = set(_split(f"{tool.name} {tool.title}"))
+def _score(tool: ToolDefinition, query_words: set[str]) -> int:
+    name_words = set(_split(f"{tool.name} {tool.title}"))
     described = set(_split(f"{tool.description} {tool.server}"))
-    return 3 * len(wanted & named) + len(wanted & described)
+    return 3 * len(query_words & name_words) + len(query_words & described)
 
 
 def _split(text: str) -> list[str]:

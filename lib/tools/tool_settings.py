@@ -117,8 +117,8 @@ class SettingsOfTools:
             if not actor.sees_every_team and team_id != actor.team_id:
                 raise make_shared_refusal(definition.name)
             write_settings(connection, actor, definition, columns, settings.revision)
-            shown = {name: part for name, part in columns.items() if part not in ([], {}, None, "")}
-            audit.record(connection, actor, "tool.settings", definition.name, **shown)
+            set_columns = {name: part for name, part in columns.items() if part not in ([], {}, None, "")}
+            audit.record(connection, actor, "tool.settings", definition.name, **set_columns)
             row = connection.execute(select(tools).where(_T.name == definition.name)).mappings().one()
             return read_settings(row)
 

@@ -36,13 +36,15 @@ class Toolset(Struct, frozen=True):
         """Show every tool to the model under a longer name; InvalidInput when one would be too long."""
         renamed = {check_name(prefix + name): tool for name, tool in self.tools.items()}
         own_names = {prefix + name: self.original_name(name) for name in self.tools}
-        shown = {name: replace(tool, name=name) for name, tool in renamed.items()}
-        return replace(self, tools=shown, names=own_names)
+        prefixed_tools = {name: replace(tool, name=name) for name, tool in renamed.items()}
+        return replace(self, tools=prefixed_tools, names=own_names)
 
     def joined(self, other: "Toolset") -> "Toolset":
         """Add the tools of another set; InvalidInput when both have a tool of one name."""
-        if both := sorted(self.tools.keys() & other.tools.keys()):
-            raise InvalidInput(f"Two tools are called {both[0]}.", "", "Give one of the sets a prefix.", field="tools")
+        if shared_names := sorted(self.tools.keys() & other.tools.keys()):
+            raise InvalidInput(
+                f"Two tools are called {shared_names[0]}.", "", "Give one of the sets a prefix.", field="tools"
+            )
         return Toolset(
             {**self.tools, **other.tools}, {**self.absences, **other.absences}, {**self.names, **other.names}
         )
@@ -60,13 +62,13 @@ class Toolset(Struct, frozen=True):
 
     def require(self, patterns: Iterable[str]) -> "Toolset":
         """Raise InvalidInput where tools are named and none can be had: it names the servers and the causes."""
-        named = list(patterns)
-        if not named or self.tools:
+        required = list(patterns)
+        if not required or self.tools:
             return self
         causes = " ".join(f"{server}: {cause}" for server, cause in sorted(self.absences.items()))
         raise InvalidInput(
             "None of the tools can be had.",
-            f"{', '.join(named)[:200]} was asked for. {causes or 'No tool of such a name may be used here.'}",
+            f"{', '.join(required)[:200]} was asked for. {causes or 'No tool of such a name may be used here.'}",
             "Look at the Tools page, or ask without tools.",
             field="tools",
         )

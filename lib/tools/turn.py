@@ -131,13 +131,14 @@ def join_outputs(output: ToolOutput) -> str:
 def result_messages(results: list[ToolResult], *, sees_images: bool) -> list[dict[str, Any]]:
     """Write results as messages: one of the role tool each, and pictures in a user message for models that see."""
     sent: list[dict[str, Any]] = [
-        {"role": "tool", "tool_call_id": told.tool_call_id, "content": told.text} for told in results
+        {"role": "tool", "tool_call_id": tool_result.tool_call_id, "content": tool_result.text}
+        for tool_result in results
     ]
     pictures: list[dict[str, Any]] = []
-    for told in results:
-        if told.images and sees_images:
-            pictures.append({"type": "text", "text": f"Pictures that the tool {told.name} returned:"})
-            pictures += [{"type": "image_url", "image_url": {"url": image.data_url}} for image in told.images]
+    for tool_result in results:
+        if tool_result.images and sees_images:
+            pictures.append({"type": "text", "text": f"Pictures that the tool {tool_result.name} returned:"})
+            pictures += [{"type": "image_url", "image_url": {"url": image.data_url}} for image in tool_result.images]
     return [*sent, {"role": "user", "content": pictures}] if pictures else sent
 
 
@@ -165,9 +166,9 @@ def combine_views(turn: TurnView) -> CallView:
         name: _sum([getattr(view, name) for view in views]) for name in ("prompt_tokens", "completion_tokens")
     }
     costs = [view.cost_nano_usd for view in views]
-    known = [cost for cost in costs if cost is not None]
+    known_costs = [cost for cost in costs if cost is not None]
     status = last.cost_status
-    if known and len(known) < len(costs):
+    if known_costs and len(known_costs) < len(costs):
         status = "partial"
     elif any(view.cost_status != last.cost_status for view in views):
         statuses = {view.cost_status for view in views}
@@ -185,7 +186,7 @@ def combine_views(turn: TurnView) -> CallView:
         execution_time_ms=_sum([view.execution_time_ms for view in views]),
         first_token_ms=views[0].first_token_ms,
         chunks=sum(view.chunks for view in views),
-        cost_nano_usd=sum(known) if known else None,
+        cost_nano_usd=sum(known_costs) if known_costs else None,
         cost_status=status,
         cache_read_tokens=sum(view.cache_read_tokens for view in views),
         reasoning_tokens=sum(view.reasoning_tokens for view in views),
@@ -201,8 +202,8 @@ def status_of(state: str) -> str:
 
 
 def _sum(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    known_counts = [count for count in counts if count is not None]
+    return sum(known_counts) if known_counts else None
 
 
 def request_of(state: TurnState, request: CallRequest, tools: list[dict[str, Any]], call_id: str) -> CallRequest:

@@ -105,25 +105,25 @@ class TurnLoop:
         """Rounds from a call that is open on."""
         while True:
             await self._calls.follow(call)
-            asked = tool_calls_of(call)
+            tool_calls = tool_calls_of(call)
             status = call.row.status if call.row is not None else "error"
             self._live.add_cost(call.row.cost_nano_usd if call.row is not None else None)
-            if (end := self._find_end(status, asked)) is not None:
+            if (end := self._find_end(status, tool_calls)) is not None:
                 await self._end(*end)
                 return
-            self._live.take_asking(call, asked)
-            await self._run_tools(call, asked)
+            self._live.take_asking(call, tool_calls)
+            await self._run_tools(call, tool_calls)
             if self._live.state.pending and not await self._wait_here():
                 await self._suspend()
                 return
             self._live.take_results()
             call = await self._open_round()
 
-    def _find_end(self, status: str, asked: Sequence[dict[str, str]]) -> tuple[str, str] | None:
+    def _find_end(self, status: str, tool_calls: Sequence[dict[str, str]]) -> tuple[str, str] | None:
         """The state and reason with which a turn ends after a round; None when it goes on."""
         if status != "ok":
             return status, ""
-        if not asked or self._live.client_names() & {tool["name"] for tool in asked}:
+        if not tool_calls or self._live.client_names() & {tool["name"] for tool in tool_calls}:
             return "ok", ""
         limit = self._live.find_limit()
         return ("error", limit) if limit else None
@@ -158,27 +158,27 @@ class TurnLoop:
             await asyncio.to_thread(self._rows.note_calls, state.turn_id, list(state.calls))
         return call
 
-    async def _run_tools(self, call: LiveCall, asked: Sequence[dict[str, str]]) -> None:
+    async def _run_tools(self, call: LiveCall, tool_calls: Sequence[dict[str, str]]) -> None:
         async with asyncio.TaskGroup() as group:
-            for tool in asked:
+            for tool in tool_calls:
                 group.create_task(self._run_one(call.call_id, tool))
 
-    async def _run_one(self, call_id: str, asked: dict[str, str]) -> None:
+    async def _run_one(self, call_id: str, tool_call: dict[str, str]) -> None:
         async with self._at_once:
-            name = asked["name"]
-            context = self._context(call_id, asked["id"])
+            name = tool_call["name"]
+            context = self._context(call_id, tool_call["id"])
             if name == SEARCH and len(self._live.toolset.tools) > self._live.rules.most_described:
-                await self._search(context, asked)
+                await self._search(context, tool_call)
                 return
             try:
                 definition = self._live.toolset.find(name)
             except NotFound as error:
                 why = error.body or error.title
-                await self._refuse(asked, context, ExecutionStatus.UNKNOWN_TOOL, why)
+                await self._refuse(tool_call, context, ExecutionStatus.UNKNOWN_TOOL, why)
                 return
-            await self._run_known(definition, asked, context)
+            await self._run_known(definition, tool_call, context)
 
-    async def _run_known(self, definition: ToolDefinition, asked: dict[str, str], context: ToolContext) -> None:
+    async def _run_known(self, definition: ToolDefinition, tool_call: dict[str, str], context: ToolContext) -> None:
         live = self._live
         own_name = live.toolset.original_name(definition.name)
         own = replace(definition, name=own_name)
@@ -186,12 +186,12 @@ class TurnLoop:
         weighing = (self._tools, self._approvals, live.actor, own, live.rules, live.state.outside, conversation)
         decision = await asyncio.to_thread(decide, *weighing)
         if decision.policy is ApprovalPolicy.DENY:
-            await self._refuse(asked, context, ExecutionStatus.DENIED, f"The tool {own_name} is denied by policy.")
+            await self._refuse(tool_call, context, ExecutionStatus.DENIED, f"The tool {own_name} is denied by policy.")
         elif decision.policy is ApprovalPolicy.ASK:
-            await self._ask(own, asked, context, decision.reason)
+            await self._ask(own, tool_call, context, decision.reason)
         else:
-            execution = await self._execute(own_name, asked["arguments"], context)
-            await self._take(own, asked["id"], asked["name"], execution)
+            execution = await self._execute(own_name, tool_call["arguments"], context)
+            await self._take(own, tool_call["id"], tool_call["name"], execution)
 
     async def _execute(
         self, name: str, arguments: Any, context: ToolContext, execution: ToolExecution | None = None
@@ -223,15 +223,17 @@ class TurnLoop:
         text = output.needs_input.message if output.needs_input is not None else join_outputs(output)
         live.state.results.append(result_of(tool_call_id, name, execution, text))
 
-    async def _ask(self, definition: ToolDefinition, asked: dict[str, str], context: ToolContext, reason: str) -> None:
+    async def _ask(
+        self, definition: ToolDefinition, tool_call: dict[str, str], context: ToolContext, reason: str
+    ) -> None:
         """Ask a person whether a tool may run; arguments that are no object are refused before."""
         try:
-            arguments = read_arguments(asked["arguments"])
+            arguments = read_arguments(tool_call["arguments"])
         except InvalidInput as error:
-            await self._refuse(asked, context, ExecutionStatus.INVALID_ARGUMENTS, error.body or error.title)
+            await self._refuse(tool_call, context, ExecutionStatus.INVALID_ARGUMENTS, error.body or error.title)
             return
         if self._refuses:
-            await self._ask_or_refuse(definition, asked, arguments, context, reason)
+            await self._ask_or_refuse(definition, tool_call, arguments, context, reason)
             return
         opening = (new_id(), definition, arguments, context, 0.0, ExecutionStatus.WAITING, f"asked because {reason}")
         execution = self._note(await asyncio.to_thread(self._tools.executions.open, *opening))
@@ -252,14 +254,14 @@ class TurnLoop:
         await asyncio.to_thread(self._tools.executions.link_approval, execution.id, approval.id)
         self._note(replace(execution, approval_id=approval.id))
         pending = PendingTool(
-            asked["id"], asked["name"], arguments, execution.id, approval.id, context.call_id or "", False, ""
+            tool_call["id"], tool_call["name"], arguments, execution.id, approval.id, context.call_id or "", False, ""
         )
         self._live.state.pending.append(pending)
 
     async def _ask_or_refuse(
         self,
         definition: ToolDefinition,
-        asked: dict[str, str],
+        tool_call: dict[str, str],
         arguments: dict[str, Any],
         context: ToolContext,
         reason: str,
@@ -269,12 +271,12 @@ class TurnLoop:
         approval = await asyncio.to_thread(ask_once, *question)
         if not approval.is_approved:
             why = f"A person has to allow this first, because {reason}: /approvals?id={approval.id}"
-            await self._refuse(asked, context, ExecutionStatus.DENIED, why)
+            await self._refuse(tool_call, context, ExecutionStatus.DENIED, why)
             return
-        chosen = approval.data if isinstance(approval.data, dict) else arguments
+        approved_arguments = approval.data if isinstance(approval.data, dict) else arguments
         await asyncio.to_thread(self._approvals.end, self._live.actor, approval.id)
-        run = await self._execute(definition.name, chosen, replace(context, approval_id=approval.id))
-        await self._take(definition, asked["id"], asked["name"], run)
+        run = await self._execute(definition.name, approved_arguments, replace(context, approval_id=approval.id))
+        await self._take(definition, tool_call["id"], tool_call["name"], run)
 
     async def _ask_back(
         self,
@@ -316,24 +318,26 @@ class TurnLoop:
             )
         )
 
-    async def _refuse(self, asked: dict[str, str], context: ToolContext, status: ExecutionStatus, why: str) -> None:
-        execution = self._note(await self._tools.refuse(asked["name"], asked["arguments"], context, status, why))
-        self._live.state.results.append(result_of(asked["id"], asked["name"], execution, why))
+    async def _refuse(self, tool_call: dict[str, str], context: ToolContext, status: ExecutionStatus, why: str) -> None:
+        execution = self._note(
+            await self._tools.refuse(tool_call["name"], tool_call["arguments"], context, status, why)
+        )
+        self._live.state.results.append(result_of(tool_call["id"], tool_call["name"], execution, why))
 
-    async def _search(self, context: ToolContext, asked: dict[str, str]) -> None:
+    async def _search(self, context: ToolContext, tool_call: dict[str, str]) -> None:
         """Search the tools for the model, and describe those that were found from the next round on."""
         live = self._live
         try:
-            query = str(read_arguments(asked["arguments"]).get("query", ""))
+            query = str(read_arguments(tool_call["arguments"]).get("query", ""))
         except InvalidInput:
-            query = asked["arguments"]
+            query = tool_call["arguments"]
         hits = search_tools(live.toolset.tools.values(), query)
         live.state.loaded = list(dict.fromkeys([*live.state.loaded, *(tool.name for tool in hits)]))
         execution = self._note(
             await asyncio.to_thread(self._tools.record, DEFINITION, {"query": query}, context, describe(hits))
         )
         output = execution.output or ToolOutput()
-        live.state.results.append(result_of(asked["id"], asked["name"], execution, join_outputs(output)))
+        live.state.results.append(result_of(tool_call["id"], tool_call["name"], execution, join_outputs(output)))
 
     async def _suspend(self) -> None:
         """Wait for people: write the state down and end the task."""

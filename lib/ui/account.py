@@ -40,11 +40,11 @@ def choose_team(services: Services, actor: Actor) -> None:
     if st.session_state.get("acting-team-known") != actor.team_id or st.session_state.get(key) not in names:
         st.session_state["acting-team-known"] = actor.team_id  # perhaps chosen in another tab
         st.session_state[key] = actor.team_id if actor.team_id in names else next(iter(names))
-    chosen = st.selectbox(
+    team_id = st.selectbox(
         "Team", list(names), format_func=names.__getitem__, key=key, help="What you do is this team's"
     )
-    if chosen is not None and chosen != actor.team_id:
-        services.teams.choose(actor, chosen)
+    if team_id is not None and team_id != actor.team_id:
+        services.teams.choose(actor, team_id)
         st.rerun()
 
 

@@ -228,11 +228,11 @@ class Engine:
 
     def sweep(self, now: datetime | None = None) -> int:
         """Delete runs that ended more than thirty days ago, and erase results as old; how many runs went."""
-        before = (now or utc_now()) - _KEPT
-        self.results.erase_before(before)
+        cutoff = (now or utc_now()) - _KEPT
+        self.results.erase_before(cutoff)
         status = self.client._sys_db.tables.workflow_status.c
         old = sa.select(status.workflow_uuid).where(status.status.in_(["SUCCESS", "ERROR"]))
-        old = old.where(status.completed_at < int(before.timestamp() * 1000)).limit(_MOST_SWEPT)
+        old = old.where(status.completed_at < int(cutoff.timestamp() * 1000)).limit(_MOST_SWEPT)
         with self.client._sys_db.engine.connect() as connection:
             run_ids = list(connection.scalars(old))
         if run_ids:

@@ -54,8 +54,8 @@ class Processes:
     def beat(self) -> None:
         """Count one more beat; the row is written again where somebody took it away."""
         with self._store.write() as connection:
-            mine = update(work_processes).where(_P.executor_id == self.executor_id).values(beats=_P.beats + 1)
-            is_there = connection.execute(mine).rowcount == 1
+            own_beat = update(work_processes).where(_P.executor_id == self.executor_id).values(beats=_P.beats + 1)
+            is_there = connection.execute(own_beat).rowcount == 1
         if not is_there:
             self.enter()
 

@@ -104,9 +104,9 @@ class Signals:
     def unwatch(self, run_id: str, topic: str, event: asyncio.Event) -> None:
         """Forget an event of `watch`."""
         with self._lock:
-            rest = [waiter for waiter in self._waiters.pop((run_id, topic), []) if waiter[1] is not event]
-            if rest:
-                self._waiters[run_id, topic] = rest
+            waiters = [waiter for waiter in self._waiters.pop((run_id, topic), []) if waiter[1] is not event]
+            if waiters:
+                self._waiters[run_id, topic] = waiters
 
     def notify(self, names: list[tuple[str, str]]) -> None:
         """Wake this process's waiters of these runs and topics."""
@@ -142,7 +142,7 @@ def _look(connection: Connection, run_id: str, topic: str) -> Wait:
 
 
 def _list_ready(connection: Connection, now: datetime, run_id: str | None = None) -> list[str]:
-    same = (_S.run_id == _W.run_id) & (_S.topic == _W.topic)
-    query = select(_W.run_id).outerjoin(work_signals, same).where(_W.is_parked)
+    same_topic = (_S.run_id == _W.run_id) & (_S.topic == _W.topic)
+    query = select(_W.run_id).outerjoin(work_signals, same_topic).where(_W.is_parked)
     query = query.where(or_(_S.topic.is_not(None), _W.deadline <= now)).distinct()
     return list(connection.scalars(query if run_id is None else query.where(_W.run_id == run_id)))

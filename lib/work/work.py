@@ -119,8 +119,8 @@ class Work:
 
     def state(self, run_id: str) -> RunStatus | None:
         """Tell where a run is; None where there is none of this id."""
-        found = self._open().client.list_workflows(workflow_ids=[run_id])
-        return self._describe(found[0]) if found else None
+        workflows = self._open().client.list_workflows(workflow_ids=[run_id])
+        return self._describe(workflows[0]) if workflows else None
 
     @property
     def schedules(self) -> "Schedules":
@@ -179,10 +179,10 @@ class Work:
             return self._opened
 
     def _get(self, run_id: str) -> Any:
-        found = self._open().client.list_workflows(workflow_ids=[run_id])
-        if not found:
+        workflows = self._open().client.list_workflows(workflow_ids=[run_id])
+        if not workflows:
             raise NotFound("There is no such run.", "It was never started, or it is gone.")
-        return found[0]
+        return workflows[0]
 
     def _describe(self, status: Any) -> RunStatus:
         outcome = status.output if isinstance(status.output, dict) else {}
@@ -223,10 +223,10 @@ class Schedules:
 
         client = self._open().client
         context = {"kind": schedule.kind, "payload": schedule.payload, "team_id": team_id}
-        known = client.get_schedule(schedule.name)
-        if known is not None:
-            same = (known["schedule"], known["context"], known["cron_timezone"] or "UTC")
-            if same == (schedule.cron, context, schedule.time_zone):
+        existing = client.get_schedule(schedule.name)
+        if existing is not None:
+            existing_terms = (existing["schedule"], existing["context"], existing["cron_timezone"] or "UTC")
+            if existing_terms == (schedule.cron, context, schedule.time_zone):
                 return
             client.delete_schedule(schedule.name)
         try:
@@ -245,7 +245,7 @@ class Schedules:
 
     def list(self) -> "list[Schedule]":
         """List all schedules by name."""
-        found = sorted(self._open().client.list_schedules(), key=lambda each: each["schedule_name"])
+        schedules = sorted(self._open().client.list_schedules(), key=lambda each: each["schedule_name"])
         return [
             Schedule(
                 each["schedule_name"],
@@ -255,7 +255,7 @@ class Schedules:
                 each["cron_timezone"] or "UTC",
                 each["status"] != "ACTIVE",
             )
-            for each in found
+            for each in schedules
         ]
 
     def pause(self, name: str) -> None:

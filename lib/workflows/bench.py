@@ -43,12 +43,12 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """All cases of a version; `taken` of `ways` edges of the drawing were taken by at least one of them."""
+    """All cases of a version; `ways_taken` of `ways` edges of the drawing were taken by at least one of them."""
 
     slug: str
     version: int
     cases: tuple[CaseResult, ...]
-    taken: int
+    ways_taken: int
     ways: int
     missed: tuple[str, ...]  # edges that no case took
 
@@ -75,17 +75,17 @@ class Bench:
     ) -> BenchResult:
         """Run the cases of a version, or those that are named; `tell` hears of each as it ends."""
         actor.require(Permission.TEST_CONFIGS)
-        chosen = self._workflows.version(actor, slug, version)
-        cases = [case for case in chosen.definition.cases if not names or case.name in names]
+        workflow_version = self._workflows.version(actor, slug, version)
+        cases = [case for case in workflow_version.definition.cases if not names or case.name in names]
         results: list[CaseResult] = []
         for case in cases:
-            result = self._run_case(actor, slug, chosen.version, case)
+            result = self._run_case(actor, slug, workflow_version.version, case)
             results.append(result)
             tell(result)
-        ways = list_ways(chosen.definition)
-        taken = {way for result in results for way in find_taken(chosen.definition, result.steps)}
-        missed = tuple(describe_way(way) for way in ways if way not in taken)
-        return BenchResult(slug, chosen.version, tuple(results), len(ways) - len(missed), len(ways), missed)
+        ways = list_ways(workflow_version.definition)
+        ways_taken = {way for result in results for way in find_taken(workflow_version.definition, result.steps)}
+        missed = tuple(describe_way(way) for way in ways if way not in ways_taken)
+        return BenchResult(slug, workflow_version.version, tuple(results), len(ways) - len(missed), len(ways), missed)
 
     def _run_case(self, actor: Actor, slug: str, version: int, case: TestCase) -> CaseResult:
         began = time.monotonic()
@@ -103,8 +103,8 @@ def judge_case(case: TestCase, run: Run, steps: Sequence[Step]) -> list[str]:
     if run.state.is_at_work:
         return [f"It did not end within {LONGEST_CASE_S:g} seconds."]
     if not case.checks and run.state is not RunState.DONE:
-        place = f" at {run.failed_step}" if run.failed_step else ""
-        return [f"The run is {run.state}{place}: {run.reason}"]
+        at_step = f" at {run.failed_step}" if run.failed_step else ""
+        return [f"The run is {run.state}{at_step}: {run.reason}"]
     scope: dict[str, Any] = {step.path: step.output for step in steps if "/" not in step.path}
     cost = None if run.cost_nano_usd is None else run.cost_nano_usd / 1e9
     scope["output"] = run.output
@@ -119,8 +119,8 @@ def judge_case(case: TestCase, run: Run, steps: Sequence[Step]) -> list[str]:
             failures.append(f"{check.that} can't be computed: {error}.")
             continue
         if not holds:
-            told = f" ({check.why})" if check.why else ""
-            failures.append(f"{check.that} does not hold{told}. The output is {str(run.output)[:300]!r}.")
+            reason = f" ({check.why})" if check.why else ""
+            failures.append(f"{check.that} does not hold{reason}. The output is {str(run.output)[:300]!r}.")
     return failures
 
 
@@ -141,8 +141,8 @@ def list_ways(definition: Definition) -> list[tuple[str, str, str]]:
 
 def find_taken(definition: Definition, steps: Sequence[Step]) -> set[tuple[str, str, str]]:
     """The edges by which steps that are done were left."""
-    left = {(step.node_id, step.port) for step in steps if step.state is StepState.DONE}
-    return {way for way in list_ways(definition) if (way[0], way[1]) in left}
+    ports_taken = {(step.node_id, step.port) for step in steps if step.state is StepState.DONE}
+    return {way for way in list_ways(definition) if (way[0], way[1]) in ports_taken}
 
 
 def to_junit(results: Sequence[BenchResult]) -> str:
@@ -181,5 +181,5 @@ def _printable(text: str) -> str:
 
 def with_case(definition: Definition, case: TestCase) -> Definition:
     """A definition with one case more, or in place of the one of its name."""
-    others = tuple(other for other in definition.cases if other.name != case.name)
-    return replace(definition, cases=(*others, case))
+    other_cases = tuple(other for other in definition.cases if other.name != case.name)
+    return replace(definition, cases=(*other_cases, case))

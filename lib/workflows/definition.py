@@ -426,12 +426,12 @@ def _make_loader() -> Any:
 class _LazyLoader:
     """Makes the loader when it is first used: commands that need no YAML don't load it."""
 
-    made: Any = None
+    loader: Any = None
 
     def __call__(self, stream: Any) -> Any:
-        if _LazyLoader.made is None:
-            _LazyLoader.made = _make_loader()
-        return _LazyLoader.made(stream)
+        if _LazyLoader.loader is None:
+            _LazyLoader.loader = _make_loader()
+        return _LazyLoader.loader(stream)
 
 
 _Loader: Any = _LazyLoader()
@@ -465,16 +465,16 @@ def _check_raw_nodes(part: str, graph: dict[str, Any]) -> None:
     nodes = graph.get("nodes")
     for number, node in enumerate(nodes if isinstance(nodes, list) else (), 1):
         name = node.get("id", f"number {number}") if isinstance(node, dict) else f"number {number}"
-        where = f"{part}/{name}" if part else str(name)
+        path = f"{part}/{name}" if part else str(name)
         kind = node.get("kind") if isinstance(node, dict) else None
         if not isinstance(kind, str) or kind not in NODE_TYPES:
             why = f"Its kind is {str(kind)[:40]!r}; there are {', '.join(sorted(NODE_TYPES))}."
-            raise InvalidInput(f"The node {where[:100]} can't be used.", why, "Correct its kind.", "definition")
+            raise InvalidInput(f"The node {path[:100]} can't be used.", why, "Correct its kind.", "definition")
         try:
             msgspec.convert(node, NODE_TYPES[kind])
         except msgspec.ValidationError as error:
             raise InvalidInput(
-                f"The node {where[:100]} can't be used.", _explain(str(error)), "Correct it.", "definition"
+                f"The node {path[:100]} can't be used.", _explain(str(error)), "Correct it.", "definition"
             ) from None
 
 

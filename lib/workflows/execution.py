@@ -160,8 +160,8 @@ class Execution:
         view = frame.get_view(part)
         outcomes: dict[str, asyncio.Future[Outcome]] = {}
         for position, node_id in enumerate(view.order):
-            place = StepContext(self, frame, view.nodes[node_id], f"{prefix}{node_id}", outer, view, branch)
-            work = self._run_node(place, position, outcomes)
+            step_context = StepContext(self, frame, view.nodes[node_id], f"{prefix}{node_id}", outer, view, branch)
+            work = self._run_node(step_context, position, outcomes)
             outcomes[node_id] = asyncio.ensure_future(work)
         await run_all(outcomes.values())
         ended = {node_id: task.result() for node_id, task in outcomes.items()}
@@ -176,19 +176,19 @@ class Execution:
     ) -> Outcome:
         node = context.node
         edges = context.view.incoming[node.id]
-        taken = not edges
+        is_reached = not edges
         if isinstance(node, JoinNode) and node.wait == "first":
             first = await self._await_first(context.view, node.id, outcomes)
             if first.state != "done":
                 return first
-            taken = True
+            is_reached = True
         else:
             for edge in edges:
-                before = await outcomes[edge.source]
-                if before.state == "blocked":
+                source_outcome = await outcomes[edge.source]
+                if source_outcome.state == "blocked":
                     return BLOCKED
-                taken = taken or (before.state == "done" and before.port == edge.port)
-        if not taken:
+                is_reached = is_reached or (source_outcome.state == "done" and source_outcome.port == edge.port)
+        if not is_reached:
             return SKIPPED
         scope = {**context.scope}
         for ancestor in context.view.ancestors[node.id]:
@@ -268,20 +268,20 @@ class Execution:
 
     async def _do(self, context: StepContext) -> Outcome:
         """Do a step with its retries and fallbacks, and write how it ended."""
-        before = replace(context.usage, calls=[*context.usage.calls])
-        self._open[context.path] = (context, before)
-        outcome = await self._do_once(context, before)
+        usage_before = replace(context.usage, calls=[*context.usage.calls])
+        self._open[context.path] = (context, usage_before)
+        outcome = await self._do_once(context, usage_before)
         del self._open[context.path]
         return outcome
 
     async def close_open_steps(self) -> None:
         """Write the steps that were cut by a cancellation, with what their calls cost until then."""
-        for context, before in [*self._open.values()]:
+        for context, usage_before in [*self._open.values()]:
             if context.row is not None and context.row.attempts:
                 cut = replace(context.row, state=StepState.CANCELLED, error="It was cut.", finished_at=utc_now())
-                await self._write(cut, context, before)
+                await self._write(cut, context, usage_before)
 
-    async def _do_once(self, context: StepContext, before: StepUsage) -> Outcome:
+    async def _do_once(self, context: StepContext, usage_before: StepUsage) -> Outcome:
         row = context.row
         assert row is not None  # noqa: S101 (it was made before)
         try:
@@ -290,17 +290,17 @@ class Execution:
         except StepWaits as wait:
             self._note_wait(wait)
             waiting = replace(context.row or row, state=StepState.WAITING, error=wait.why[:2_000])
-            await self._write(waiting, context, before)
+            await self._write(waiting, context, usage_before)
             return BLOCKED
         except StepHeld as held:
             self.held = self.held or held.why
             if context.row is not None and context.row.attempts:
-                await self._write(replace(context.row, state=StepState.WAITING, error=held.why), context, before)
+                await self._write(replace(context.row, state=StepState.WAITING, error=held.why), context, usage_before)
             return BLOCKED
         except (RunLost, asyncio.CancelledError):
             raise
         except (StepError, LLMManagerError, ExpressionError) as error:
-            return await self._fail(context, before, error)
+            return await self._fail(context, usage_before, error)
         ended = replace(
             context.row or row,
             state=StepState.DONE,
@@ -310,21 +310,23 @@ class Execution:
             error="",
             finished_at=utc_now(),
         )
-        await self._write(ended, context, before, done=1)
+        await self._write(ended, context, usage_before, done=1)
         self._remember(context.frame, context.node, ended)
         return Outcome("done", result.port, result.output)
 
-    async def _fail(self, context: StepContext, before: StepUsage, error: Exception) -> Outcome:
+    async def _fail(self, context: StepContext, usage_before: StepUsage, error: Exception) -> Outcome:
         message = describe_error(error)
         row = context.row
         assert row is not None  # noqa: S101
         if any(edge.port == ERROR for edge in context.view.outgoing[context.node.id]):
             output = {"error": message}
             ended = replace(row, state=StepState.DONE, output=output, port=ERROR, error=message, finished_at=utc_now())
-            await self._write(ended, context, before, done=1)
+            await self._write(ended, context, usage_before, done=1)
             return Outcome("done", ERROR, output)
         context.branch.fail(getattr(error, "path", "") or context.path, message)
-        await self._write(replace(row, state=StepState.FAILED, error=message, finished_at=utc_now()), context, before)
+        await self._write(
+            replace(row, state=StepState.FAILED, error=message, finished_at=utc_now()), context, usage_before
+        )
         return BLOCKED
 
     def _note_wait(self, wait: StepWaits) -> None:
@@ -440,7 +442,7 @@ class Execution:
         action = (action_key, context.attempt, input_hash, call_id, context.path, [*context.usage.calls])
         await self.interpreter.run_blocking(self.journal.start_action, *action)
 
-    async def _write(self, step: Step, context: StepContext, before: StepUsage, done: int = 0) -> None:
+    async def _write(self, step: Step, context: StepContext, usage_before: StepUsage, done: int = 0) -> None:
         usage = context.usage
         if usage.calls:
             usage = await self.interpreter.read_usage(self.journal, usage.calls)
@@ -451,7 +453,7 @@ class Execution:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
         )
-        await self.interpreter.run_blocking(self.journal.write_step, step, done, before)
+        await self.interpreter.run_blocking(self.journal.write_step, step, done, usage_before)
         self.steps[step.path] = step
         context.row = step
 

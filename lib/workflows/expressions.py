@@ -85,9 +85,9 @@ def _measure_repetitions(bare: str) -> int:
     starts = {match.end() - 1 for match in REPEATS.finditer(bare)}
     stack: list[bool] = []
     deepest = 0
-    for place, letter in enumerate(bare):
+    for position, letter in enumerate(bare):
         if letter == "(":
-            stack.append(place in starts)
+            stack.append(position in starts)
             deepest = max(deepest, sum(stack))
         elif letter == ")" and stack:
             stack.pop()

@@ -12,13 +12,13 @@ LONGEST_INPUTS = 2_000_000  # bytes of JSON
 _TYPES = {"text": "string", "long_text": "string", "number": "number", "integer": "integer", "boolean": "boolean"}
 
 
-def check_inputs(fields: Sequence[Field], given: Mapping[str, Any]) -> dict[str, Any]:
+def check_inputs(fields: Sequence[Field], inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Check a form's values and return them typed, with defaults; raises InvalidInput with all that is wrong."""
-    known = {field.name: field for field in fields}
-    problems = [f"{str(name)[:60]} is no field of the form." for name in given if name not in known]
+    fields_by_name = {field.name: field for field in fields}
+    problems = [f"{str(name)[:60]} is no field of the form." for name in inputs if name not in fields_by_name]
     values: dict[str, Any] = {}
-    for name, field in known.items():
-        value = given.get(name)
+    for name, field in fields_by_name.items():
+        value = inputs.get(name)
         if value is None or value == "":
             if field.default is None and field.required and value is None:
                 problems.append(f"{field.label or name} is missing.")

@@ -208,8 +208,8 @@ class Interpreter:
         definitions = {"": self._load_definition(run.workflow_id, run.version)}
         for slug, (workflow_id, version) in run.pins.items():
             definitions[slug] = self._load_definition(workflow_id, version)
-        named = self._name(run)
-        execution = Execution(self, journal, named, actor, definitions)
+        workflow_name = self._name(run)
+        execution = Execution(self, journal, workflow_name, actor, definitions)
         if run.executions > 1:
             self._calls.recover()  # what the process before had on disk and not in the database
         execution.steps = journal.load_steps()
@@ -255,13 +255,13 @@ class Interpreter:
             if not running:
                 return
             try:
-                asked = await self.run_blocking(self._read_stops, [*running])
+                stop_requests = await self.run_blocking(self._read_stops, [*running])
             except LLMManagerError as error:
                 log.warning("Whether runs are to stop can't be read: %s", error)
-                asked = {}
-            for run_id, what in asked.items():
+                stop_requests = {}
+            for run_id, stop_request in stop_requests.items():
                 task, execution = running[run_id]
-                if what == "cancel":
+                if stop_request == "cancel":
                     task.cancel()
                 elif not execution.held:
                     execution.held = "It was paused."
@@ -270,7 +270,7 @@ class Interpreter:
     def _read_stops(self, run_ids: list[str]) -> Mapping[str, str]:
         query = select(R.id, R.stop_asked).where(R.id.in_(run_ids), R.stop_asked != "")
         with self._store.read() as connection:
-            return {run_id: asked for run_id, asked in connection.execute(query)}
+            return {run_id: stop_request for run_id, stop_request in connection.execute(query)}
 
     def close(self) -> None:
         """End the interpreter's threads."""

@@ -56,10 +56,10 @@ class Journal:
         """Take the run up; None when it is over, paused or unknown: there is nothing to do."""
         now = utc_now()
         with self._store.write() as connection:
-            taken = update(workflow_runs).where(R.id == self._run_id, R.state.in_(_TAKEN))
+            to_running = update(workflow_runs).where(R.id == self._run_id, R.state.in_(_TAKEN))
             values: dict[str, Any] = {"state": RunState.RUNNING, "owner": self._owner, "executions": R.executions + 1}
             values |= {"started_at": func.coalesce(R.started_at, now), "reason": "", "wake_at": None}
-            if connection.execute(taken.values(**values)).rowcount == 0:
+            if connection.execute(to_running.values(**values)).rowcount == 0:
                 return None
             row = connection.execute(select(workflow_runs).where(R.id == self._run_id)).mappings().one()
             self.signals = row["signals"]
@@ -105,9 +105,11 @@ class Journal:
             "calls": [*step.calls],
         }
         changed = {name: value for name, value in row.items() if name not in ("run_id", "path", "started_at")}
-        before = usage_before or StepUsage()
+        earlier_usage = usage_before or StepUsage()
         with self._store.write() as connection:
-            self._fence(connection, **_add_usage(step, before), **({"steps_done": R.steps_done + done} if done else {}))
+            self._fence(
+                connection, **_add_usage(step, earlier_usage), **({"steps_done": R.steps_done + done} if done else {})
+            )
             statement = self._insert(workflow_steps).values(**row)
             connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "path"], set_=changed))
 
@@ -225,16 +227,16 @@ _STEP_COLUMNS = (
 )
 
 
-def _add_usage(step: Step, before: StepUsage) -> dict[str, Any]:
+def _add_usage(step: Step, earlier_usage: StepUsage) -> dict[str, Any]:
     """What a step's calls add to the run's sums beyond what they had added before."""
-    prompt = step.prompt_tokens - before.prompt_tokens
-    completion = step.completion_tokens - before.completion_tokens
+    prompt = step.prompt_tokens - earlier_usage.prompt_tokens
+    completion = step.completion_tokens - earlier_usage.completion_tokens
     values: dict[str, Any] = {}
     if prompt or completion:
         values |= {"prompt_tokens": R.prompt_tokens + prompt, "completion_tokens": R.completion_tokens + completion}
     if step.cost_nano_usd is None:
         values["cost_nano_usd"] = None
-    elif cost := step.cost_nano_usd - (before.cost_nano_usd or 0):
+    elif cost := step.cost_nano_usd - (earlier_usage.cost_nano_usd or 0):
         values["cost_nano_usd"] = R.cost_nano_usd + cost  # NULL stays NULL: what is unknown once is unknown
     return values
 
@@ -281,14 +283,14 @@ _RUN_COLUMNS = (
 )
 
 
-def build_run(row: Mapping[Any, Any], **more: Any) -> Run:
+def build_run(row: Mapping[Any, Any], **further_fields: Any) -> Run:
     """Build the value of a run's row."""
     return Run(
         **{name: row[name] for name in _RUN_COLUMNS},
         state=RunState(row["state"]),
         trigger=Trigger(row["trigger"]),
         pins={slug: (pin[0], pin[1]) for slug, pin in row["pins"].items()},
-        **more,
+        **further_fields,
     )
 
 

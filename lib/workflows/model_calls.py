@@ -94,8 +94,10 @@ class ModelCalls:
         if earlier is not None and earlier.input_hash == hashed:
             if earlier.state == "done":
                 return Answer.from_record(earlier.result)
-            if earlier.state == "started" and (found := await self._find_paid(context, action_key, earlier.call_id)):
-                return found
+            if earlier.state == "started" and (
+                paid_answer := await self._find_paid(context, action_key, earlier.call_id)
+            ):
+                return paid_answer
         request = self._build_request(context, key, question)
         async with self._at_once, _Hold(self._calls, execution, request):
             answer = await self._send(context, action_key, hashed, request)
@@ -103,13 +105,13 @@ class ModelCalls:
 
     def _build_request(self, context: StepContext, key: str, question: Question) -> CallRequest:
         execution = context.execution
-        named = question.configuration
-        by_model = named is not None and "/" in named
+        configuration = question.configuration
+        by_model = configuration is not None and "/" in configuration
         return CallRequest(
             actor=execution.actor,
             messages=[dict(message) for message in question.messages],
-            configuration=None if by_model else named,
-            model=named if by_model else None,
+            configuration=None if by_model else configuration,
+            model=configuration if by_model else None,
             app="workflows" if execution.actor.key is None else None,
             origin=Origin.WORKFLOW,
             system_prompt=question.system,
@@ -139,8 +141,8 @@ class ModelCalls:
             return None
         row = self._results.get(execution.run.id, name_step(action_key))
         if row is not None and row.state == "done" and row.call_id == call_id and isinstance(row.output, dict):
-            kept = row.output
-            return Answer(kept["text"], tuple(kept["tool_calls"]), kept["finish_reason"], call_id)
+            output = row.output
+            return Answer(output["text"], tuple(output["tool_calls"]), output["finish_reason"], call_id)
         try:
             view = self._calls.view(execution.actor, call_id)
         except NotFound:
@@ -196,8 +198,8 @@ class _Hold:
             )
             raise StepError(why, is_final=True)
         async with self._execution.lock:
-            taken = self._execution.spent_nano + self._execution.reserved_nano
-            if taken + quote.high_nano > cap:
+            committed_nano = self._execution.spent_nano + self._execution.reserved_nano
+            if committed_nano + quote.high_nano > cap:
                 spent = format_money(self._execution.spent_nano)
                 raise StepHeld(
                     f"The cap of {format_money(cap)} is reached: {spent} is spent, and the next call may cost "

@@ -45,8 +45,8 @@ def find_next(cron: str, zone: str, after: datetime) -> datetime | None:
 def _to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     """The moment of a local time: its first, where it comes twice; that of the next minute that exists otherwise."""
     for minutes in range(_LONGEST_GAP + 1):
-        wanted = local + timedelta(minutes=minutes)
-        moment = wanted.replace(tzinfo=zone).astimezone(UTC)
-        if moment.astimezone(zone).replace(tzinfo=None) == wanted:
+        target = local + timedelta(minutes=minutes)
+        moment = target.replace(tzinfo=zone).astimezone(UTC)
+        if moment.astimezone(zone).replace(tzinfo=None) == target:
             return moment
     return local.replace(tzinfo=zone).astimezone(UTC)

@@ -149,16 +149,16 @@ class _Translation:
 
     def _find_path(self, path: str) -> str:
         """Where a path into the bag stands here: in a node's output, in shared state, or among the run's inputs."""
-        head, _, rest = path.partition(".")
+        head, _, following = path.partition(".")
         name = self._keys.get(head) or (head if head in self._ids else None)
         if name is None:
-            return f"start.{rest}" if head in ("input", "inputs") and rest else f"start.{path}"
+            return f"start.{following}" if head in ("input", "inputs") and following else f"start.{path}"
         root = f"state.bag_{self._ids[name]}" if self._returns else self._ids[name]
         if self._states[name].get("type") in ("llm", "rag"):
-            field = rest.split(".")[0]
-            if not rest or field in _ANSWERS:
+            field = following.split(".")[0]
+            if not following or field in _ANSWERS:
                 return f"{root}.text"
-        return f"{root}.{rest}" if rest else root
+        return f"{root}.{following}" if following else root
 
     def _read(self, text: Any) -> str:
         """Rewrite every place of a text."""
@@ -192,8 +192,8 @@ class _Translation:
         prompt = state.get("prompt") or state.get("prompt_template") or state.get("template") or "{{input.prompt}}"
         node: dict[str, Any] = {"kind": "prompt", "prompt": self._read(prompt)}
         for source in (state, agent):
-            if named := source.get("configuration") or source.get("model"):
-                node.setdefault("configuration", str(named))
+            if model_name := source.get("configuration") or source.get("model"):
+                node.setdefault("configuration", str(model_name))
             if source.get("system_prompt"):
                 node.setdefault("system", self._read(source["system_prompt"]))
         if agent.get("role"):
@@ -293,12 +293,14 @@ class _Translation:
 
     def _choose_last(self, reached: list[str]) -> str:
         """An expression for what was made last on whichever way was taken."""
-        chosen = "''"
+        expression = "''"
         for name in reached:
             if self._states[name].get("type") != "condition":
                 root = f"state.bag_{self._ids[name]}" if self._returns else self._ids[name]
-                chosen = f"{root} != null ? text({root}) : ({chosen})" if chosen != "''" else f"text({root})"
-        return chosen
+                expression = (
+                    f"{root} != null ? text({root}) : ({expression})" if expression != "''" else f"text({root})"
+                )
+        return expression
 
     def _build_input(self) -> dict[str, Any]:
         """The run's form: what the states read that no state makes."""

@@ -92,9 +92,9 @@ class CeilingQuotes:
                     continue
                 low += quoted.low_nano * paid.least
                 high += quoted.high_nano * paid.most * times
-        known = not unpriced
-        told = (tuple(sorted(unpriced)), tuple(problems[:10]))
-        return RunQuote(low if known else None, high if known else None, "ceilings", calls, *told)
+        is_priced = not unpriced
+        gaps = (tuple(sorted(unpriced)), tuple(problems[:10]))
+        return RunQuote(low if is_priced else None, high if is_priced else None, "ceilings", calls, *gaps)
 
     def _list_paid(
         self,
@@ -110,20 +110,22 @@ class CeilingQuotes:
             node = view.nodes[node_id]
             if only is not None and node_id not in only:
                 continue
-            before = [view.nodes[name] for name in view.ancestors[node_id]]
-            is_certain = all(len(other.list_ports()) == 1 for other in before)
-            here = least if is_certain else 0
+            earlier_nodes = [view.nodes[name] for name in view.ancestors[node_id]]
+            is_certain = all(len(other.list_ports()) == 1 for other in earlier_nodes)
+            least_runs = least if is_certain else 0
             most_here = most * (node.retry.attempts if node.retry is not None else 1)
             match node:
                 case PromptNode() | AgentsNode():
-                    yield _Paid(node, here, most_here)
+                    yield _Paid(node, least_runs, most_here)
                 case MapNode():
                     yield from self._list_paid(definition, node.part, 0, most_here * node.limit, None, above)
                 case LoopNode():
-                    yield from self._list_paid(definition, node.part, here, most_here * node.max_rounds, None, above)
+                    yield from self._list_paid(
+                        definition, node.part, least_runs, most_here * node.max_rounds, None, above
+                    )
                 case WorkflowNode() if node.workflow in self._definitions and node.workflow not in above:
                     called = self._definitions[node.workflow]
-                    yield from self._list_paid(called, "", here, most_here, None, (*above, node.workflow))
+                    yield from self._list_paid(called, "", least_runs, most_here, None, (*above, node.workflow))
                 case _:
                     pass
 
@@ -137,8 +139,8 @@ class CeilingQuotes:
                 prompt = self._prompts.version(self._actor, node.template, node.version or PRODUCTION).text
             times = (node.max_rounds if node.tools else 1) * (2 if node.output_schema is not None else 1)
             system = "\n".join(part for part in (node.role, node.system) if part)
-            more = UNKNOWN_TOKENS * (2 if node.tools else 1) + (4_000 if node.knowledge else 0)
-            yield node.configuration, _fill(prompt, system, scope, more), times
+            further_tokens = UNKNOWN_TOKENS * (2 if node.tools else 1) + (4_000 if node.knowledge else 0)
+            yield node.configuration, _fill(prompt, system, scope, further_tokens), times
         elif isinstance(node, AgentsNode):
             turns = 1 if node.mode == "panel" else node.max_turns
             for agent in (*node.agents, *([node.judge] if node.judge else [])):
@@ -149,7 +151,7 @@ class CeilingQuotes:
                     turns * rounds,
                 )
 
-    def _build_request(self, configuration: str | None, prompt: str, system: str, more: int) -> CallRequest:
+    def _build_request(self, configuration: str | None, prompt: str, system: str, further_tokens: int) -> CallRequest:
         by_model = configuration is not None and "/" in configuration
         return CallRequest(
             actor=self._actor,
@@ -163,7 +165,7 @@ class CeilingQuotes:
         )
 
 
-def _fill(prompt: str, system: str, scope: Mapping[str, Any], more: int) -> tuple[str, str, int]:
+def _fill(prompt: str, system: str, scope: Mapping[str, Any], further_tokens: int) -> tuple[str, str, int]:
     """Words with the values that are known; each that is not counts as so many tokens more."""
     unknown = 0
 
@@ -175,4 +177,4 @@ def _fill(prompt: str, system: str, scope: Mapping[str, Any], more: int) -> tupl
             unknown += UNKNOWN_TOKENS
             return ""
 
-    return PLACEHOLDER.sub(replace, prompt), PLACEHOLDER.sub(replace, system), more + unknown
+    return PLACEHOLDER.sub(replace, prompt), PLACEHOLDER.sub(replace, system), further_tokens + unknown

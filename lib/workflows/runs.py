@@ -117,15 +117,15 @@ class WorkflowRuns:
             self._check_stops(actor, workflow.slug)
             if not workflow.is_active:
                 raise Conflict(f"The workflow {workflow.slug} is switched off.", "", "Switch it on.")
-            chosen = load_version(connection, workflow, version)
-            values = check_inputs(chosen.definition.input_fields, inputs)
-            pins = resolve_pins(connection, actor, chosen.definition, (workflow.slug,))
-            is_sealed = _keeps_no_words(connection, chosen.definition)
-            cap = chosen.definition.cost_cap_usd
+            workflow_version = load_version(connection, workflow, version)
+            values = check_inputs(workflow_version.definition.input_fields, inputs)
+            pins = resolve_pins(connection, actor, workflow_version.definition, (workflow.slug,))
+            is_sealed = _keeps_no_words(connection, workflow_version.definition)
+            cap = workflow_version.definition.cost_cap_usd
             row = new_run_row(
                 id=run_id,
                 workflow_id=workflow.id,
-                version=chosen.version,
+                version=workflow_version.version,
                 pins={name: list(pin) for name, pin in pins.items()},
                 trigger=trigger,
                 user_id=actor.user_id,
@@ -163,20 +163,22 @@ class WorkflowRuns:
         with self._store.read() as connection:
             workflow = load_workflow(connection, slug)
             require_may_run(actor, workflow)
-            chosen = load_version(connection, workflow, version)
+            workflow_version = load_version(connection, workflow, version)
             past = (
                 select(R.cost_nano_usd)
-                .where(R.workflow_id == workflow.id, R.version == chosen.version, R.state == RunState.DONE)
+                .where(R.workflow_id == workflow.id, R.version == workflow_version.version, R.state == RunState.DONE)
                 .where(R.trigger.not_in([Trigger.TEST, Trigger.RERUN]), R.cost_nano_usd.is_not(None))
                 .order_by(R.created_at.desc())
                 .limit(_PAST)
             )
             costs = [int(cost) for cost in connection.scalars(past)]
-            called = self._load_called(connection, resolve_pins(connection, actor, chosen.definition, (workflow.slug,)))
+            called = self._load_called(
+                connection, resolve_pins(connection, actor, workflow_version.definition, (workflow.slug,))
+            )
         if (quoted := quote_past(costs)) is not None:
             return quoted
         ceilings = CeilingQuotes(self._calls, self._prompts, actor, called)
-        return ceilings.quote(chosen.definition, inputs or {})
+        return ceilings.quote(workflow_version.definition, inputs or {})
 
     def quote_rerun(self, actor: Actor, run_id: str, from_step: str) -> RunQuote:
         """Quote repeating a run from a step, by what the steps that run again cost in past runs, this one too."""
@@ -472,8 +474,8 @@ class WorkflowRuns:
         opened = {**row, "inputs": self._open(row["inputs"]), "output": self._open(row["output"])}
         if not shows:
             opened |= {"inputs": {}, "output": None}
-        more = {"slug": row["slug"] or "", "workflow_name": row["workflow_name"] or "", "user_name": row["user_name"]}
-        return build_run(opened, **more, shows_content=shows)
+        names = {"slug": row["slug"] or "", "workflow_name": row["workflow_name"] or "", "user_name": row["user_name"]}
+        return build_run(opened, **names, shows_content=shows)
 
 
 def _select_runs() -> Any:
@@ -502,8 +504,8 @@ def _keeps_no_words(connection: Connection, definition: Definition) -> bool:
             elif isinstance(node, AgentsNode):
                 names |= {agent.configuration for agent in node.agents if agent.configuration}
     C = configurations.c
-    named = or_(C.slug.in_(names), C.id.in_(names))
-    query = select(C.id).where(named, C.content_policy != _FULL).limit(1)
+    is_named = or_(C.slug.in_(names), C.id.in_(names))
+    query = select(C.id).where(is_named, C.content_policy != _FULL).limit(1)
     return bool(names) and connection.scalar(query) is not None
 
 

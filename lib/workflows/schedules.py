@@ -139,9 +139,9 @@ class WorkflowSchedules:
         changed: dict[str, Any] = {"next_at": find_next(row["cron"], row["zone"], now)}
         if goes and row["overlap"] == "skip":
             changed["last_note"] = "The last run was still going."
-        mine = update(workflow_schedules).where(_S.id == row["id"], _S.next_at == row["next_at"])
+        own_turn = update(workflow_schedules).where(_S.id == row["id"], _S.next_at == row["next_at"])
         with self._store.write() as connection:
-            moved = connection.execute(mine.values(**changed)).rowcount == 1
+            moved = connection.execute(own_turn.values(**changed)).rowcount == 1
         return moved and not (goes and row["overlap"] == "skip")
 
     def _last_goes(self, row: RowMapping) -> bool:

@@ -92,9 +92,11 @@ class WorkflowServices:
 
     def _close_questions(self, run: "Run") -> None:
         """Withdraw what a run that is over still asks of people."""
-        asked = select(approvals.c.id).where(approvals.c.workflow_run_id == run.id, approvals.c.state == "waiting")
+        open_questions = select(approvals.c.id).where(
+            approvals.c.workflow_run_id == run.id, approvals.c.state == "waiting"
+        )
         with self.store.read() as connection:
-            open_ids = connection.scalars(asked).all()
+            open_ids = connection.scalars(open_questions).all()
         for approval_id in open_ids:
             self.approvals.end(OPERATOR, approval_id)
 
@@ -110,8 +112,8 @@ class WorkflowServices:
         """Runs of workflows."""
         from lib.workflows.runs import WorkflowRuns
 
-        kept = (self.store, self.vault, self.calls, self.prompts, self.configurations)
-        return WorkflowRuns(*kept, self._find_launcher, self._close_questions, self.stops)
+        parts = (self.store, self.vault, self.calls, self.prompts, self.configurations)
+        return WorkflowRuns(*parts, self._find_launcher, self._close_questions, self.stops)
 
     @cached_property
     def workflow_schedules(self) -> "WorkflowSchedules":
@@ -132,9 +134,9 @@ class WorkflowServices:
         from dataclasses import replace
 
         services: Any = self  # of the knowledge base: composed beside these
-        chosen = services.collections.get(actor, collection)
-        settings = chosen.search if k is None else replace(chosen.search, k=k)
-        hits = services.passages.search(actor, chosen.id, question, settings).hits
+        found_collection = services.collections.get(actor, collection)
+        settings = found_collection.search if k is None else replace(found_collection.search, k=k)
+        hits = services.passages.search(actor, found_collection.id, question, settings).hits
         return [_describe_hit(number, hit) for number, hit in enumerate(hits, 1)]
 
     def close_workflows(self) -> None:

@@ -88,11 +88,11 @@ class GraphView:
     @cached_property
     def ancestors(self) -> dict[str, frozenset[str]]:
         """For each node, all that come before it."""
-        before: dict[str, frozenset[str]] = {}
+        ancestors: dict[str, frozenset[str]] = {}
         for node_id in self.order:
             parents = [edge.source for edge in self.incoming[node_id]]
-            before[node_id] = frozenset(parents).union(*(before[parent] for parent in parents))
-        return before
+            ancestors[node_id] = frozenset(parents).union(*(ancestors[parent] for parent in parents))
+        return ancestors
 
     def list_descendants(self, node_id: str) -> set[str]:
         """List all that come after a node."""
@@ -107,17 +107,17 @@ class GraphView:
 
     def find_circle(self) -> list[str]:
         """List nodes of one circle in its order; empty without one."""
-        left = set(self.nodes) - set(self.order)
-        if not left:
+        unvisited = set(self.nodes) - set(self.order)
+        if not unvisited:
             return []
         path: list[str] = []
-        node_id = min(left)
+        node_id = min(unvisited)
         while node_id not in path:
             path.append(node_id)
-            node_id = next(edge.source for edge in self.incoming[node_id] if edge.source in left)
+            node_id = next(edge.source for edge in self.incoming[node_id] if edge.source in unvisited)
         circle = path[path.index(node_id) :][::-1]
-        places = {name: place for place, name in enumerate(self.nodes)}
-        first = circle.index(min(circle, key=places.__getitem__))
+        positions = {name: position for position, name in enumerate(self.nodes)}
+        first = circle.index(min(circle, key=positions.__getitem__))
         return circle[first:] + circle[:first]
 
 
@@ -130,8 +130,10 @@ def require_valid(definition: Definition) -> None:
     """Raise InvalidInput that names the nodes when the definition can't run."""
     errors = [str(problem) for problem in list_problems(definition) if problem.is_error]
     if errors:
-        more = f" And {len(errors) - _MOST_TOLD} more." if len(errors) > _MOST_TOLD else ""
-        raise InvalidInput("The workflow can't run.", " ".join(errors[:_MOST_TOLD]) + more, "Correct it.", "definition")
+        further_errors = f" And {len(errors) - _MOST_TOLD} more." if len(errors) > _MOST_TOLD else ""
+        raise InvalidInput(
+            "The workflow can't run.", " ".join(errors[:_MOST_TOLD]) + further_errors, "Correct it.", "definition"
+        )
 
 
 class _Checks:
@@ -198,7 +200,7 @@ class _Checks:
 
     def _check_edges(self, part: str, graph: Graph) -> Iterator[Problem]:
         nodes = {node.id: node for node in graph.nodes}
-        seen: set[Edge] = set()
+        checked_edges: set[Edge] = set()
         for edge in graph.edges:
             if (missing := next((end for end in (edge.source, edge.target) if end not in nodes), None)) is not None:
                 yield Problem(
@@ -206,9 +208,9 @@ class _Checks:
                     f"An edge from {edge.source} to {edge.target} ends nowhere: there is no node {missing}.",
                 )
                 continue
-            if edge in seen:
+            if edge in checked_edges:
                 yield Problem(edge.source, f"Two edges lead to {edge.target} alike. Remove one.")
-            seen.add(edge)
+            checked_edges.add(edge)
             yield from _check_edge(nodes[edge.source], nodes[edge.target], edge)
 
     def _check_shape(self, part: str, graph: Graph) -> Iterator[Problem]:
@@ -253,8 +255,8 @@ class _Checks:
 
     def _check_node(self, part: str, node: AnyNode) -> Iterator[Problem]:
         scope = self._list_scope(part, node.id)
-        for expression, more in _list_expressions(node):
-            yield from self._check_expression(part, node.id, expression, scope | more)
+        for expression, further_names in _list_expressions(node):
+            yield from self._check_expression(part, node.id, expression, scope | further_names)
         for value in _list_texts(node):
             for path in list_value_paths(value):
                 if path[0] not in scope:
@@ -310,8 +312,8 @@ def _check_edge(source: AnyNode, target: AnyNode, edge: Edge) -> Iterator[Proble
     ports = source.list_ports()
     may_fail = ports and not isinstance(source, InputNode)
     if edge.port not in ports and not (edge.port == ERROR and may_fail):
-        known = ", ".join(port or "(plain)" for port in ports) or "none"
-        yield Problem(source.id, f"An edge leaves by {edge.port or '(plain)'!r}; the ports are: {known}.")
+        port_names = ", ".join(port or "(plain)" for port in ports) or "none"
+        yield Problem(source.id, f"An edge leaves by {edge.port or '(plain)'!r}; the ports are: {port_names}.")
 
 
 def _list_expressions(node: AnyNode) -> Iterator[tuple[str, frozenset[str]]]:
@@ -365,8 +367,8 @@ def check_own_fields(node: AnyNode) -> list[str]:
     match node:
         case PromptNode():
             wrong = [] if node.prompt.strip() or node.template else ["It has no prompt. Write one, or name a template."]
-            both = node.prompt.strip() and node.template
-            return [*wrong, "It has a prompt and a template. Keep one."] if both else wrong
+            has_two_prompts = node.prompt.strip() and node.template
+            return [*wrong, "It has a prompt and a template. Keep one."] if has_two_prompts else wrong
         case AgentsNode():
             return _check_agents(node)
         case SwitchNode(cases=cases):

@@ -111,11 +111,11 @@ class Workflows:
 
     def diff(self, actor: Actor, slug: str, old: VersionSelector, new: VersionSelector) -> Sequence[str]:
         """Lines of a unified diff of two versions in YAML; empty when they are equal."""
-        before = self.version(actor, slug, old)
+        old_version = self.version(actor, slug, old)
         after = self.version(actor, slug, new)
-        old_lines = to_yaml(before.definition).splitlines()
+        old_lines = to_yaml(old_version.definition).splitlines()
         new_lines = to_yaml(after.definition).splitlines()
-        names = f"version {before.version}", f"version {after.version}"
+        names = f"version {old_version.version}", f"version {after.version}"
         return [*difflib.unified_diff(old_lines, new_lines, *names, lineterm="")]
 
     def check(self, actor: Actor, document: str | bytes | Mapping[str, Any]) -> tuple[Definition, Sequence[Problem]]:
@@ -272,15 +272,15 @@ class Workflows:
         entries = _read_import(document, slug)
         done = ImportedWorkflows()
         with self._store.write() as connection:
-            taken = set(connection.scalars(select(W.slug)))
+            existing_slugs = set(connection.scalars(select(W.slug)))
             for entry in entries:
-                if entry["slug"] in taken:
+                if entry["slug"] in existing_slugs:
                     done.skipped.append(entry["slug"])
                     continue
-                first, *others = entry["versions"]
+                first, *later_versions = entry["versions"]
                 details = (entry["name"], entry["description"], entry["runners"], first[1])
                 workflow_id = _insert_workflow(connection, actor, entry["slug"], first[0], *details)
-                for number, (definition, reason) in enumerate(others, 2):
+                for number, (definition, reason) in enumerate(later_versions, 2):
                     _insert_version(connection, actor, workflow_id, number, definition, reason)
                 newest = len(entry["versions"])
                 connection.execute(update(workflows).where(W.id == workflow_id).values(newest=newest))
@@ -288,7 +288,7 @@ class Workflows:
                     if isinstance(version, int) and 0 < version <= newest:
                         row = {"workflow_id": workflow_id, "label": check_slug(label, "label"), "version": version}
                         connection.execute(insert(workflow_labels), row)
-                taken.add(entry["slug"])
+                existing_slugs.add(entry["slug"])
                 done.created.append(entry["slug"])
             audit.record(connection, actor, "workflow.import", "json", created=done.created, skipped=done.skipped)
         return done
@@ -338,8 +338,8 @@ def _read(document: str | bytes | Mapping[str, Any]) -> Definition:
 def _list_call_problems(connection: Connection, definition: Definition, slug: str) -> Sequence[Problem]:
     problems: list[Problem] = []
     for node in list_called(definition):
-        known = connection.scalar(select(W.id).where(W.slug == node.workflow))
-        if known is None and node.workflow != slug:
+        workflow_id = connection.scalar(select(W.id).where(W.slug == node.workflow))
+        if workflow_id is None and node.workflow != slug:
             problems.append(Problem(node.id, f"There is no workflow {node.workflow}."))
     return problems
 

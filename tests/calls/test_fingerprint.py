@@ -37,8 +37,8 @@ def names_of(kind: type) -> set[str]:
 @pytest.mark.parametrize("kind", PLACES, ids=lambda kind: kind.__name__)
 def test_every_field_counts_or_is_left(kind: type) -> None:
     place = PLACES[kind]
-    assert place.counted | place.left == names_of(kind)
-    assert not place.counted & place.left
+    assert place.counted | place.ignored == names_of(kind)
+    assert not place.counted & place.ignored
 
 
 def asking(**changes: Any) -> Plan:
@@ -59,7 +59,7 @@ def asking(**changes: Any) -> Plan:
 
 OTHERS = {
     **{"model": "other", "messages": [], "parameters": {"temperature": 0}, "texts": ("Hi",), "wire": None},
-    **{"protocol": "messages", "headers": {"openai-beta": "x"}, "system": "", "given": {}, "body": {"seed": 1}},
+    **{"protocol": "messages", "headers": {"openai-beta": "x"}, "system": "", "configured": {}, "body": {"seed": 1}},
     **{"provider_id": "p2", "kind": "mistral", "base_url": "https://two.example", "organisation": "other"},
 }
 

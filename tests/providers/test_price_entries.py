@@ -143,7 +143,7 @@ def test_a_list_is_read_in_pages(prices: Prices) -> None:
 def test_an_exported_list_brings_nothing_new(prices: Prices) -> None:
     prices.set(OPERATOR, own("new-model", 4, -1))
     found = prices.preview(OPERATOR, prices.export_csv(OPERATOR))
-    assert (len(found.new), len(found.changed), len(found.same)) == (0, 0, 2)
+    assert (len(found.new), len(found.changed), len(found.unchanged)) == (0, 0, 2)
 
 
 @pytest.mark.feature("COST-1")
@@ -155,7 +155,7 @@ def test_an_import_is_previewed_and_taken_whole(store: Store, prices: Prices) ->
     prices.import_csv(OPERATOR, first)
     second = first.replace("openai,b,2026-01-01,,,1,", "openai,b,2026-01-01,,,9,")
     found = prices.preview(OPERATOR, second)
-    assert ([p.model for p in found.same], [p.model for p in found.changed], found.new) == (["a"], ["b"], [])
+    assert ([p.model for p in found.unchanged], [p.model for p in found.changed], found.new) == (["a"], ["b"], [])
     with pytest.raises(InvalidInput):
         prices.import_csv(OPERATOR, second + "openai,c,never,,,1,2\n")
     assert prices.search(OPERATOR, "b").prices[0].rates.input == 10**9

@@ -123,7 +123,7 @@ def test_the_table_for_others_has_both_currencies(store: Store, tmp_path: Path) 
     )
     ask = Statistics(store, tmp_path)
     money = book({FIRST: Decimal("0.9"), FIRST + timedelta(days=2): Decimal("0.123456789012")})
-    table = ask.stats_table(AMIRA, ["provider"], where=StatisticsFilter(money=money))
+    table = ask.stats_table(AMIRA, ["provider"], statistics_filter=StatisticsFilter(money=money))
     assert list(table.columns)[-3:] == ["cost_usd", "cost_eur", "unpriced_calls"]
     assert table.cost_usd.tolist() == [Decimal(1), Decimal(2)]
     assert table.cost_eur.tolist() == [None, Decimal("1.023456789")]

@@ -35,7 +35,7 @@ def test_the_cases_of_a_template_pass(rig: FlowRig, slug: str) -> None:
     result = rig.services.workflow_bench.test(AMIRA, slug)
     assert [case.failures for case in result.cases] == [()] * len(result.cases)
     assert rig.count_calls() == 0
-    assert result.taken
+    assert result.ways_taken
 
 
 @pytest.mark.feature("FLOW-6")
@@ -77,7 +77,7 @@ def test_cases_are_judged_and_told_to_ci(rig: FlowRig) -> None:
     result = rig.services.workflow_bench.test(AMIRA, slug)
     assert [case.passed for case in result.cases] == [True, False, False]
     assert result.cases[1].failures == ("output == 'two' does not hold (it should). The output is 'other'.",)
-    assert (result.taken, result.ways, result.missed) == (4, 4, ())
+    assert (result.ways_taken, result.ways, result.missed) == (4, 4, ())
     junit = to_junit([result])
     assert '<testsuite name="' in junit
     assert 'tests="3" failures="2"' in junit

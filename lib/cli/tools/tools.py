@@ -75,22 +75,28 @@ def run(arguments: argparse.Namespace) -> None:
     with open_services() as services:
         context = ToolContext(OPERATOR, app=arguments.app)
         execution = asyncio.run(services.tools.run(OPERATOR, arguments.name, text, context))
-    told = execution.output
+    tool_output = execution.output
     if arguments.json:
         record = {
             "id": execution.id,
             "status": execution.status,
             "duration_ms": execution.duration_ms,
-            "text": told.text if told else None,
-            "structured": told.structured if told else None,
+            "text": tool_output.text if tool_output else None,
+            "structured": tool_output.structured if tool_output else None,
             "error": execution.error_message,
         }
         output.show_record(record, as_json=True)
-    elif execution.is_ok and told is not None:
-        print(told.text or json.dumps(told.structured, ensure_ascii=False))
+    elif execution.is_ok and tool_output is not None:
+        print(tool_output.text or json.dumps(tool_output.structured, ensure_ascii=False))
     if not execution.is_ok:
-        why = execution.error_message or "It needs to know more." if told is None or told.needs_input is None else ""
-        question = told.needs_input.message if told is not None and told.needs_input is not None else ""
+        why = (
+            execution.error_message or "It needs to know more."
+            if tool_output is None or tool_output.needs_input is None
+            else ""
+        )
+        question = (
+            tool_output.needs_input.message if tool_output is not None and tool_output.needs_input is not None else ""
+        )
         raise InvalidInput(f"{arguments.name} ended as {execution.status}.", why or question)
 
 

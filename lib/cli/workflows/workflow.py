@@ -167,9 +167,9 @@ def _execute(services: "Services", run_id: str, *, as_json: bool) -> None:
     elif run.state == "done":
         print(run.output if isinstance(run.output, str) else _to_json(run.output))
     if run.state != "done":
-        place = f" at {run.failed_step}" if run.failed_step else ""
+        at_step = f" at {run.failed_step}" if run.failed_step else ""
         fix = f"Go on with `workflow resume {run.id}`." if run.state in ("failed", "paused", "cancelled") else ""
-        raise UserError(f"The run is {run.state}{place}.", run.reason, fix or f"Its id is {run.id}.")
+        raise UserError(f"The run is {run.state}{at_step}.", run.reason, fix or f"Its id is {run.id}.")
 
 
 def _to_json(value: Any) -> str:
@@ -243,7 +243,7 @@ def test(arguments: argparse.Namespace) -> None:
         for slug in arguments.slug:
             print(slug)
             result = services.workflow_bench.test(OPERATOR, slug, arguments.version, arguments.case, tell)
-            print(f"       {result.taken} of {result.ways} ways taken" + _tell_missed(result.missed))
+            print(f"       {result.ways_taken} of {result.ways} ways taken" + _tell_missed(result.missed))
             results.append(result)
     if arguments.junit is not None:
         arguments.junit.write_text(to_junit(results), encoding="utf-8")
@@ -265,14 +265,14 @@ def import_workflows(arguments: argparse.Namespace) -> None:
             from lib.workflows.templates import get_template
 
             template = get_template(arguments.template)
-            made = services.workflows.create(
+            workflow = services.workflows.create(
                 OPERATOR,
                 arguments.slug or template.slug,
                 template.definition,
                 name=template.name,
                 description=template.description,
             )
-            print(f"{made.slug} is made.")
+            print(f"{workflow.slug} is made.")
             return
         if arguments.file is None:
             raise InvalidInput("There is nothing to import.", "", "Name a file, or --template.")

@@ -187,8 +187,8 @@ def read(kind: type[B], document: Mapping[str, Any], *, strict: bool = True) -> 
 
 def _explain(message: str) -> InvalidInput:
     """msgspec's error in our words, with the body's field that it stands in."""
-    before, _, after = message.rpartition(_BEFORE_PATH)
-    problem, path = (before, after.removesuffix("`").removeprefix(".")) if before else (message, "")
+    reason, _, after = message.rpartition(_BEFORE_PATH)
+    problem, path = (reason, after.removesuffix("`").removeprefix(".")) if reason else (message, "")
     words = _QUOTED.findall(problem)
     if problem.startswith("Object missing"):
         path = f"{path}.{words[0]}".strip(".")

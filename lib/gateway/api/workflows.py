@@ -341,14 +341,14 @@ def _begin(asking: Asking[Any, Any]) -> Run:
 async def follow_run(exchange: Exchange, asking: Asking[Any, Any], run: Run, *, streams: bool) -> Run:
     """Look at a run until nothing more happens by itself; with `streams` write an event for each step that changed."""
     runs = asking.services.workflow_runs
-    told: dict[str, tuple[str, int]] = {}
+    last_states: dict[str, tuple[str, int]] = {}
     until = time.monotonic() + _LONGEST_WAIT_S
     while True:
         run = await asyncio.to_thread(runs.get, asking.actor, run.id)
         if streams:
             for step in await asyncio.to_thread(runs.outline, asking.actor, run.id):
-                if told.get(step.path) != (step.state, step.attempts):
-                    told[step.path] = (step.state, step.attempts)
+                if last_states.get(step.path) != (step.state, step.attempts):
+                    last_states[step.path] = (step.state, step.attempts)
                     await exchange.write(encode_event(describe_progress(step), "step"))
         if not run.state.is_at_work or time.monotonic() >= until:
             return run
@@ -389,10 +389,18 @@ def _describe(workflow: Workflow) -> dict[str, Any]:
 
 
 def _run_fields(run: Run) -> dict[str, Any]:
-    same = ("version", "reason", "failed_step", "output", "prompt_tokens", "completion_tokens", "orphaned_calls")
+    copied_fields = (
+        "version",
+        "reason",
+        "failed_step",
+        "output",
+        "prompt_tokens",
+        "completion_tokens",
+        "orphaned_calls",
+    )
     moments = ("created_at", "started_at", "finished_at")
     return {
-        **{name: getattr(run, name) for name in (*same, *moments)},
+        **{name: getattr(run, name) for name in (*copied_fields, *moments)},
         "run_id": run.id,
         "workflow": run.slug,
         "state": str(run.state),
@@ -408,9 +416,9 @@ def _describe_run(run: Run) -> RunBody:
 
 
 def _describe_step(step: Step) -> StepBody:
-    same = ("path", "kind", "port", "attempts", "input", "output", "error", "reused_from", "prompt_tokens")
-    more = ("completion_tokens", "duration_ms", "started_at")
-    fields = {name: getattr(step, name) for name in (*same, *more)}
+    described = ("path", "kind", "port", "attempts", "input", "output", "error", "reused_from")
+    measured = ("prompt_tokens", "completion_tokens", "duration_ms", "started_at")
+    fields = {name: getattr(step, name) for name in (*described, *measured)}
     return StepBody(**fields, state=str(step.state), calls=[*step.calls], cost_usd=usd(step.cost_nano_usd))
 
 

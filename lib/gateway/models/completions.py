@@ -158,11 +158,11 @@ CHAT_ROUTE = ModelRoute(
     GatewayEndpoint.CHAT,
     Protocol.CHAT,
     chat_completions.read,
-    lambda call, asked: chat_completions.ChatWriter(
+    lambda call, question: chat_completions.ChatWriter(
         call.call_id,
-        asked.model,
-        asked.include_usage,
-        says_functions="functions" in asked.parameters and "tools" not in asked.parameters,
+        question.model,
+        question.include_usage,
+        says_functions="functions" in question.parameters and "tools" not in question.parameters,
     ),
     words="messages",
 )
@@ -170,21 +170,23 @@ RESPONSES_ROUTE = ModelRoute(
     GatewayEndpoint.RESPONSES,
     Protocol.RESPONSES,
     responses_request.read,
-    lambda call, asked: responses_answer.ResponsesWriter(call.call_id, asked.model),
+    lambda call, question: responses_answer.ResponsesWriter(call.call_id, question.model),
     words="input",
 )
 EMBEDDINGS_ROUTE = ModelRoute(
     GatewayEndpoint.EMBEDDINGS,
     Protocol.EMBEDDINGS,
     embedding_answers.read,
-    lambda call, asked: embedding_answers.EmbeddingsWriter(asked.model, call.attempt.vectors, asked.parameters),
+    lambda call, question: embedding_answers.EmbeddingsWriter(
+        question.model, call.attempt.vectors, question.parameters
+    ),
 )
 MESSAGES_ROUTE = ModelRoute(
     GatewayEndpoint.MESSAGES,
     Protocol.MESSAGES,
     messages_request.read,
-    lambda call, asked: messages_answer.MessagesWriter(
-        call.call_id, asked.model, call.prompt_estimate, call.attempt.stop_sequence
+    lambda call, question: messages_answer.MessagesWriter(
+        call.call_id, question.model, call.prompt_estimate, call.attempt.stop_sequence
     ),
     error_boundary.ANTHROPIC,
     anthropic_headers,

@@ -86,12 +86,14 @@ def check_amount(body: dict[str, Any]) -> None:
     """InvalidInput when a body is made of more pieces than any model takes: others would wait while they are walked."""
     parts, values, waiting = 0, 0, list[Any]([body])
     while waiting:
-        one = waiting.pop()
-        parts, values = parts + 1, values + len(one)
+        value_part = waiting.pop()
+        parts, values = parts + 1, values + len(value_part)
         if parts + len(waiting) > MOST_PARTS or values > MOST_VALUES:
             raise _too_many()
         waiting += [
-            inner for inner in (one.values() if isinstance(one, dict) else one) if isinstance(inner, dict | list)
+            inner
+            for inner in (value_part.values() if isinstance(value_part, dict) else value_part)
+            if isinstance(inner, dict | list)
         ]
 
 

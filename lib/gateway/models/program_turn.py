@@ -124,14 +124,14 @@ class _ProgramSide:
         """Build the answer of all rounds."""
         attempts = [call.attempt for call in self._rounds]
         usages = [call.current_usage()[0] for call in self._rounds]
-        calls = [dict(asked) for _, asked in sorted(ended.call.attempt.tool_calls.items())]
+        calls = [dict(tool_call) for _, tool_call in sorted(ended.call.attempt.tool_calls.items())]
         refusal = refusals.refuse_call(ended.call)
         if refusal is None and ended.state != "ok":
             refusal = Refusal(422, "tools", ended.reason or "The turn was stopped.")
         return WholeAnswer(
             text=_BETWEEN.join(attempt.answer for attempt in attempts if attempt.answer.strip()),
             reasoning=_BETWEEN.join(filter(None, ("".join(attempt.reasoning) for attempt in attempts))),
-            tool_calls=[asked for asked in calls if asked["name"] in self._client_names],
+            tool_calls=[tool_call for tool_call in calls if tool_call["name"] in self._client_names],
             usage=_sum(usages),
             refusal=refusal,
         )

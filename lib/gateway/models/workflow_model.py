@@ -78,9 +78,9 @@ def _begin(services: Services, actor: Actor, slug: str, question: ProgramRequest
     return run
 
 
-def build_inputs(fields: Sequence[Field], messages: Sequence[Mapping[str, Any]], given: Any) -> dict[str, Any]:
+def build_inputs(fields: Sequence[Field], messages: Sequence[Mapping[str, Any]], inputs_field: Any) -> dict[str, Any]:
     """The inputs of a run from a conversation: those that were given, the last words, and all messages where asked."""
-    inputs = dict(given) if isinstance(given, Mapping) else {}
+    inputs = dict(inputs_field) if isinstance(inputs_field, Mapping) else {}
     users = [message for message in messages if message.get("role") == "user"]
     words = text_of(dict(users[-1])) if users else ""
     main = next((f.name for f in fields if f.type in ("text", "long_text", "json") and f.name != "messages"), None)
@@ -92,11 +92,11 @@ def build_inputs(fields: Sequence[Field], messages: Sequence[Mapping[str, Any]],
 
 
 async def _follow(exchange: Exchange, services: Services, actor: Actor, run: Run, *, streams: bool) -> Run:
-    began = told = time.monotonic()
+    began = reported_at = time.monotonic()
     while run.state.is_at_work and time.monotonic() - began < _LONGEST_S:
         await asyncio.sleep(_LOOK_S)
-        if streams and time.monotonic() - told > _SIGN_OF_LIFE_S:
-            told = time.monotonic()
+        if streams and time.monotonic() - reported_at > _SIGN_OF_LIFE_S:
+            reported_at = time.monotonic()
             await exchange.write(_SIGN_OF_LIFE)
         run = await asyncio.to_thread(services.workflow_runs.get, actor, run.id)
     return run
@@ -108,7 +108,7 @@ def refuse_run(run: Run) -> Refusal | None:
         return None
     if run.state.is_at_work:
         return Refusal(504, "timeout", f"The run {run.id} goes on: it has taken longer than {_LONGEST_S:.0f} seconds.")
-    where = " Decide at /approvals." if run.state is RunState.WAITING else ""
+    inbox_hint = " Decide at /approvals." if run.state is RunState.WAITING else ""
     step = f" at {run.failed_step}" if run.failed_step else ""
     code = {RunState.WAITING: "waiting_for_approval", RunState.PAUSED: "paused"}.get(run.state, "workflow_failed")
-    return Refusal(_STATUS[run.state], code, f"The run {run.id} is {run.state}{step}: {run.reason}{where}")
+    return Refusal(_STATUS[run.state], code, f"The run {run.id} is {run.state}{step}: {run.reason}{inbox_hint}")

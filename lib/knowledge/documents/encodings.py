@@ -84,9 +84,9 @@ def _guessed(data: bytes, first: int) -> str:
 
 def _declared(data: bytes) -> str | None:
     """The encoding that a page names, unless its bytes belie it."""
-    named = _DECLARED.search(data[:4096])
+    declaration = _DECLARED.search(data[:4096])
     try:
-        encoding = "" if named is None else codecs.lookup(named[1].decode()).name
+        encoding = "" if declaration is None else codecs.lookup(declaration[1].decode()).name
         encoding = _MEANT.get(encoding, encoding)
         if not encoding or encoding.startswith("utf"):
             return None

@@ -109,9 +109,9 @@ def _shown(text: str, starts: list[int], *, keeps_places: bool) -> tuple[str, li
     if text.isascii() and text.isprintable():
         return text, starts
     signs = {sign: _shown_sign(sign, keeps_places=keeps_places) for sign in set(text)}
-    if all(len(shown) == 1 for shown in signs.values()):
-        return text.translate({ord(sign): shown for sign, shown in signs.items()}), starts
-    table = {ord(sign): shown for sign, shown in signs.items()}
+    table = {ord(sign): visible for sign, visible in signs.items()}
+    if all(len(visible) == 1 for visible in signs.values()):
+        return text.translate(table), starts
     bounds = [*starts, len(text)]
     parts = [text[start:end].translate(table) for start, end in itertools.pairwise(bounds)]
     places = [0, *itertools.accumulate(len(part) for part in parts)]
@@ -149,17 +149,21 @@ def _kind(name: str, data: bytes) -> str:
 def _office_kind(data: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
-            known = parts.infolist()
-            unpacked = sum(part.file_size for part in known)
-            if len(known) > _MOST_PARTS or unpacked > _MOST_UNPACKED or unpacked > _MOST_RATIO * len(data) + 1_000_000:
+            members = parts.infolist()
+            unpacked = sum(part.file_size for part in members)
+            if (
+                len(members) > _MOST_PARTS
+                or unpacked > _MOST_UNPACKED
+                or unpacked > _MOST_RATIO * len(data) + 1_000_000
+            ):
                 raise Refused(f"It unpacks to {unpacked // 1024**2:,} MB, far more than a document needs.")
-            if any(part.flag_bits & 1 for part in known):
+            if any(part.flag_bits & 1 for part in members):
                 raise Refused("It is encrypted with a password.")
-            names = [part.filename for part in known]
+            names = [part.filename for part in members]
             kind = next((kind for folder, kind in _OFFICE.items() if any(n.startswith(folder) for n in names)), None)
             if kind is None or "[Content_Types].xml" not in names:
                 raise Refused("It is an archive. Unpack it and add the files that are in it.")
-            for part in known:
+            for part in members:
                 is_xml = part.filename.endswith((".xml", ".rels"))
                 if is_xml and _DECLARES.search(parts.read(part).replace(b"\0", b"")):  # UTF-16 too
                     raise Refused("It declares XML entities, as no Office program does.")
@@ -192,14 +196,14 @@ def main(name: str) -> None:
     data = sys.stdin.buffer.read()
     sys.setrecursionlimit(_DEEPEST)
     try:
-        told = parse(name, data)
+        answer = parse(name, data)
     except Refused as error:
-        told = {"refused": str(error)}
+        answer = {"refused": str(error)}
     except RecursionError:
-        told = {"refused": "It is nested too deeply."}
+        answer = {"refused": "It is nested too deeply."}
     except MemoryError:
-        told = {"refused": "It takes more memory than a document may."}
-    sys.stdout.buffer.write(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
+        answer = {"refused": "It takes more memory than a document may."}
+    sys.stdout.buffer.write(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

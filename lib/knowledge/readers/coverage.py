@@ -89,14 +89,14 @@ def words_in(text: str) -> list[str]:
 def office_words(data: bytes) -> Counter[str]:
     """The words of a Word, PowerPoint or Excel file."""
     package = Package(data)
-    found = Counter[str]()
+    counts = Counter[str]()
     for name in package.names:
         if not name.endswith(".xml") or _NO_WORDS.search("/" + name) or name.startswith(("docProps/", "customXml/")):
             continue
         words = Counter(words_in("".join(_stretches(package.text(name)))))
         is_repeating = "charts/" in name or name.startswith("xl/")
-        found += Counter({word: 1 for word in words if not word.isdecimal()}) if is_repeating else words
-    return found
+        counts += Counter({word: 1 for word in words if not word.isdecimal()}) if is_repeating else words
+    return counts
 
 
 def _stretches(xml: str) -> Iterable[str]:

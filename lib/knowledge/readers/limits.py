@@ -31,5 +31,5 @@ def row_lines(rows: Iterable[list[str]]) -> Iterator[str]:
             heads = cells
             yield " | ".join(cells)
             continue
-        named = ((heads[n] if n < len(heads) else "", cell) for n, cell in enumerate(cells))
-        yield " · ".join(f"{head}: {cell}" if head else cell for head, cell in named if cell)
+        cells_with_heads = ((heads[n] if n < len(heads) else "", cell) for n, cell in enumerate(cells))
+        yield " · ".join(f"{head}: {cell}" if head else cell for head, cell in cells_with_heads if cell)

@@ -55,14 +55,14 @@ class Package:
         """The parts that a part points to: id → (kind, part's name). The kind is the last word of the type."""
         folder, _, file = name.rpartition("/")
         root = self.root(posixpath.join(folder, "_rels", f"{file}.rels"))
-        found: dict[str, tuple[str, str]] = {}
-        for one in () if root is None else root:
-            if not isinstance(one.tag, str) or one.get("TargetMode") == "External":
+        relations: dict[str, tuple[str, str]] = {}
+        for relation in () if root is None else root:
+            if not isinstance(relation.tag, str) or relation.get("TargetMode") == "External":
                 continue
-            target = one.get("Target", "").removeprefix("file:///")
+            target = relation.get("Target", "").removeprefix("file:///")
             path = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
-            found[one.get("Id", "")] = (one.get("Type", "").rpartition("/")[2], path)
-        return found
+            relations[relation.get("Id", "")] = (relation.get("Type", "").rpartition("/")[2], path)
+        return relations
 
     def of_kind(self, name: str, *kinds: str) -> list[str]:
         """The names of the parts that a part points to as one of these kinds, in their order."""
@@ -71,10 +71,10 @@ class Package:
     @cached_property
     def main(self) -> str:
         """The name of the part that the document begins with."""
-        found = self.of_kind("", "officeDocument")
-        if not found:
+        main_parts = self.of_kind("", "officeDocument")
+        if not main_parts:
             raise Refused("It is damaged or was cut off.")
-        return found[0]
+        return main_parts[0]
 
 
 def local(node: Element) -> str:
@@ -90,7 +90,7 @@ def attribute(node: Element, name: str) -> str:
 def child(node: Element, *path: str) -> Element | None:
     """The first descendant along a path of local names."""
     for name in path:
-        node = next((one for one in node if local(one) == name), None)
+        node = next((element for element in node if local(element) == name), None)
         if node is None:
             return None
     return node
@@ -98,36 +98,38 @@ def child(node: Element, *path: str) -> Element | None:
 
 def within(node: Element, *names: str) -> Iterator[Element]:
     """Descendants with one of these local names, in order."""
-    return (one for one in node.iter() if local(one) in names)
+    return (element for element in node.iter() if local(element) in names)
 
 
 def chosen(node: Element) -> Element:
     """The branch of an AlternateContent that is shown: the first with words, of which the others are copies."""
-    branches = [one for one in node if local(one) in ("Choice", "Fallback")]
-    told = (one for one in branches if any(True for _ in within(one, "t", "chart", "relIds", "textpath")))
-    return next(told, branches[0] if branches else node)
+    branches = [branch for branch in node if local(branch) in ("Choice", "Fallback")]
+    with_words = (
+        branch for branch in branches if any(True for _ in within(branch, "t", "chart", "relIds", "textpath"))
+    )
+    return next(with_words, branches[0] if branches else node)
 
 
 def inline(node: Element, apart: list[Element]) -> Iterator[str]:
     """The text of a paragraph, through all that wraps it; boxes, notes and charts that stand in it go to `apart`."""
-    for one in node:
-        name = local(one)
+    for element in node:
+        name = local(element)
         if not name or name in _SILENT:
             continue
         if name == "t":
-            yield one.text or ""
+            yield element.text or ""
         elif name in _SIGNS:
             yield _SIGNS[name]
         elif name in _APART:
-            apart.append(one)
+            apart.append(element)
         elif name == "AlternateContent":
-            yield from inline(chosen(one), apart)
-        elif "/math" in one.tag and name in _FORMULAS:
-            yield from _formula(one, apart)
+            yield from inline(chosen(element), apart)
+        elif "/math" in element.tag and name in _FORMULAS:
+            yield from _formula(element, apart)
         elif name in _SPECIAL:
-            yield _SPECIAL[name](one)
+            yield _SPECIAL[name](element)
         else:
-            yield from inline(one, apart)
+            yield from inline(element, apart)
 
 
 def _symbol(node: Element) -> str:
@@ -145,7 +147,7 @@ def _artful_text(node: Element) -> str:
 
 def _choice_of_list(node: Element) -> str:
     """The chosen entry of a form's drop-down list; empty without one."""
-    entries = [attribute(one, "val") for one in within(node, "listEntry")]
+    entries = [attribute(list_entry, "val") for list_entry in within(node, "listEntry")]
     result = child(node, "result")
     number = attribute(result, "val") if result is not None else "0"
     return entries[int(number)] if number.isdecimal() and int(number) < len(entries) else ""
@@ -159,18 +161,18 @@ _FORMULAS = frozenset(
 
 def _formula(node: Element, apart: list[Element]) -> Iterator[str]:
     """A part of a formula in a line: `(a+b)/c`, `x^2`, `√(y)`."""
-    parts = {local(one): "".join(inline(one, apart)) for one in node}
+    parts = {local(part): "".join(inline(part, apart)) for part in node}
     name = local(node)
     if name == "f":
         yield f"{_in_brackets(parts.get('num', ''))}/{_in_brackets(parts.get('den', ''))}"
     elif name == "rad":
         yield f"{parts.get('deg', '')}√({parts.get('e', '')})"
     elif name == "mr":
-        yield ", ".join("".join(inline(one, apart)) for one in node) + "; "
+        yield ", ".join("".join(inline(part, apart)) for part in node) + "; "
     elif name == "d":
-        shown = child(node, "dPr")
-        begin, end = (child(shown, sign) if shown is not None else None for sign in ("begChr", "endChr"))
-        inner = "|".join("".join(inline(one, apart)) for one in node if local(one) == "e")
+        delimiters = child(node, "dPr")
+        begin, end = (child(delimiters, sign) if delimiters is not None else None for sign in ("begChr", "endChr"))
+        inner = "|".join("".join(inline(part, apart)) for part in node if local(part) == "e")
         yield ("(" if begin is None else attribute(begin, "val")) + inner
         yield ")" if end is None else attribute(end, "val")
     else:
@@ -186,12 +188,12 @@ def _in_brackets(text: str) -> str:
 def paragraphs(node: Element) -> list[str]:
     """The paragraphs in an element, those of boxes in boxes too."""
     lines: list[str] = []
-    for one in [node] if local(node) == "p" else shown(node):
-        if local(one) != "p":
-            lines += paragraphs(one)
+    for element in [node] if local(node) == "p" else shown(node):
+        if local(element) != "p":
+            lines += paragraphs(element)
             continue
         apart: list[Element] = []
-        text = "".join(inline(one, apart)).strip()
+        text = "".join(inline(element, apart)).strip()
         lines += [text] if text else []
         for box in apart:
             lines += paragraphs(box)
@@ -200,12 +202,12 @@ def paragraphs(node: Element) -> list[str]:
 
 def shown(node: Element) -> Iterator[Element]:
     """The children of an element that are read; of alternatives the one that is shown."""
-    for one in node:
-        name = local(one)
+    for element in node:
+        name = local(element)
         if name == "AlternateContent":
-            yield from shown(chosen(one))
+            yield from shown(chosen(element))
         elif name and name not in _SILENT:
-            yield one
+            yield element
 
 
 def chart_lines(root: Element | None) -> list[str]:
@@ -221,23 +223,23 @@ def chart_lines(root: Element | None) -> list[str]:
         pairs += [value for key, value in values.items() if key not in labels]
         heads = " ".join(name.values())
         lines.append(f"{heads}: {', '.join(pairs)}" if heads and pairs else heads or ", ".join(pairs))
-    told = "\n".join(lines)
-    rest = [one.text.strip() for one in within(root, "pt") if one.text and one.text.strip()]
-    lines += [word for word in dict.fromkeys(rest) if word not in told]
+    listed = "\n".join(lines)
+    point_texts = [point.text.strip() for point in within(root, "pt") if point.text and point.text.strip()]
+    lines += [word for word in dict.fromkeys(point_texts) if word not in listed]
     return [line for line in lines if line]
 
 
 def _points(node: Element | None) -> dict[str, str]:
     """Number of a point (levels of categories apart) → what it says."""
-    found: dict[str, str] = {}
-    for one in () if node is None else within(node, "pt"):
-        value = child(one, "v")
+    texts: dict[str, str] = {}
+    for point in () if node is None else within(node, "pt"):
+        value = child(point, "v")
         if value is not None and value.text and value.text.strip():
-            key = attribute(one, "idx")
-            found[key] = f"{value.text.strip()} {found[key]}" if key in found else value.text.strip()
-    if not found and node is not None and (value := child(node, "v")) is not None and value.text:
-        found["0"] = value.text.strip()
-    return found
+            key = attribute(point, "idx")
+            texts[key] = f"{value.text.strip()} {texts[key]}" if key in texts else value.text.strip()
+    if not texts and node is not None and (value := child(node, "v")) is not None and value.text:
+        texts["0"] = value.text.strip()
+    return texts
 
 
 def linked_part(package: Package, part: str, node: Element) -> str:

@@ -64,9 +64,9 @@ def page_text(page: Any) -> PageText:
     longer = outlined.get_text_range()
     if _letters(longer) < _LOST * max(1, _letters(text)):
         return PageText(text, words)
-    dropped = {place for match in _BETWEEN_SIGNS.finditer(longer) for place in range(*match.span())}
-    places = [place for place in range(len(longer)) if place not in dropped]
-    return PageText("".join(longer[place] for place in places), outlined, places)
+    dropped = {position for match in _BETWEEN_SIGNS.finditer(longer) for position in range(*match.span())}
+    positions = [position for position in range(len(longer)) if position not in dropped]
+    return PageText("".join(longer[position] for position in positions), outlined, positions)
 
 
 def _read_page(document: Any, number: int, coverage: Coverage) -> str:

@@ -34,19 +34,19 @@ def read_sheets(data: bytes) -> Iterator[str]:
 
 def _sheet_parts(package: Package) -> Iterator[tuple[str, str]]:
     related = package.related(package.main)
-    for one in within(package.root(package.main), "sheet"):
-        key = next((value for name, value in one.attrib.items() if name.endswith("}id")), "")
+    for sheet in within(package.root(package.main), "sheet"):
+        key = next((value for name, value in sheet.attrib.items() if name.endswith("}id")), "")
         if key in related:
-            yield attribute(one, "name"), related[key][1]
+            yield attribute(sheet, "name"), related[key][1]
 
 
 def _beside(package: Package, part: str) -> list[str]:
     """Comments, boxes and charts of a sheet."""
     lines: list[str] = []
     for comments in package.of_kind(part, "comments", "threadedComment"):
-        for one in within(package.root(comments), "comment", "threadedComment"):
-            text = " ".join("".join(t.text or "" for t in within(one, "t", "text") if local(t) != "rPh").split())
-            lines += [f"Comment ({attribute(one, 'ref')}): {text}"] if text else []
+        for comment in within(package.root(comments), "comment", "threadedComment"):
+            text = " ".join("".join(t.text or "" for t in within(comment, "t", "text") if local(t) != "rPh").split())
+            lines += [f"Comment ({attribute(comment, 'ref')}): {text}"] if text else []
     for drawing in package.of_kind(part, "drawing"):
         root = package.root(drawing)
         lines += [] if root is None else paragraphs(root)

@@ -25,8 +25,8 @@ def read_slides(data: bytes) -> Iterator[str]:
     main = package.main
     related = package.related(main)
     root = package.root(main)
-    for one in within(root, "sldId"):
-        part = related.get(next((v for k, v in one.attrib.items() if k.endswith("}id")), ""), ("", ""))[1]
+    for slide_id in within(root, "sldId"):
+        part = related.get(next((v for k, v in slide_id.attrib.items() if k.endswith("}id")), ""), ("", ""))[1]
         slide = package.root(part)
         if slide is not None:
             yield "\n".join(_slide_lines(package, part, slide))
@@ -39,9 +39,9 @@ def _slide_lines(package: Package, part: str, slide: Element) -> list[str]:
     head = " ".join(" ".join(title).split())
     lines = ([f"# {head}"] if head else []) + lines
     for note in package.of_kind(part, "notesSlide"):
-        said: list[str] = []
-        _walk(package, note, package.root(note), said, said)
-        lines += ["", "Notes: " + "\n".join(said)] if said else []
+        note_lines: list[str] = []
+        _walk(package, note, package.root(note), note_lines, note_lines)
+        lines += ["", "Notes: " + "\n".join(note_lines)] if note_lines else []
     for comments in package.of_kind(part, "comments"):
         lines += [f"Comment: {' '.join(text.split())}" for text in _comments(package.root(comments))]
     return lines
@@ -49,23 +49,23 @@ def _slide_lines(package: Package, part: str, slide: Element) -> list[str]:
 
 def _walk(package: Package, part: str, node: Element, title: list[str], lines: list[str]) -> None:
     """Append the words that an element shows to `title` and `lines`, through groups and whatever else wraps it."""
-    for one in shown(node):
-        name = local(one)
+    for element in shown(node):
+        name = local(element)
         if name == "sp":
-            kind = _placeholder(one)
+            kind = _placeholder(element)
             if kind != "sldNum":
-                _walk(package, part, one, title, title if kind in ("title", "ctrTitle") else lines)
+                _walk(package, part, element, title, title if kind in ("title", "ctrTitle") else lines)
         elif name == "p":
             apart: list[Element] = []
-            text = "".join(inline(one, apart)).strip()
+            text = "".join(inline(element, apart)).strip()
             lines += [text] if text else []
         elif name == "tbl":
-            rows = ([_cell(cell) for cell in row if local(cell) == "tc"] for row in one if local(row) == "tr")
+            rows = ([_cell(cell) for cell in row if local(cell) == "tc"] for row in element if local(row) == "tr")
             lines += row_lines(rows)
         elif name in ("chart", "relIds"):
-            lines += words_of_drawing(package, linked_part(package, part, one))
+            lines += words_of_drawing(package, linked_part(package, part, element))
         else:
-            _walk(package, part, one, title, lines)
+            _walk(package, part, element, title, lines)
 
 
 def _cell(node: Element) -> str:
@@ -74,8 +74,8 @@ def _cell(node: Element) -> str:
 
 def _placeholder(shape: Element) -> str:
     """The kind of placeholder (`title`, `body` …) that a shape fills; empty for a shape of its own."""
-    named = next((one for one in within(shape, "ph")), None)
-    return "" if named is None else attribute(named, "type")
+    placeholder = next((element for element in within(shape, "ph")), None)
+    return "" if placeholder is None else attribute(placeholder, "type")
 
 
 def _comments(root: Element) -> Iterator[str]:

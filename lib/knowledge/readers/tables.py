@@ -22,10 +22,10 @@ _NAMED = compile_pattern(r"sep=([,;\t|])\r?\n", re.IGNORECASE)
 def read_table(text: str, name: str) -> str:
     """The rows as lines."""
     csv.field_size_limit(max(csv.field_size_limit(), MOST_TEXT))
-    named = _NAMED.match(text)
-    if named is not None:
+    separator_line = _NAMED.match(text)
+    if separator_line is not None:
         text = rows_in(text)
-        sign = named[1]
+        sign = separator_line[1]
     else:
         sign = _separator_of(text, "\t" if name.lower().endswith(".tsv") else ",")
     return join_limited(f"{line}\n" for line in row_lines(_rows(text, sign)))
@@ -33,7 +33,7 @@ def read_table(text: str, name: str) -> str:
 
 def rows_in(text: str) -> str:
     """The table without the line in which Excel names the sign between cells."""
-    return text[named.end() :] if (named := _NAMED.match(text)) is not None else text
+    return text[separator_line.end() :] if (separator_line := _NAMED.match(text)) is not None else text
 
 
 def _rows(text: str, sign: str) -> Iterator[list[str]]:

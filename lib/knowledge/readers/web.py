@@ -77,12 +77,12 @@ def _walk(root: Any, silent: frozenset[str], keeps_links: bool, out: list[str]) 
             todo.append((_written(node.tail, keeps_lines), False))
         if not tag or tag in silent or is_hidden(node.attrib) or (not keeps_links and _leads_elsewhere(tag, node)):
             continue
-        before, after = _breaks(tag)
+        break_before, break_after = _breaks(tag)
         is_kept = keeps_lines or tag in _LINES_KEPT
-        todo.append((after, False))
-        todo += [(one, is_kept) for one in reversed(node)]
+        todo.append((break_after, False))
+        todo += [(child, is_kept) for child in reversed(node)]
         text = _value_of(node.attrib) if tag == "input" else node.text or ""
-        todo.append((before + _written(text, is_kept), False))
+        todo.append((break_before + _written(text, is_kept), False))
 
 
 def _written(text: str, keeps_lines: bool) -> str:

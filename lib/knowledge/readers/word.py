@@ -64,37 +64,37 @@ class _WordReader:
         return [*out, *margins]
 
     def _read_notes(self, kind: str) -> dict[str, Element]:
-        found: dict[str, Element] = {}
+        notes: dict[str, Element] = {}
         for part in self._package.of_kind(self._main, kind):
             root = self._package.root(part)
             for note in () if root is None else root:
                 if attribute(note, "type") not in ("separator", "continuationSeparator", "continuationNotice"):
-                    found[attribute(note, "id")] = note
-        return found
+                    notes[attribute(note, "id")] = note
+        return notes
 
     def _blocks(self, node: Element, out: list[str]) -> None:
         """The paragraphs and tables in an element, through whatever wraps them."""
-        for one in shown(node):
-            name = local(one)
+        for element in shown(node):
+            name = local(element)
             if name == "p":
-                self._paragraph(one, out)
+                self._paragraph(element, out)
             elif name == "tbl":
-                self._table(one, out)
+                self._table(element, out)
             else:
-                self._blocks(one, out)
+                self._blocks(element, out)
 
     def _paragraph(self, node: Element, out: list[str]) -> None:
         apart: list[Element] = []
         text = self._begun + "".join(inline(node, apart))
         properties = child(node, "pPr")
         mark = child(properties, "rPr") if properties is not None else None
-        is_joined = mark is not None and any(local(one) in ("del", "moveFrom") for one in mark)
+        is_joined = mark is not None and any(local(element) in ("del", "moveFrom") for element in mark)
         self._begun = text if is_joined else ""
         if text.strip() and not is_joined:
             level = self._level(properties)
             out += ["#" * level + " " + " ".join(text.split()) if level else text.strip(), ""]
-        for one in apart:
-            self._beside(one, out)
+        for element in apart:
+            self._beside(element, out)
 
     def _beside(self, node: Element, out: list[str]) -> None:
         """Append a note, chart, box or table that hangs on a paragraph, after it."""
@@ -135,7 +135,7 @@ class _WordReader:
         return self._levels.get(attribute(style, "val"), 0) if style is not None else 0
 
     def _table(self, node: Element, out: list[str]) -> None:
-        rows = [row for row in (self._row(one) for one in _rows_of(node)) if row]
+        rows = [row for row in (self._row(row_element) for row_element in _rows_of(node)) if row]
         if all(len(row) == 1 for row in rows):
             for (cell,) in rows:
                 out += [*cell, ""] if any(cell) else []
@@ -150,10 +150,10 @@ class _WordReader:
     def _row(self, node: Element) -> list[list[str]]:
         """The lines of each cell; a cell that spans columns stands in the first of them."""
         cells: list[list[str]] = []
-        for one in _cells_of(node):
+        for cell in _cells_of(node):
             lines: list[str] = []
-            self._blocks(one, lines)
-            span = child(one, "tcPr", "gridSpan")
+            self._blocks(cell, lines)
+            span = child(cell, "tcPr", "gridSpan")
             wide = attribute(span, "val") if span is not None else "1"
             cells += [lines] + [[]] * (min(int(wide), 100) - 1 if wide.isdecimal() else 0)
         return cells
@@ -161,29 +161,29 @@ class _WordReader:
 
 def _rows_of(table: Element) -> list[Element]:
     """The rows of a table, through what wraps them; deleted ones are out."""
-    found: list[Element] = []
-    for one in table:
-        if local(one) == "tr":
-            found += [one] if child(one, "trPr", "del") is None else []
-        elif local(one) not in ("", "tblPr", "tblGrid"):
-            found += _rows_of(one)
-    return found
+    rows: list[Element] = []
+    for element in table:
+        if local(element) == "tr":
+            rows += [element] if child(element, "trPr", "del") is None else []
+        elif local(element) not in ("", "tblPr", "tblGrid"):
+            rows += _rows_of(element)
+    return rows
 
 
 def _cells_of(row: Element) -> list[Element]:
-    found: list[Element] = []
-    for one in row:
-        if local(one) == "tc":
-            found += [one] if child(one, "tcPr", "cellDel") is None else []
-        elif local(one) not in ("", "trPr", "tblPrEx"):
-            found += _cells_of(one)
-    return found
+    cells: list[Element] = []
+    for element in row:
+        if local(element) == "tc":
+            cells += [element] if child(element, "tcPr", "cellDel") is None else []
+        elif local(element) not in ("", "trPr", "tblPrEx"):
+            cells += _cells_of(element)
+    return cells
 
 
 def _outline_level(outline: Element) -> int:
     """1 to 6; 0 for what is no heading."""
-    told = attribute(outline, "val")
-    return int(told) + 1 if told in [*"012345"] else 0
+    level = attribute(outline, "val")
+    return int(level) + 1 if level in [*"012345"] else 0
 
 
 def _heading_levels(package: Package, main: str) -> dict[str, int]:
@@ -195,16 +195,16 @@ def _heading_levels(package: Package, main: str) -> dict[str, int]:
             key = attribute(style, "styleId")
             name = child(style, "name")
             base = child(style, "basedOn")
-            told = attribute(name, "val").lower() if name is not None else ""
+            style_name = attribute(name, "val").lower() if name is not None else ""
             if base is not None:
                 based[key] = attribute(base, "val")
-            if (numbered := _NUMBERED_HEADING.fullmatch(told)) is not None:
+            if (numbered := _NUMBERED_HEADING.fullmatch(style_name)) is not None:
                 own[key] = min(int(numbered[1]), 6)
-            elif told == "title":
+            elif style_name == "title":
                 own[key] = 1
             elif (outline := child(style, "pPr", "outlineLvl")) is not None and (level := _outline_level(outline)):
                 own[key] = level
-    found = dict(own)
+    levels = dict(own)
     for key in based:
         base = key
         steps = 0
@@ -212,5 +212,5 @@ def _heading_levels(package: Package, main: str) -> dict[str, int]:
             base = based[base]
             steps = steps + 1
         if base in own:
-            found[key] = own[base]
-    return found
+            levels[key] = own[base]
+    return levels

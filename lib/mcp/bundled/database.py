@@ -130,8 +130,8 @@ class _Databases:
     def _open(self, name: str) -> Reader:
         address = self._settings.addresses.get(name)
         if address is None:
-            known = ", ".join(sorted(self._settings.addresses))
-            raise NotFound(f"There is no database {name[:80]}.", f"Registered are {known}.", "Name one of them.")
+            addresses = ", ".join(sorted(self._settings.addresses))
+            raise NotFound(f"There is no database {name[:80]}.", f"Registered are {addresses}.", "Name one of them.")
         return open_reader(address)
 
 

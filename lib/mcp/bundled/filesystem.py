@@ -105,8 +105,8 @@ def check_roots(
             why = "The program of this installation is in it, and would be written."
             raise InvalidInput(f"{folder} can't be a root.", why, "Name another, or allow no writing.", field="roots")
         name = real.name or "root"
-        same = sum(1 for other in roots if other == name or other.startswith(f"{name}-"))
-        roots[f"{name}-{same + 1}" if same else name] = real
+        namesakes = sum(1 for other in roots if other == name or other.startswith(f"{name}-"))
+        roots[f"{name}-{namesakes + 1}" if namesakes else name] = real
     return roots
 
 
@@ -157,8 +157,13 @@ class _Files:
         with self._open_folder(parts[:-1]) as folder:
             lines = _read_text(folder, parts[-1]).splitlines(keepends=True)
         first = arguments.first_line - 1
-        chosen = lines[first : first + arguments.lines]
-        return {"text": "".join(chosen), "first_line": arguments.first_line, "lines": len(chosen), "of": len(lines)}
+        selected_lines = lines[first : first + arguments.lines]
+        return {
+            "text": "".join(selected_lines),
+            "first_line": arguments.first_line,
+            "lines": len(selected_lines),
+            "of": len(lines),
+        }
 
     def find(self, _actor: Actor, arguments: FindFiles) -> dict[str, Any]:
         matches = list[dict[str, Any]]()
@@ -331,8 +336,8 @@ def _find_lines(folder: int, name: str, path: str, text: str) -> list[dict[str, 
         lines = _read_text(folder, name).splitlines()
     except (InvalidInput, NotFound, PermissionDenied):
         return []
-    wanted = text.casefold()
-    hits = ((number, line) for number, line in enumerate(lines, 1) if wanted in line.casefold())
+    folded_text = text.casefold()
+    hits = ((number, line) for number, line in enumerate(lines, 1) if folded_text in line.casefold())
     return [{"path": path, "line": number, "text": line[:_LONGEST_LINE]} for number, line in hits]
 
 

@@ -116,14 +116,15 @@ class _Operations:
 
     def explain_cost(self, actor: Actor, arguments: Cost) -> dict[str, Any]:
         start, end = _range(arguments.first_day, arguments.last_day)
-        before = start - (end - start)
+        earlier_start = start - (end - start)
         now, then = (
-            self._table(actor, [], first, last, arguments.app)[0] for first, last in ((start, end), (before, start))
+            self._table(actor, [], first, last, arguments.app)[0]
+            for first, last in ((start, end), (earlier_start, start))
         )
         causes = {
             name: _differences(
                 self._table(actor, [name], start, end, arguments.app),
-                self._table(actor, [name], before, start, arguments.app),
+                self._table(actor, [name], earlier_start, start, arguments.app),
                 name,
             )
             for name in _CAUSES
@@ -133,7 +134,7 @@ class _Operations:
         return {
             "period": now,
             "period_before": then,
-            "before_begins": before.date().isoformat(),
+            "before_begins": earlier_start.date().isoformat(),
             "difference_usd": _subtract(now["cost_usd"], then["cost_usd"]),
             "causes": causes,
             "dearest_days": dearest,
@@ -177,8 +178,8 @@ class _Operations:
         """Rows of the statistics' table with exact costs as texts, ids of people as their names."""
         from lib.statistics.filters import StatisticsFilter
 
-        chosen = StatisticsFilter(apps=(app,) if app else ())
-        frame = self._services.statistics().stats_table(actor, by, start, end, chosen)
+        statistics_filter = StatisticsFilter(apps=(app,) if app else ())
+        frame = self._services.statistics().stats_table(actor, by, start, end, statistics_filter)
         rows = [
             {str(name): _plain(value) for name, value in row.items()}
             for row in frame.astype(object).where(frame.notna(), None).to_dict("records")

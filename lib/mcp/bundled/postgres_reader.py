@@ -126,9 +126,9 @@ def _as_query(sql: str) -> Any:
     return sql.encode()
 
 
-def _chain(first: tuple[Any, ...], rest: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+def _chain(first: tuple[Any, ...], following: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     yield first
-    yield from rest
+    yield from following
 
 
 def _explain(error: psycopg.Error) -> InvalidInput:

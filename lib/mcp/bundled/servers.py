@@ -83,7 +83,7 @@ class BundledServers:
     ) -> filesystem.FilesystemSettings:
         """Allow folders; without extensions the usual ones of texts. Raises InvalidInput for what is no folder."""
         actor.require_of_installation(Permission.MANAGE_TOOLS)
-        chosen = [f".{extension.strip().lower().lstrip('.')}" for extension in extensions if extension.strip(" .")]
+        suffixes = [f".{extension.strip().lower().lstrip('.')}" for extension in extensions if extension.strip(" .")]
         checked = filesystem.check_roots(
             list(dict.fromkeys(root.strip() for root in roots if root.strip())),
             closed=[self._data_folder],
@@ -91,7 +91,7 @@ class BundledServers:
         )
         value = {
             "roots": {name: str(path) for name, path in checked.items()},
-            "extensions": sorted(set(chosen)) or list(filesystem.EXTENSIONS),
+            "extensions": sorted(set(suffixes)) or list(filesystem.EXTENSIONS),
             "may_write": may_write,
         }
         with self._store.write() as connection:

@@ -32,12 +32,12 @@ class Rows:
 def take_rows(columns: Sequence[str], source: Iterable[Sequence[Any]]) -> Rows:
     """Take rows up to the limits."""
     rows = list[list[Any]]()
-    left = _MOST_CHARACTERS
+    characters_left = _MOST_CHARACTERS
     is_complete = True
     for row in source:
         cells = [_to_json(cell) for cell in row]
-        left -= sum(len(cell) if isinstance(cell, str) else 8 for cell in cells)
-        if len(rows) == MOST_ROWS or left < 0:
+        characters_left -= sum(len(cell) if isinstance(cell, str) else 8 for cell in cells)
+        if len(rows) == MOST_ROWS or characters_left < 0:
             return Rows(columns, rows, False)
         is_complete = is_complete and not any(_is_cut(cell) for cell in row)
         rows.append(cells)

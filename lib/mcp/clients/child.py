@@ -201,16 +201,16 @@ async def read_lines(stream: asyncio.StreamReader | None, most: int) -> AsyncIte
     line = bytearray()
     is_too_long = False
     while stream is not None and (part := await stream.read(_PART)):
-        *ended, rest = part.split(b"\n")
+        *ended, unfinished = part.split(b"\n")
         for piece in ended:
             yield _refuse_line(bytes(line)) if is_too_long or len(line) + len(piece) > most else bytes(line + piece)
             line.clear()
             is_too_long = False
-        if is_too_long or len(line) + len(rest) > most:
+        if is_too_long or len(line) + len(unfinished) > most:
             is_too_long = True
             del line[_PART:]  # enough to find the id in
         else:
-            line += rest
+            line += unfinished
 
 
 def _refuse_line(start: bytes) -> bytes:

@@ -36,8 +36,8 @@ async def try_server(server: McpServer, secrets: Mapping[str, str], folder: Path
     except Exception as error:  # the boundary of a stranger's program: whatever it does is a reason
         cause = find_cause(error)
         words = redact(errors.text.strip()[-2_000:])
-        said = f" It says: {words}" if words else ""
-        raise TrialFailed(f"{server.name} did not start.", f"{explain(cause)}{said}") from error
+        server_words = f" It says: {words}" if words else ""
+        raise TrialFailed(f"{server.name} did not start.", f"{explain(cause)}{server_words}") from error
     return Trial(listing, redact(errors.text))
 
 

@@ -181,7 +181,7 @@ def _items_body(
     """The body of the Responses and Messages protocols."""
     ceiling = _CEILING[protocol]
     max_tokens = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
-    body = own_words.add(protocol, wire.given, body)
+    body = own_words.add(protocol, wire.configured, body)
     if protocol is Protocol.MESSAGES and own_words.moves_system(endpoint.base_url):
         body = own_words.with_system_moved(body)
     if (turns := body.get(_ASKED[protocol])) is not None:

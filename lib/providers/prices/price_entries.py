@@ -34,11 +34,11 @@ class PricePage:
 
 @dataclass
 class Import:
-    """What an import does, by entry; `same` are there already."""
+    """What an import does, by entry; `unchanged` are there already."""
 
     new: list[Price] = field(default_factory=list)
     changed: list[Price] = field(default_factory=list)
-    same: list[Price] = field(default_factory=list)
+    unchanged: list[Price] = field(default_factory=list)
 
 
 class Prices:
@@ -114,7 +114,7 @@ class Prices:
         for price in price_list.read(document):
             existing = there.get((price.kind, price.model, price.valid_from))
             is_unchanged = existing is not None and existing.tiers == price.tiers
-            (report.new if existing is None else report.same if is_unchanged else report.changed).append(price)
+            (report.new if existing is None else report.unchanged if is_unchanged else report.changed).append(price)
         return report
 
     def import_csv(self, actor: Actor, document: str) -> Import:
@@ -122,7 +122,7 @@ class Prices:
         report = self.preview(actor, document)
         with self._store.write() as connection:
             _write(connection, actor, [*report.new, *report.changed])
-            counts = {"new": len(report.new), "changed": len(report.changed), "same": len(report.same)}
+            counts = {"new": len(report.new), "changed": len(report.changed), "same": len(report.unchanged)}
             audit.record(connection, actor, "prices.import", f"{sum(counts.values())} entries", **counts)
         self._book.refresh()
         return report

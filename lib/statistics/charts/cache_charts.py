@@ -14,8 +14,8 @@ _DAYS = alt.Axis(labelAngle=0, labelOverlap=True, labelExpr="slice(datum.value, 
 
 def saved_by_day(frame: pd.DataFrame) -> Any:
     """Stacked bars of what was saved a day and tier (columns day: YYYY-MM-DD, tier, hits, saved: dollars, label)."""
-    shown = [tier for tier in TIERS if tier in set(frame.tier)]
-    scale = alt.Scale(domain=shown, range=[_COLOURS[TIERS.index(tier)] for tier in shown])
+    tiers = [tier for tier in TIERS if tier in set(frame.tier)]
+    scale = alt.Scale(domain=tiers, range=[_COLOURS[TIERS.index(tier)] for tier in tiers])
     largest = float(frame.groupby("day").saved.sum().max())
     bars = (
         alt.Chart(frame)
@@ -23,7 +23,7 @@ def saved_by_day(frame: pd.DataFrame) -> Any:
         .encode(
             x=alt.X("day:O", title=None, axis=_DAYS),
             y=alt.Y("saved:Q", title=None, stack="zero", axis=money_axis(largest, tickCount=4)),
-            color=alt.Color("tier:N", sort=shown, scale=scale, legend=alt.Legend() if len(shown) > 1 else None),
+            color=alt.Color("tier:N", sort=tiers, scale=scale, legend=alt.Legend() if len(tiers) > 1 else None),
             tooltip=[
                 alt.Tooltip("day:N", title="Day"),
                 alt.Tooltip("tier:N", title="Tier"),

@@ -112,8 +112,8 @@ def _hand_over_dialog(services: Services, actor: Actor, user: User) -> None:
     counts = services.hand_over.preview(actor, user.id)
     listed = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
     st.markdown(f"**{blocks.plain(user.name)}** has {listed}. Keys go on, and act as whoever has them.")
-    others = {other.id: other.name for other in services.users.list(actor) if other.id != user.id and other.is_active}
-    to_id = st.selectbox("To", list(others), index=None, format_func=others.__getitem__, placeholder="Choose somebody")
+    heirs = {other.id: other.name for other in services.users.list(actor) if other.id != user.id and other.is_active}
+    to_id = st.selectbox("To", list(heirs), index=None, format_func=heirs.__getitem__, placeholder="Choose somebody")
     if st.button("Hand over", type="primary", disabled=not (to_id and counts)):
         try:
             services.hand_over.run(actor, user.id, to_id or "")

@@ -46,8 +46,8 @@ def _choose(teams: Sequence[Team], acting: int) -> Team:
         return teams[0]
     by_slug = {team.slug: team for team in teams}
     slugs = list(by_slug)
-    named = st.query_params.get("team", "")
-    first = named if named in by_slug else next((team.slug for team in teams if team.id == acting), slugs[0])
+    team_id = st.query_params.get("team", "")
+    first = team_id if team_id in by_slug else next((team.slug for team in teams if team.id == acting), slugs[0])
     slug = st.selectbox(
         "Team", slugs, slugs.index(first), format_func=lambda slug: by_slug[slug].name, key="shown-team", width=280
     )
@@ -61,10 +61,10 @@ def _show_stops(services: Services, actor: Actor, team: Team) -> None:
         concerns = stopped.kind is not StopKind.TEAM or stopped.subject == str(team.id)
         if not concerns:
             continue
-        what = "All calls are" if stopped.kind is StopKind.EVERYTHING else f"Calls of {stopped.label} are"
+        subject = "All calls are" if stopped.kind is StopKind.EVERYTHING else f"Calls of {stopped.label} are"
         with blocks.row(vertical_alignment="center"):
             st.warning(
-                blocks.plain(f"{what} stopped, by {stopped.user_name}. {stopped.reason}".strip()),
+                blocks.plain(f"{subject} stopped, by {stopped.user_name}. {stopped.reason}".strip()),
                 icon=":material/front_hand:",
                 width="stretch",
             )
@@ -195,11 +195,10 @@ def _show_keys(services: Services, actor: Actor, team: Team, zone: ZoneInfo) -> 
     st.dataframe(rows, hide_index=True, row_height=30, placeholder="—", alt="Keys of the team")
     paused = [key for key in keys if key.state().startswith("owner")]
     if paused:
-        one = len(paused) == 1
-        st.caption(
-            f"{len(paused)} {'key is' if one else 'keys are'} paused: {'its owner is' if one else 'their owners are'} "
-            "switched off or no more in the team. Take over what they have, and it goes on."
+        subject = (
+            "1 key is paused: its owner is" if len(paused) == 1 else f"{len(paused)} keys are paused: their owners are"
         )
+        st.caption(f"{subject} switched off or no more in the team. Take over what they have, and it goes on.")
 
 
 def _submit(label: str, work: Callable[[], None]) -> None:
@@ -217,8 +216,8 @@ def _add_dialog(services: Services, actor: Actor, team: Team) -> None:
     name = st.text_input("User name", placeholder="for example amira", autocomplete="off")
     role = st.selectbox("Role in this team", [_AS_ACCOUNT, *(role.value for role in TEAM_ROLES)])
     st.caption("For people who have an account. Others are invited with a link.")
-    chosen = None if role == _AS_ACCOUNT else role
-    _submit("Add member", lambda: services.teams.add(actor, team.id, name, chosen))
+    team_role = None if role == _AS_ACCOUNT else role
+    _submit("Add member", lambda: services.teams.add(actor, team.id, name, team_role))
 
 
 @st.dialog("Invite somebody")

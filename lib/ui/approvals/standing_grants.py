@@ -20,7 +20,7 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
             st.caption("Choose it when you approve a request.")
         return
     opened = grammar.get_opened("grant")
-    shown = next((grant for grant in grants if grant.id == opened), None)
+    opened_grant = next((grant for grant in grants if grant.id == opened), None)
 
     def draw_rows() -> None:
         rows = [
@@ -47,17 +47,19 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         st.caption(f"{len(grants)} {'grant' if len(grants) == 1 else 'grants'} · times in {zone.key}")
 
     detail = None
-    if shown is not None:
-        detail = grammar.Detail(grammar.plain(shown.subject), lambda: _draw_grant(services, actor, shown, zone))
+    if opened_grant is not None:
+        detail = grammar.Detail(
+            grammar.plain(opened_grant.subject), lambda: _draw_grant(services, actor, opened_grant, zone)
+        )
     grammar.show_beside(draw_rows, detail, parameter="grant")
 
 
 def _draw_grant(services: Services, actor: Actor, grant: StandingGrant, zone: ZoneInfo) -> None:
-    where = "in one conversation" if grant.conversation_id else "everywhere"
+    reach = "in one conversation" if grant.conversation_id else "everywhere"
     grammar.facts(
         [
             ("For", grammar.plain(grant.user_name or "—")),
-            ("Where", where),
+            ("Where", reach),
             ("Since", grammar.moment(grant.granted_at, zone)),
             ("Approved by", grammar.plain(grant.granted_by_name)),
         ]
@@ -65,7 +67,7 @@ def _draw_grant(services: Services, actor: Actor, grant: StandingGrant, zone: Zo
     if st.button(":red[Revoke]", icon=":material/undo:", key=f"revoke-{grant.id}"):
         grammar.confirm(
             f"Let {grammar.plain(grant.subject)} ask again?",
-            f"It runs {where} without a question now. From the next time on it waits for an approval.",
+            f"It runs {reach} without a question now. From the next time on it waits for an approval.",
             keep="Keep grant",
             act="Revoke grant",
             action=lambda: services.approvals.revoke(actor, grant.id),

@@ -87,8 +87,8 @@ def _draw_proofs(proofs: list[PoolProof], bound_per_mille: int) -> None:
 
 def _draw_decisions(services: Services, actor: Actor, configuration_id: str, zone: ZoneInfo) -> None:
     hits, misses = st.tabs(["Would-be hits", "Nearest refused"])
-    for place, refused in ((hits, False), (misses, True)):
-        with place:
+    for column, refused in ((hits, False), (misses, True)):
+        with column:
             decisions = services.cache.decisions(actor, configuration_id, refused=refused, limit=_NEAREST)
             if not decisions:
                 st.caption("None yet.")
@@ -101,8 +101,8 @@ def _draw_decision(services: Services, actor: Actor, decision: Decision, zone: Z
         st.text(decision.question)
         st.text(decision.candidate)
         with blocks.row(gap="xsmall"):
-            told = f"similarity {decision.similarity:.3f} · {format.moment(decision.created_at, zone)}"
-            st.caption(told, width="stretch")
+            caption = f"similarity {decision.similarity:.3f} · {format.moment(decision.created_at, zone)}"
+            st.caption(caption, width="stretch")
             if decision.guard is not None:
                 st.badge(f"refused: {decision.guard}", color="gray")
             if decision.label is not None:

@@ -19,13 +19,13 @@ SCOPES = {"person": "each person", "team": "a team", "app": "an app"}
 def draw_figures(everything: Sequence[CacheFigures]) -> None:
     """Four figures of the last days, over all configurations."""
     hits = sum(sum(figures.hits.values()) for figures in everything)
-    asked = hits + sum(figures.outcomes.get("miss", 0) for figures in everything)
+    lookups = hits + sum(figures.outcomes.get("miss", 0) for figures in everything)
     unpriced = sum(figures.unpriced_hits for figures in everything)
     saved = format_money(sum(figures.saved_nano_usd for figures in everything))
     facts = [
         (f"Saved in {DAYS} days", blocks.plain(f"≥ {saved}" if unpriced else saved)),
         ("Answers from memory", format.count(hits)),
-        ("Hit rate", format.share(hits / asked) if asked else "—"),
+        ("Hit rate", format.share(hits / lookups) if lookups else "—"),
         ("Waiting saved", format.duration(sum(figures.saved_ms for figures in everything) if hits else None)),
     ]
     with st.container(border=True):

@@ -28,18 +28,18 @@ def draw_tool_rules(
 ) -> Callable[[], dict[str, Any]]:
     """Draw the fields, folded away; returns a function that reads them as `ToolRules.to_record` writes them."""
     rules = ToolRules.from_record(configuration.tools if configuration else {})
-    known = [tool.name for tool in services.tools.definitions(actor)]
+    tool_names = [tool.name for tool in services.tools.definitions(actor)]
     label = f"Tools · {len(rules.names)}" if rules.names else "Tools"
     with st.expander(label, icon=":material/build:"):
         names = st.multiselect(
             "Tools that the model may ask for",
-            _with_own(known, rules.names),
+            _with_own(tool_names, rules.names),
             default=list(rules.names),
             accept_new_options=True,
             placeholder="None",
             help="A pattern such as github__* names all tools of a server. Access by role and app holds beside this.",
         )
-        chosen = {policy: _policy_field(policy, known, rules) for policy in ApprovalPolicy}
+        tools_by_policy = {policy: _policy_field(policy, tool_names, rules) for policy in ApprovalPolicy}
         programs = st.selectbox(
             "Over HTTP",
             list(ProgramTools),
@@ -54,18 +54,18 @@ def draw_tool_rules(
         numbers = _number_fields(rules)
 
     def read() -> dict[str, Any]:
-        approval = {name: policy for policy, patterns in chosen.items() for name in patterns}
+        approval = {name: policy for policy, patterns in tools_by_policy.items() for name in patterns}
         draft = {"names": names, "approval": approval, "programs": programs, "waits": waits, **numbers}
         return ToolRules.from_record(draft).to_record()
 
     return read
 
 
-def _policy_field(policy: ApprovalPolicy, known: Sequence[str], rules: ToolRules) -> list[str]:
+def _policy_field(policy: ApprovalPolicy, tool_names: Sequence[str], rules: ToolRules) -> list[str]:
     current = [pattern for pattern, of_pattern in rules.approval.items() if of_pattern is policy]
     return st.multiselect(
         _POLICIES[policy],
-        _with_own(known, current),
+        _with_own(tool_names, current),
         default=current,
         accept_new_options=True,
         placeholder="As each tool says: what only reads runs, all else asks",
@@ -96,5 +96,5 @@ def _number_fields(rules: ToolRules) -> dict[str, Any]:
     }
 
 
-def _with_own(known: Sequence[str], own: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys([*known, *own]))
+def _with_own(tool_names: Sequence[str], own: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*tool_names, *own]))

@@ -107,7 +107,7 @@ def draw_table(
         },
         height=min(grammar.ROW_HEIGHT * len(experiments) + 38, 190),
         order=["name", "state", "cells"] if compact else list(frame.columns),
-        shown=selected,
+        marked_id=selected,
         alt="Experiments, newest first",
     )
 

@@ -22,17 +22,17 @@ def show_beside(draw_rows: Callable[[], None], detail: Detail | None, *, paramet
     if get_opened(parameter) is None:
         draw_rows()
         return
-    shown = detail or Detail("It is not here", lambda: _show_missing(parameter))
+    panel = detail or Detail("It is not here", lambda: _show_missing(parameter))
     if blocks.compact():
         draw_rows()
-        st.dialog(shown.title, position="right", on_dismiss=lambda: close(parameter))(shown.draw)()
+        st.dialog(panel.title, position="right", on_dismiss=lambda: close(parameter))(panel.draw)()
         return
     left_column, right_column = st.columns([1.9, 1], gap="small")
     with left_column:
         draw_rows()
     with right_column.container(border=True):
-        detail_head(shown.title, parameter=parameter)
-        shown.draw()
+        detail_head(panel.title, parameter=parameter)
+        panel.draw()
 
 
 def detail_head(title: str, *, parameter: str = "id") -> None:

@@ -22,9 +22,9 @@ def filter_row(
     Returns what is chosen by parameter, without those left alone; the first value of a choice stands for no filter.
     `labels` spells values. `prefix` keeps two rows of a page apart, in keys and in the address.
     """
-    chosen: dict[str, str] = {}
-    wanted = choices or {}
-    names = [f"{prefix}{name}" for name in ([SEARCH] if search else []) + list(wanted)]
+    selection: dict[str, str] = {}
+    offered = choices or {}
+    names = [f"{prefix}{name}" for name in ([SEARCH] if search else []) + list(offered)]
     with blocks.row():
         if search:
             text = st.text_input(
@@ -37,23 +37,23 @@ def filter_row(
                 bind="query-params",
             )
             if text and text.strip():
-                chosen[SEARCH] = text.strip()
-        if wanted and blocks.compact():
+                selection[SEARCH] = text.strip()
+        if offered and blocks.compact():
             with st.popover("Filters", icon=":material/filter_list:"):
-                chosen |= _draw_choices(wanted, labels or {}, prefix)
+                selection |= _draw_choices(offered, labels or {}, prefix)
         else:
-            chosen |= _draw_choices(wanted, labels or {}, prefix)
-        if chosen:
+            selection |= _draw_choices(offered, labels or {}, prefix)
+        if selection:
             st.button(
                 "Clear", type="tertiary", icon=":material/close:", on_click=_clear, args=(names,), key=f"{prefix}clear"
             )
-    return chosen
+    return selection
 
 
 def _draw_choices(
     choices: Mapping[str, tuple[str, Sequence[str]]], labels: Mapping[str, str], prefix: str
 ) -> dict[str, str]:
-    chosen: dict[str, str] = {}
+    selection: dict[str, str] = {}
     for name, (label, values) in choices.items():
         options: dict[str, Any] = {"key": f"{prefix}{name}", "bind": "query-params", "label_visibility": "collapsed"}
         value = st.segmented_control(
@@ -65,8 +65,8 @@ def _draw_choices(
             **options,
         )
         if value is not None and value != values[0]:
-            chosen[name] = str(value)
-    return chosen
+            selection[name] = str(value)
+    return selection
 
 
 def _clear(names: Sequence[str]) -> None:

@@ -22,24 +22,24 @@ def open_table(
     order: Sequence[str] | None = None,
     height: int | str = "content",
     parameter: str = "id",
-    shown: str | None = None,
+    marked_id: str | None = None,
 ) -> str | None:
     """Draw rows (mappings, or a frame) and return the id of the open one; a click writes it into the address.
 
     `ids` names each row, `columns` is Streamlit's `column_config`. A missing value is an em dash. `alt` says what the
-    table holds to who can't see it. `shown` is the row to mark where the address opens none.
+    table holds to who can't see it. `marked_id` is the row to mark where the address opens none.
     """
-    opened = get_opened(parameter) or shown
+    opened = get_opened(parameter) or marked_id
     digest = hashlib.sha1("".join(ids).encode(), usedforsecurity=False).hexdigest()[:12]
     key = f"{name}-{digest}-{count_closings(parameter)}"
     before_key = f"{key}-before"
 
     def select() -> None:
         selection = st.session_state[key].selection
-        chosen = find_chosen(st.session_state.get(before_key), selection)
+        position = find_chosen(st.session_state.get(before_key), selection)
         st.session_state[before_key] = (list(selection.rows), [tuple(cell) for cell in selection.cells])
-        if chosen is not None and chosen < len(ids):
-            open_row(ids[chosen], parameter)
+        if position is not None and position < len(ids):
+            open_row(ids[position], parameter)
         else:
             st.query_params.pop(parameter, None)
 
@@ -62,9 +62,9 @@ def open_table(
     return opened
 
 
-def find_chosen(before: tuple[list[int], list[tuple[int, str]]] | None, selection: Any) -> int | None:
+def find_chosen(earlier: tuple[list[int], list[tuple[int, str]]] | None, selection: Any) -> int | None:
     """Find the row that a click chose: of the cell or the box that has changed; None when it was given up."""
-    old_rows, old_cells = before or ([], [])
+    old_rows, old_cells = earlier or ([], [])
     cells = [tuple(cell) for cell in selection.cells]
     if cells and cells != old_cells:
         return int(cells[0][0])

@@ -85,11 +85,11 @@ def _choose_tools(
     """Choose the registered tools that run here; None while each configuration's own are meant."""
     own = sorted({name for slug in slugs for name in ToolRules.from_record(ready[slug].tools).names})
     names = [tool.name for tool in services.tools.definitions(actor)]
-    chosen = st.multiselect(
+    selection = st.multiselect(
         "Tools that run here",
         list(dict.fromkeys([*names, *own])),
         placeholder=f"The configuration's: {', '.join(own)}" if own else "None",
         help="Registered tools, run when the model asks for them. Those that may change something ask you first.",
         key="tool-names",
     )
-    return tuple(chosen) or None
+    return tuple(selection) or None

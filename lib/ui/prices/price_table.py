@@ -335,7 +335,9 @@ def import_dialog(services: Services, actor: Actor) -> None:
     except LLMManagerError as error:
         blocks.show_error(error)
         return
-    st.markdown(f"**{len(preview.new):,} new**, {len(preview.changed):,} changed, {len(preview.same):,} already there.")
+    st.markdown(
+        f"**{len(preview.new):,} new**, {len(preview.changed):,} changed, {len(preview.unchanged):,} already there."
+    )
     if changes := [*preview.new, *preview.changed]:
         st.dataframe([_format_row(price, ["input", "output"]) for price in changes[:200]], hide_index=True, height=240)
     if st.button("Import", type="primary", disabled=not changes):

@@ -80,9 +80,9 @@ st.set_page_config(
 st.html(_PRIMARY_LABEL)
 try:
     current = session.actor()
-    chosen = st.navigation(navigation(current), expanded=True)
+    selected_page = st.navigation(navigation(current), expanded=True)
     st.logo(str(_UI / "assets" / "logo.svg"), icon_image=str(_UI / "assets" / "mark.svg"))
     account.menu(session.services(), current)
-    chosen.run()
+    selected_page.run()
 except InstallationError as error:  # a database that is away, a full disk: a sentence, and no trace
     blocks.show_error(error)

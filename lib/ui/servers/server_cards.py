@@ -138,7 +138,7 @@ def show_log(services: Services, actor: Actor, server: McpServer) -> None:
 def show_tools(services: Services, actor: Actor, server: McpServer) -> None:
     """Every tool against its pin: what it says in full, what changed, what is odd; and the approval."""
     st.caption("Only approved tools are offered. What is invisible in a description is shown as ⟨U+200B⟩.")
-    chosen = list[str]()
+    selected_tools = list[str]()
     for tool in server.tools:
         with st.container(border=True):
             with blocks.row(gap="xsmall"):
@@ -148,10 +148,10 @@ def show_tools(services: Services, actor: Actor, server: McpServer) -> None:
             if tool.drift not in (Drift.APPROVED, Drift.COLLISION) and st.checkbox(
                 "Approve" if tool.drift is not Drift.VANISHED else "Forget", key=f"pin-{server.id}-{tool.tool}"
             ):
-                chosen.append(tool.tool)
+                selected_tools.append(tool.tool)
     with blocks.row():
-        if chosen and st.button(f"Approve {len(chosen)}", type="primary"):
-            _approve(services, actor, server, chosen)
+        if selected_tools and st.button(f"Approve {len(selected_tools)}", type="primary"):
+            _approve(services, actor, server, selected_tools)
         if server.waiting and st.button("Approve all as listed now"):
             _approve(services, actor, server, None)
 

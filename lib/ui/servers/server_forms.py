@@ -40,8 +40,8 @@ def _ask(
     kind = st.segmented_control("It is", kinds, default=first, required=True)
     fields: dict[str, Any] = {}
     if kind == _PROGRAM:
-        shown = shlex.join(server.command) if server is not None else ""
-        line = st.text_input("Command", shown, placeholder="npx -y @modelcontextprotocol/server-memory")
+        command_line = shlex.join(server.command) if server is not None else ""
+        line = st.text_input("Command", command_line, placeholder="npx -y @modelcontextprotocol/server-memory")
         spots["command"] = st.empty()
         fields["memory_mb"] = st.number_input("Memory, MB", 64, 65_536, _memory_mb(server))
         fields["command_line"] = line

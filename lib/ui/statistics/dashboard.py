@@ -99,10 +99,8 @@ def show_pauses(services: Services, actor: Actor) -> None:
     paused = [key.name for key in services.api_keys.list(actor) if key.state().startswith("owner")]
     if paused:
         names = ", ".join(paused[:5]) + (f" and {len(paused) - 5} more" if len(paused) > 5 else "")
-        one = len(paused) == 1
-        text = (
-            f"{'A key pauses' if one else f'{len(paused)} keys pause'}: {names}. Their owner was switched off or left."
-        )
+        subject = "A key pauses" if len(paused) == 1 else f"{len(paused)} keys pause"
+        text = f"{subject}: {names}. Their owner was switched off or left."
         st.warning(blocks.plain(f"{text} Take over what they have on Access, Teams."), icon=":material/pause_circle:")
 
 

@@ -67,7 +67,7 @@ def draw_figures(figures: Sequence[ToolFigures]) -> None:
     """Draw how often tools ran, how often they failed, how long they took and what they cost."""
     runs = sum(of_tool.runs for of_tool in figures)
     failed = sum(of_tool.failed for of_tool in figures)
-    known = [of_tool.cost_nano_usd for of_tool in figures if of_tool.cost_nano_usd is not None]
+    known_costs = [of_tool.cost_nano_usd for of_tool in figures if of_tool.cost_nano_usd is not None]
     times = [(of_tool.mean_ms, of_tool.runs) for of_tool in figures if of_tool.mean_ms is not None]
     counted = sum(count for _, count in times)
     mean = sum(mean * count for mean, count in times) / counted if counted else None
@@ -76,7 +76,10 @@ def draw_figures(figures: Sequence[ToolFigures]) -> None:
         st.metric("Failed", format.share(failed / runs) if runs else "—", border=True)
         st.metric("Mean time", format.duration(mean), border=True)
         st.metric(
-            "Cost", format_sum(sum(known), 0) if known else "—", border=True, help="Of tools with a price per use"
+            "Cost",
+            format_sum(sum(known_costs), 0) if known_costs else "—",
+            border=True,
+            help="Of tools with a price per use",
         )
 
 
@@ -125,8 +128,8 @@ def draw_table(executions: Sequence[ToolExecution], zone: ZoneInfo, *, compact: 
         },
         alt="Runs of tools, newest first",
     )
-    chosen = event.selection.rows
-    return executions[chosen[0]] if chosen and chosen[0] < len(executions) else None
+    positions = event.selection.rows
+    return executions[positions[0]] if positions and positions[0] < len(executions) else None
 
 
 def draw_detail(execution: ToolExecution) -> None:

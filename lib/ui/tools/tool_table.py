@@ -44,13 +44,13 @@ def clear_search() -> None:
 
 def choose_tools(tools: Sequence[ToolDefinition], words: str, source: str | None) -> list[ToolDefinition]:
     """Choose the tools whose name or description holds all words, of one source or of all."""
-    wanted = words.lower().split()
-    chosen = []
+    search_words = words.lower().split()
+    matching = []
     for tool in tools:
         text = f"{tool.name} {tool.title} {tool.description} {tool.server}".lower()
-        if all(word in text for word in wanted) and source in (None, str(tool.source)):
-            chosen.append(tool)
-    return chosen
+        if all(word in text for word in search_words) and source in (None, str(tool.source)):
+            matching.append(tool)
+    return matching
 
 
 def draw_table(
@@ -92,8 +92,8 @@ def draw_table(
         },
         alt="Tools by name",
     )
-    chosen = event.selection.rows
-    return names[chosen[0]] if chosen and chosen[0] < len(names) else None
+    positions = event.selection.rows
+    return names[positions[0]] if positions and positions[0] < len(names) else None
 
 
 def _build_row(tool: ToolDefinition, settings: ToolSettings, figures: ToolFigures | None) -> dict[str, Any]:

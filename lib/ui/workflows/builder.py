@@ -66,7 +66,7 @@ def _draw_bar(
     errors = [problem for problem in problems if problem.is_error]
     with blocks.row():
         parts = [*draft.graphs()]
-        chosen = st.segmented_control(
+        view = st.segmented_control(
             "Part",
             parts,
             default=draft.part,
@@ -74,8 +74,8 @@ def _draw_bar(
             label_visibility="collapsed",
             key=f"part-{workflow.slug}-{len(parts)}-{draft.part}",
         )
-        if chosen is not None and chosen != draft.part:
-            draft.show(chosen)
+        if view is not None and view != draft.part:
+            draft.show(view)
             st.rerun()
         with st.popover("Parts", icon=":material/dashboard_customize:", type="tertiary", disabled=not may_edit):
             _draw_parts(draft)
@@ -168,10 +168,10 @@ def _draw_node_form(
         changed: dict[str, Any] = {name: node[name] for name in ("kind", "x", "y") if name in node}
         changed |= {"id": new_id.strip(), **({"label": label} if label else {})}
         changed |= _draw_main_fields(services, actor, node, key, may_edit=may_edit)
-        rest = {name: value for name, value in node.items() if name not in (*_OWN, *_list_main(node))}
+        other_fields = {name: value for name, value in node.items() if name not in (*_OWN, *_list_main(node))}
         text = st.text_area(
             "Fields",
-            _to_yaml(rest),
+            _to_yaml(other_fields),
             height=200,
             key=f"{key}-rest",
             disabled=not may_edit,

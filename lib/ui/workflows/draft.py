@@ -70,8 +70,8 @@ class Draft:
 
     def list_taken(self) -> list[str]:
         """Ids that a new node can't have: of the other graphs, and the words of the language."""
-        others = [g for name, g in self.graphs().items() if name != self.part]
-        return [node["id"] for graph in others for node in graph["nodes"]]
+        other_graphs = [g for name, g in self.graphs().items() if name != self.part]
+        return [node["id"] for graph in other_graphs for node in graph["nodes"]]
 
     def find(self, node_id: str) -> dict[str, Any] | None:
         """A node of the shown graph."""
@@ -82,9 +82,9 @@ class Draft:
         if drawn.get("base") != self.version:
             return False
         graph = self.graph
-        before = {node["id"]: node for node in graph["nodes"]}
-        self.known |= deepcopy(before)
-        nodes = [self._join(node, before) for node in drawn.get("nodes", ()) if node.get("kind") in NODE_TYPES]
+        earlier_nodes = {node["id"]: node for node in graph["nodes"]}
+        self.known |= deepcopy(earlier_nodes)
+        nodes = [self._join(node, earlier_nodes) for node in drawn.get("nodes", ()) if node.get("kind") in NODE_TYPES]
         edges = [
             {"from": e["from"], "to": e["to"]} | ({"port": e["port"]} if e.get("port") else {})
             for e in drawn.get("edges", ())
@@ -96,12 +96,12 @@ class Draft:
         self.changed = True
         return True
 
-    def _join(self, drawn: Mapping[str, Any], before: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    def _join(self, drawn: Mapping[str, Any], earlier_nodes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         node_id = str(drawn["id"])
         kind = str(drawn["kind"])
-        old = before.get(node_id) or self.known.get(node_id)
+        old = earlier_nodes.get(node_id) or self.known.get(node_id)
         if old is None or old.get("kind") != kind:
-            like = before.get(str(drawn.get("like"))) or self.known.get(str(drawn.get("like")))
+            like = earlier_nodes.get(str(drawn.get("like"))) or self.known.get(str(drawn.get("like")))
             old = deepcopy(like) if like is not None and like.get("kind") == kind else {**_NEW.get(kind, {})}
             old.pop("label", None)
         node = {**old, "kind": kind, "id": node_id}

@@ -92,8 +92,8 @@ def _draw_head(services: Services, actor: Actor, run: Run) -> None:
             columns=4,
         )
         if run.reason:
-            place = f"{run.failed_step}: " if run.failed_step else ""
-            st.caption(blocks.plain(place + run.reason))
+            at_step = f"{run.failed_step}: " if run.failed_step else ""
+            st.caption(blocks.plain(at_step + run.reason))
         _draw_buttons(services, actor, run)
 
 
@@ -133,17 +133,17 @@ def _rerun_dialog(services: Services, actor: Actor, run: Run) -> None:
     steps = [step for step in services.workflow_runs.outline(actor, run.id) if "/" not in step.path]
     names = [step.path for step in steps]
     index = names.index(run.failed_step.split("/")[0]) if run.failed_step.split("/")[0] in names else 0
-    chosen = st.selectbox("From step", names, index=index if names else None)
+    step_name = st.selectbox("From step", names, index=index if names else None)
     newest = services.workflows.get(actor, run.workflow_id).current
     version = st.segmented_control("Version", sorted({run.version, newest}), default=run.version) or run.version
     with blocks.errors_shown():
-        if chosen is not None:
-            quote = services.workflow_runs.quote_rerun(actor, run.id, chosen)
+        if step_name is not None:
+            quote = services.workflow_runs.quote_rerun(actor, run.id, step_name)
             st.caption(
                 blocks.plain("Steps that do not come after it are filled from this run. " + describe_quote(quote))
             )
-        if st.button("Start re-run", type="primary", icon=":material/replay:", disabled=chosen is None):
-            again = services.workflow_runs.rerun(actor, run.id, chosen or "", version=version)
+        if st.button("Start re-run", type="primary", icon=":material/replay:", disabled=step_name is None):
+            again = services.workflow_runs.rerun(actor, run.id, step_name or "", version=version)
             st.query_params["run"] = again.id
             st.rerun()
 
@@ -185,8 +185,8 @@ def _draw_steps(services: Services, actor: Actor, run: Run, steps: Sequence[Step
         return
     with st.container(border=True):
         st.subheader("Timeline", anchor=False)
-        shown = steps[:MOST_DRAWN]
-        st.altair_chart(build_timeline(shown, run.finished_at), key=f"timeline-{run.id}")
+        drawn_steps = steps[:MOST_DRAWN]
+        st.altair_chart(build_timeline(drawn_steps, run.finished_at), key=f"timeline-{run.id}")
         if len(steps) > MOST_DRAWN:
             st.caption(f"The first {MOST_DRAWN} of {len(steps):,} steps; the table has all.")
     with st.container(border=True):
@@ -270,11 +270,11 @@ def _draw_prompt(value: dict[str, Any]) -> None:
         if value.get(name):
             st.caption(name.capitalize())
             st.code(str(value[name]), language=None, wrap_lines=True)
-    rest = {
+    other_inputs = {
         name: part for name, part in value.items() if name not in ("system", "prompt") and part not in (None, {}, "")
     }
-    if rest:
-        st.caption(blocks.plain(encode_text(rest)))
+    if other_inputs:
+        st.caption(blocks.plain(encode_text(other_inputs)))
 
 
 def _draw_calls(step: Step) -> None:

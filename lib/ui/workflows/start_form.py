@@ -63,9 +63,11 @@ def describe_quote(quote: RunQuote) -> str:
     if quote.basis == "past":
         runs = "1 past run" if quote.samples == 1 else f"{quote.samples} past runs"
         return f"{amount}, as {runs} cost."
-    told = f" {' '.join(quote.problems)}" if quote.problems else ""
+    problems = f" {' '.join(quote.problems)}" if quote.problems else ""
     calls = "1 call" if quote.samples == 1 else f"{quote.samples:,} calls"
-    return f"At most {format_money(quote.high_nano)}: a ceiling for up to {calls}, since no run has ended yet.{told}"
+    return (
+        f"At most {format_money(quote.high_nano)}: a ceiling for up to {calls}, since no run has ended yet.{problems}"
+    )
 
 
 def draw_fields(fields: Sequence[Field], key: str) -> dict[str, Any]:

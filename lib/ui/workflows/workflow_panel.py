@@ -31,8 +31,8 @@ def draw_panel(services: Services, actor: Actor, workflow: Workflow) -> None:
         st.badge(f"version {workflow.current}", color="gray")
     if workflow.description:
         st.caption(blocks.plain(workflow.description))
-    opened, place = blocks.tabs(TABS)
-    with place:
+    opened, container = blocks.tabs(TABS)
+    with container:
         match opened:
             case "Run":
                 _draw_run_tab(services, actor, workflow)
@@ -57,9 +57,9 @@ def _draw_run_tab(services: Services, actor: Actor, workflow: Workflow) -> None:
     draw_start_form(services, actor, workflow, version.definition.input_fields)
     st.subheader("Last runs", anchor=False)
     runs = services.workflow_runs.list(actor, workflow.slug, size=25)
-    chosen = draw_run_table(services, actor, runs, f"runs-{workflow.slug}-{len(runs)}")
-    if chosen is not None:
-        st.query_params["run"] = chosen
+    run_id = draw_run_table(services, actor, runs, f"runs-{workflow.slug}-{len(runs)}")
+    if run_id is not None:
+        st.query_params["run"] = run_id
         st.rerun()
 
 
@@ -67,7 +67,7 @@ def draw_step_list(definition: Definition, problems: Sequence[Problem] = ()) -> 
     """All nodes of a definition as a table: what each does, reads and where it leads."""
     import pandas as pd
 
-    told = {problem.node: problem.message for problem in problems}
+    messages = {problem.node: problem.message for problem in problems}
     records = []
     for part, graph in definition.graphs():
         for node in graph.nodes:
@@ -85,7 +85,7 @@ def draw_step_list(definition: Definition, problems: Sequence[Problem] = ()) -> 
                     "Kind": document["kind"],
                     "Does": encode_text({k: v for k, v in document.items() if k not in _PLAIN})[:400],
                     "Leads to": ", ".join(leads),
-                    "Problem": told.get(node.id, ""),
+                    "Problem": messages.get(node.id, ""),
                 }
             )
     frame = pd.DataFrame(records)
@@ -196,7 +196,7 @@ def _draw_tests(services: Services, actor: Actor, workflow: Workflow) -> None:
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, row_height=30)
     missed = f" Not: {', '.join(result.missed[:10])}." if result.missed else ""
-    st.caption(blocks.plain(f"{result.taken} of {result.ways} ways of the drawing were taken.{missed}"))
+    st.caption(blocks.plain(f"{result.ways_taken} of {result.ways} ways of the drawing were taken.{missed}"))
 
 
 def _draw_settings(services: Services, actor: Actor, workflow: Workflow, *, may_edit: bool) -> None:

@@ -46,14 +46,14 @@ def draw_table(
 
     figures = read_figures(services, actor)
     zone = services.preferences.report_zone(actor)
-    known = [figures.get(workflow.id) for workflow in workflows]
+    listed_figures = [figures.get(workflow.id) for workflow in workflows]
     frame = pd.DataFrame(
         {
             "name": [workflow.name if workflow.is_active else f"{workflow.name} (off)" for workflow in workflows],
-            "health": [format.share(f.health) if f else "—" for f in known],
-            "runs": [f.runs if f else 0 for f in known],
-            "cost": [_format_cost(f) for f in known],
-            "last": [format.moment(f.last_at, zone) if f else "—" for f in known],
+            "health": [format.share(f.health) if f else "—" for f in listed_figures],
+            "runs": [f.runs if f else 0 for f in listed_figures],
+            "cost": [_format_cost(f) for f in listed_figures],
+            "last": [format.moment(f.last_at, zone) if f else "—" for f in listed_figures],
             "version": [str(workflow.current) for workflow in workflows],
         }
     )
@@ -78,8 +78,8 @@ def draw_table(
             "version": text("Version", width=80, alignment="right"),
         },
     )
-    chosen = event.selection.rows
-    return workflows[chosen[0]].slug if chosen and chosen[0] < len(workflows) else None
+    positions = event.selection.rows
+    return workflows[positions[0]].slug if positions and positions[0] < len(workflows) else None
 
 
 def _format_cost(figures: RunFigures | None) -> str:
@@ -91,18 +91,20 @@ def _format_cost(figures: RunFigures | None) -> str:
 def create_dialog(services: Services, actor: Actor) -> None:
     """Make a workflow: empty, or from the box."""
     names = {template.name: template.slug for template in list_templates()}
-    chosen = st.selectbox("Begin with", [_EMPTY, *names])
-    template = None if chosen == _EMPTY else get_template(names[chosen])
+    template_name = st.selectbox("Begin with", [_EMPTY, *names])
+    template = None if template_name == _EMPTY else get_template(names[template_name])
     if template is not None:
         st.caption(blocks.plain(template.description))
-    slug = st.text_input("Name", template.slug if template else "", placeholder="triage-tickets", key=f"new-{chosen}")
+    slug = st.text_input(
+        "Name", template.slug if template else "", placeholder="triage-tickets", key=f"new-{template_name}"
+    )
     with blocks.errors_shown():
         if st.button("Make workflow", type="primary", icon=":material/add:"):
             definition = _TINY if template is None else template.definition
             name = "" if template is None else template.name
             about = "" if template is None else template.description
-            made = services.workflows.create(actor, slug, definition, name=name, description=about)
-            st.query_params["id"] = made.slug
+            workflow = services.workflows.create(actor, slug, definition, name=name, description=about)
+            st.query_params["id"] = workflow.slug
             st.rerun()
 
 
@@ -113,8 +115,8 @@ def import_dialog(services: Services, actor: Actor) -> None:
     with blocks.errors_shown():
         if st.button("Import", type="primary", disabled=upload is None) and upload is not None:
             done = services.workflows.import_document(actor, upload.getvalue(), slug)
-            kept = f" {len(done.skipped)} names were taken." if done.skipped else ""
-            st.toast(f"{len(done.created)} imported.{kept}", icon=":material/check:")
+            skipped_note = f" {len(done.skipped)} names were taken." if done.skipped else ""
+            st.toast(f"{len(done.created)} imported.{skipped_note}", icon=":material/check:")
             st.rerun()
 
 

@@ -74,8 +74,12 @@ async def _hand_over(context: StepContext, resolved: Any) -> StepResult:
     agent = node.agents[0]
     turns: list[dict[str, str]] = []
     for number in range(1, node.max_turns + 1):
-        others = ", ".join(agent.hands_to)
-        rules = f"If another should go on, end with the line `HANDOVER: name`; there are {others}." if others else ""
+        colleagues = ", ".join(agent.hands_to)
+        rules = (
+            f"If another should go on, end with the line `HANDOVER: name`; there are {colleagues}."
+            if colleagues
+            else ""
+        )
         so_far = f"\n\nSo far:\n{_write_history(turns)}" if turns else ""
         text = await _speak(context, resolved, agent, f"{agent.name}.{number}", f"{resolved['prompt']}{so_far}", rules)
         turns.append({"agent": agent.name, "text": text})
@@ -108,10 +112,10 @@ async def _supervise(context: StepContext, resolved: Any) -> StepResult:
                     context,
                     resolved,
                     by_name[name],
-                    f"{name}.{number}.{place}",
+                    f"{name}.{number}.{position}",
                     f"{task}\n\nThe whole task: {resolved['prompt']}",
                 )
-                for place, (name, task) in enumerate(orders)
+                for position, (name, task) in enumerate(orders)
             )
         )
         turns.append({"agent": supervisor.name, "text": text})
@@ -132,8 +136,8 @@ async def _convene(context: StepContext, resolved: Any) -> StepResult:
         "turns": turns,
     }
     if node.judge is not None:
-        asked = f"{resolved['prompt']}\n\nAnswers:\n{_write_history(turns)}\n\nDecide, and say why."
-        text = await _speak(context, resolved, node.judge, f"{node.judge.name}.judge", asked, rules)
+        judge_prompt = f"{resolved['prompt']}\n\nAnswers:\n{_write_history(turns)}\n\nDecide, and say why."
+        text = await _speak(context, resolved, node.judge, f"{node.judge.name}.judge", judge_prompt, rules)
         choice = read_vote(text, node.choices) if node.choices else None
         return StepResult({"text": text, "agent": node.judge.name, "choice": choice, **output})
     counts = Counter(vote for vote in votes.values() if vote is not None)
@@ -168,9 +172,9 @@ def _mentions(text: str, word: str) -> bool:
     """Whether a word stands in a text by itself, not within another one."""
     start = text.find(word) if word else -1
     while start >= 0:
-        before = text[start - 1 : start]
+        sign_before = text[start - 1 : start]
         after = text[start + len(word) : start + len(word) + 1]
-        if not (before and _is_of_word(before)) and not (after and _is_of_word(after)):
+        if not (sign_before and _is_of_word(sign_before)) and not (after and _is_of_word(after)):
             return True
         start = text.find(word, start + 1)
     return False

@@ -88,8 +88,8 @@ class LoopStep:
             if outcome.state == "blocked":
                 raise StepHeld(_WAITS)
             try:
-                seen = {**scope, "output": outcome.output, "state": context.frame.state}
-                if evaluate_condition(node.until, seen):
+                loop_scope = {**scope, "output": outcome.output, "state": context.frame.state}
+                if evaluate_condition(node.until, loop_scope):
                     return StepResult({"value": outcome.output, "rounds": number + 1, "satisfied": True})
             except ExpressionError as error:
                 raise explain(node.until, error) from None

@@ -95,8 +95,8 @@ async def converse(
     messages = [*question.messages]
     for number in range(1, max_rounds + 1):
         parameters = with_tools(question.parameters or {}, [definition.to_model() for definition in definitions])
-        asked = Question(messages, question.configuration, question.system, parameters, question.tags)
-        answer = await context.execution.interpreter.models.ask(context, f"{key}{number}", asked)
+        next_question = Question(messages, question.configuration, question.system, parameters, question.tags)
+        answer = await context.execution.interpreter.models.ask(context, f"{key}{number}", next_question)
         if not answer.tool_calls:
             return answer, number
         calls = [
@@ -105,10 +105,10 @@ async def converse(
         ]
         messages = [*messages, {"role": "assistant", "content": answer.text or None, "tool_calls": calls}]
         for call in answer.tool_calls:
-            told = await run_tool_call(
+            tool_result = await run_tool_call(
                 context, f"{key}{number}.{call['id'][:40] or call['name']}", call, tools, answer.call_id
             )
-            messages.append({"role": "tool", "tool_call_id": call["id"], "content": told})
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": tool_result})
     raise StepError(f"The model asked for tools {max_rounds} times and did not come to an end.", is_final=True)
 
 
@@ -117,11 +117,11 @@ async def _read_data(context: StepContext, question: Question, answer: Answer, s
     data, problems = await _judge_data(context, answer.text, schema)
     if not problems:
         return data
-    told = f"That does not fit the schema: {'; '.join(problems[:5])}. Answer again with the JSON object alone."
+    correction = f"That does not fit the schema: {'; '.join(problems[:5])}. Answer again with the JSON object alone."
     messages = [
         *question.messages,
         {"role": "assistant", "content": answer.text or "(nothing)"},
-        {"role": "user", "content": told},
+        {"role": "user", "content": correction},
     ]
     again = Question(messages, question.configuration, question.system, question.parameters, question.tags)
     second = await context.execution.interpreter.models.ask(context, "again", again)

@@ -32,12 +32,12 @@ async def search_passages(context: StepContext, collection: str, question: str, 
     earlier = execution.journal.actions.get(key)
     if earlier is not None and earlier.state == "done" and earlier.input_hash == hashed:
         return list(earlier.result)
-    found = await execution.interpreter.run_blocking(
+    hits = await execution.interpreter.run_blocking(
         execution.interpreter.search, execution.actor, collection, question, k
     )
     await execution.interpreter.run_blocking(execution.journal.start_action, key, context.attempt, hashed, None)
-    await execution.interpreter.run_blocking(execution.journal.end_action, key, "done", found)
-    return list(found)
+    await execution.interpreter.run_blocking(execution.journal.end_action, key, "done", hits)
+    return list(hits)
 
 
 class RetrieveStep:

@@ -24,8 +24,8 @@ class InputStep:
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
         """Return the inputs: of the run, or those that a workflow was given as a step."""
         node: InputNode = context.node
-        given = context.scope.get("input", context.execution.run.inputs)
-        return StepResult({field.name: given.get(field.name, field.default) for field in node.fields})
+        inputs = context.scope.get("input", context.execution.run.inputs)
+        return StepResult({field.name: inputs.get(field.name, field.default) for field in node.fields})
 
 
 class ConditionStep:
