@@ -23,7 +23,7 @@ from lib import services as service_root
 from lib.access.permissions import OPERATOR
 from lib.knowledge import index as indexes
 from lib.knowledge.embedding import BUNDLED, sha256_of
-from lib.knowledge.index import Index, Passage
+from lib.knowledge.index import Index, IndexedPassage
 from lib.knowledge.search import rank_passages
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.words import join_stems, language_of
@@ -54,7 +54,7 @@ def build(passages: list[str], vectors: np.ndarray) -> Index:
     """An index of the passages, one document each."""
     language = language_of(passages)
     fresh = [
-        Passage(n, str(n), sha256_of(text), join_stems("", "", text, language), vector.tobytes())
+        IndexedPassage(n, str(n), sha256_of(text), join_stems("", "", text, language), vector.tobytes())
         for n, (text, vector) in enumerate(zip(passages, vectors, strict=True))
     ]
     return indexes.build_next(indexes.make_empty_index(BUNDLED), 1, BUNDLED, np.arange(len(fresh)), fresh, language)

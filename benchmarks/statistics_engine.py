@@ -38,7 +38,7 @@ from lib.statistics.copy import copy_file
 from lib.statistics.copy.mirror import TABLES
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
-from lib.statistics.periods import Step
+from lib.statistics.periods import PeriodStep
 from lib.statistics.queries import Statistics
 
 ZONE, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
@@ -118,12 +118,12 @@ PLAIN = {  # question → (SQL for a row store, SQL for DuckDB, pandas, ours)
     "day x provider": (
         "SELECT DAY, provider, sum(cost_nano_usd) FROM calls GROUP BY 1, 2",
         lambda f: f.groupby([f.started_at.dt.floor("D"), "provider"]).cost_nano_usd.sum(),
-        lambda ask, where: ask.pivot(OPERATOR, where, [Step.DAY, Dimension.PROVIDER], [Measure.COST]),
+        lambda ask, where: ask.pivot(OPERATOR, where, [PeriodStep.DAY, Dimension.PROVIDER], [Measure.COST]),
     ),
     "users a day": (
         "SELECT DAY, count(DISTINCT user_id) FROM calls GROUP BY 1",
         lambda f: f.groupby(f.started_at.dt.floor("D")).user_id.nunique(),
-        lambda ask, where: ask.pivot(OPERATOR, where, [Step.DAY], [Measure.USERS]),
+        lambda ask, where: ask.pivot(OPERATOR, where, [PeriodStep.DAY], [Measure.USERS]),
     ),
     "p50, p95 by model": (
         "SELECT provider, model, PERCENTILES FROM calls WHERE first_token_ms IS NOT NULL GROUP BY 1, 2",
@@ -158,8 +158,8 @@ def page(ask: Statistics) -> None:
         ask.choices(OPERATOR, dimension)
     ask.totals(OPERATOR, YEAR)
     ask.totals(OPERATOR, replace(YEAR, start=datetime(2024, 10, 31, 23, tzinfo=UTC), end=YEAR.start))
-    ask.trend(OPERATOR, YEAR, Step.WEEK)
-    ask.over_time(OPERATOR, YEAR, Step.WEEK, Measure.COST, [Dimension.PROVIDER])
+    ask.trend(OPERATOR, YEAR, PeriodStep.WEEK)
+    ask.over_time(OPERATOR, YEAR, PeriodStep.WEEK, Measure.COST, [Dimension.PROVIDER])
     ask.top_models(OPERATOR, YEAR, Measure.COST)
     ask.cross_tab(OPERATOR, YEAR, Dimension.PROVIDER, Dimension.APP, Measure.COST)
     ask.by_model(OPERATOR, YEAR)

@@ -120,21 +120,21 @@ def measure_work(url: str, folder: Path, runs: int, waits: int) -> dict[str, flo
     """Measure the same through `lib.work`, with runs that wait in queues."""
     from lib.services import build
     from lib.settings import Settings
-    from lib.work.run import Run
-    from lib.work.state import RunState
+    from lib.work.run import WorkRun
+    from lib.work.state import WorkState
 
     services = build(Settings(data_dir=folder, database_url=url))
     work = services.work
     spent: dict[str, float] = {}
 
-    async def steps(run: Run, payload: Any) -> int:
+    async def steps(run: WorkRun, payload: Any) -> int:
         began = time.perf_counter()
         for number in range(payload["count"]):
             await run.step(f"step {number}", do_nothing, keep=payload.get("keep", False))
         spent[run.id] = time.perf_counter() - began
         return int(payload["count"])
 
-    async def wait(run: Run, _payload: Any) -> None:
+    async def wait(run: WorkRun, _payload: Any) -> None:
         await run.wait_for("never")
 
     work.registry.register("steps", steps)
@@ -152,7 +152,7 @@ def measure_work(url: str, folder: Path, runs: int, waits: int) -> dict[str, flo
     figures["runs_s"] = time.perf_counter() - began
     figures["idle_percent"] = watch_processor()
     waiting = [work.start("wait", None, team_id=number % 60) for number in range(waits)]
-    wait_for(lambda: all(work.state(run_id).state is RunState.WAITING for run_id in waiting))  # type: ignore[union-attr]
+    wait_for(lambda: all(work.state(run_id).state is WorkState.WAITING for run_id in waiting))  # type: ignore[union-attr]
     figures["waits_percent"] = max(0.0, watch_processor() - figures["idle_percent"])
     return figures | {"memory_mb": read_memory()}
 

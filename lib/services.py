@@ -37,7 +37,7 @@ from lib.configs.overrides import Overrides
 from lib.conversations.answers import settle
 from lib.conversations.contexts import Contexts
 from lib.conversations.conversations import Conversations
-from lib.conversations.files import Files
+from lib.conversations.files import ConversationFiles
 from lib.conversations.interchange import Interchange
 from lib.conversations.search import Search
 from lib.conversations.talk import Talk
@@ -173,7 +173,7 @@ class Services(KnowledgeServices, WorkflowServices):
         self.titles = Titles(store, self.calls)
         self.conversation_search = Search(store)
         self.conversation_exchange = Interchange(store, self.calls, self.configurations)
-        self.conversation_files = Files(store)
+        self.conversation_files = ConversationFiles(store)
         self.talk = Talk(store, self.calls, self.configurations, self.contexts, lambda: self.answers, self.turns)
 
     def _build_work(self) -> None:

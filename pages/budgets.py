@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.budgets.budget import Scope
+from lib.budgets.budget import BudgetScope
 from lib.ui import blocks, session
 from lib.ui.budgets import budget_cards, budget_forms, webhook_dialog
 
@@ -46,7 +46,7 @@ if not everything:
     st.stop()
 
 ALL = "All"
-scopes = [scope for scope in Scope if any(state.budget.scope is scope for state in everything)]
+scopes = [scope for scope in BudgetScope if any(state.budget.scope is scope for state in everything)]
 with blocks.row():
     chosen_scope = ALL
     if len(scopes) > 1:

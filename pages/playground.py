@@ -8,7 +8,7 @@ import streamlit as st
 from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, PlaygroundQuestion, rebuild_question
-from lib.playground.run import MOST_PANES, Run
+from lib.playground.run import MOST_PANES, PlaygroundRun
 from lib.ui import blocks, session
 from lib.ui.activity import inspector
 from lib.ui.playground import answer_pane, comparison, panes, prompt_choice, question_extras, sending
@@ -19,7 +19,7 @@ compact = blocks.compact()
 run_id = st.query_params.get("run")
 EXAMPLES = ("Explain what a token is", "Write a haiku about invoices")
 
-run: Run | None = None
+run: PlaygroundRun | None = None
 if run_id is not None:
     try:
         run = services.playground.open(actor, run_id)

@@ -23,7 +23,7 @@ _MOST_THRESHOLDS = 6
 _HIGHEST_LIMIT = 1_000_000_000 * NANO_PER_USD
 
 
-class Scope(StrEnum):
+class BudgetScope(StrEnum):
     GLOBAL = "global"
     PROVIDER = "provider"
     CONFIGURATION = "configuration"
@@ -40,12 +40,12 @@ class Period(StrEnum):
 
 
 COLUMN = {  # scope → the column of `usage_logs` and the field of `CallFacts` that names its subject
-    Scope.PROVIDER: "provider",
-    Scope.CONFIGURATION: "configuration_id",
-    Scope.APP: "app",
-    Scope.USER: "user_id",
-    Scope.KEY: "api_key_id",
-    Scope.TEAM: "team_id",
+    BudgetScope.PROVIDER: "provider",
+    BudgetScope.CONFIGURATION: "configuration_id",
+    BudgetScope.APP: "app",
+    BudgetScope.USER: "user_id",
+    BudgetScope.KEY: "api_key_id",
+    BudgetScope.TEAM: "team_id",
 }
 
 
@@ -112,7 +112,7 @@ class Budget:
     """`label` is the subject's name for people; `exists` is False when nothing has that name or id any more."""
 
     id: str
-    scope: Scope
+    scope: BudgetScope
     subject: str
     period: Period
     limit_nano: int
@@ -124,7 +124,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Draft:
+class BudgetDraft:
     """What a person may set later too, checked."""
 
     limit_nano: int

@@ -19,10 +19,10 @@ from lib.access.permissions import Actor, Permission
 from lib.budgets import notices
 from lib.budgets.budget import (
     DEFAULT_THRESHOLDS,
+    BudgetDraft,
+    BudgetScope,
     CallFacts,
-    Draft,
     Period,
-    Scope,
     Window,
     window_at,
 )
@@ -39,7 +39,7 @@ from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 _B = budgets.c
 _W = budget_windows.c
 _LONG_HISTORY = 24
-_OF_ONE_TEAM = (Scope.TEAM, Scope.KEY, Scope.CONFIGURATION)
+_OF_ONE_TEAM = (BudgetScope.TEAM, BudgetScope.KEY, BudgetScope.CONFIGURATION)
 
 
 class Budgets:
@@ -53,7 +53,7 @@ class Budgets:
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
             states = read_states(connection, select(budgets).where(_filter_visible(actor)), now or utc_now())
-        order = list(Scope)
+        order = list(BudgetScope)
         return sorted(states, key=lambda state: (order.index(state.budget.scope), state.budget.label.casefold()))
 
     def get(self, actor: Actor, budget_id: str, now: datetime | None = None) -> BudgetState:
@@ -72,7 +72,7 @@ class Budgets:
             query = select(_B.id).where(*is_named, _filter_visible(actor))
             budget_id = connection.scalar(query)
         if budget_id is None:
-            about = scope if scope == Scope.GLOBAL else f"{scope} {name[:80]}"
+            about = scope if scope == BudgetScope.GLOBAL else f"{scope} {name[:80]}"
             raise NotFound(f"There is no budget per {period} for {about}.", "", "List the budgets to see them.")
         return self.get(actor, budget_id)
 
@@ -119,7 +119,7 @@ class Budgets:
         moment = now or utc_now()
         pairs = facts.subjects
         conditions = select(budgets).where(
-            (_B.scope == Scope.GLOBAL) | _B.subject.in_([subject for _, subject in pairs if subject])
+            (_B.scope == BudgetScope.GLOBAL) | _B.subject.in_([subject for _, subject in pairs if subject])
         )
         with self._store.read() as connection:
             states = read_states(connection, conditions.where(_filter_visible(actor)), moment)
@@ -144,9 +144,9 @@ class Budgets:
     ) -> BudgetState:
         """Make one; `subject` is a name or an id. It begins with what the ledger shows of its window already."""
         _require_manager(actor)
-        scope = _read_choice(Scope, scope, "scope")
+        scope = _read_choice(BudgetScope, scope, "scope")
         period = _read_choice(Period, period, "period")
-        row = Draft(limit_nano, is_hard, thresholds, block_unpriced).to_columns()
+        row = BudgetDraft(limit_nano, is_hard, thresholds, block_unpriced).to_columns()
         moment = now or utc_now()
         budget_id = new_id()
         window = window_at(period, moment)
@@ -191,7 +191,7 @@ class Budgets:
         with self._store.write() as connection:
             lock(connection)
             row = _find(connection, actor, budget_id)
-            changed = Draft(
+            changed = BudgetDraft(
                 row.limit_nano_usd if limit_nano is None else limit_nano,
                 row.is_hard if is_hard is None else is_hard,
                 row.thresholds if thresholds is None else thresholds,
@@ -296,11 +296,13 @@ def _audited(connection: Connection, row: Any) -> str:
     """Describe a budget for the audit log by its scope, the current name of its subject and its period."""
     scope = row["scope"]
     subject = row["subject"]
-    about = scope if scope == Scope.GLOBAL else f"{scope}:{labels(connection, [(scope, subject)])[scope, subject][0]}"
+    about = (
+        scope if scope == BudgetScope.GLOBAL else f"{scope}:{labels(connection, [(scope, subject)])[scope, subject][0]}"
+    )
     return f"{about} per {row['period']}"
 
 
-def _read_choice(kind: type[Scope] | type[Period], word: str, field: str) -> str:
+def _read_choice(kind: type[BudgetScope] | type[Period], word: str, field: str) -> str:
     try:
         return kind(word).value
     except ValueError:

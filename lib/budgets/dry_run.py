@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from lib.access.permissions import Actor, Permission
-from lib.budgets.budget import CallFacts, Scope
+from lib.budgets.budget import BudgetScope, CallFacts
 from lib.budgets.budgets import Budgets
 from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
 from lib.budgets.state import BudgetVerdict
@@ -88,7 +88,7 @@ def dry_run(
     is_listed = routing != Routing() or actor.can(Permission.VIEW_CONFIGS)
     visible = {provider.name: provider for provider in providers.list(actor)} if is_listed else {}
     prompt_most = prompt_tokens + -(-prompt_tokens // 4)
-    user_id = budgets.subject(actor, Scope.USER, user) if user else None
+    user_id = budgets.subject(actor, BudgetScope.USER, user) if user else None
 
     def judge(provider: str, kind: str, model: str) -> Place:
         facts = CallFacts(provider, app or configuration.app, configuration.id, user_id, api_key_id, actor.team_id)

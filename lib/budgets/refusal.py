@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
-from lib.budgets.budget import Scope, window_name
+from lib.budgets.budget import BudgetScope, window_name
 from lib.errors import ErrorKind, Throttled
 from lib.money import format_money, usd_from_nano
 
@@ -45,8 +45,10 @@ class BudgetRefusal:
 
     @property
     def _name(self) -> str:
-        kind = "API key" if self.scope == Scope.KEY else self.scope
-        whose = "budget of the whole installation" if self.scope == Scope.GLOBAL else f"{kind} budget {self.label}"
+        kind = "API key" if self.scope == BudgetScope.KEY else self.scope
+        whose = (
+            "budget of the whole installation" if self.scope == BudgetScope.GLOBAL else f"{kind} budget {self.label}"
+        )
         return f"{whose} for {window_name(self.period, self.starts_at)}"
 
     @property

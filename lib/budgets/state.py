@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from lib.budgets.budget import COLUMN, NEAR, Budget, Period, Scope, Window, window_at
+from lib.budgets.budget import COLUMN, NEAR, Budget, BudgetScope, Period, Window, window_at
 from lib.budgets.forecast import PACE_DAYS, Forecast, Pace, forecast
 from lib.budgets.notices import REFUSED
 from lib.budgets.refusal import BudgetRefusal
@@ -96,7 +96,7 @@ def read_states(connection: Connection, query: Select[Any], now: datetime) -> li
         spending = spending_of(window_row) if window_row is not None else Spending(window, row.limit_nano_usd, 0, 0, 0)
         budget = Budget(
             row.id,
-            Scope(row.scope),
+            BudgetScope(row.scope),
             row.subject,
             Period(row.period),
             row.limit_nano_usd,
@@ -128,7 +128,7 @@ class _Paces:
         """The pace of a budget; None when there was no call at all in these days."""
         if not self._rows:
             return None
-        column = COLUMN.get(Scope(scope))
+        column = COLUMN.get(BudgetScope(scope))
         cost = sum(int(row.cost) for row in self._rows if column is None or getattr(row, column) == subject)
         return Pace(cost, self._stretch)
 

@@ -7,17 +7,17 @@ from sqlalchemy import ColumnElement, Connection, String, Table, cast, select, t
 
 from lib.access.permissions import Actor
 from lib.access.team_scope import changeable, usable
-from lib.budgets.budget import Scope
+from lib.budgets.budget import BudgetScope
 from lib.configs.configuration import check_slug
 from lib.db.tables import ALL_TEAMS, api_keys, configurations, providers, team_members, teams, users
 from lib.errors import Conflict, NotFound
 
 # scope → (table, the column that the ledger holds, the column people know)
-_NAMED: dict[Scope, tuple[Table, ColumnElement[Any], ColumnElement[Any]]] = {
-    Scope.PROVIDER: (providers, providers.c.name, providers.c.name),
-    Scope.CONFIGURATION: (configurations, configurations.c.id, configurations.c.slug),
-    Scope.USER: (users, users.c.id, users.c.name),
-    Scope.TEAM: (teams, cast(teams.c.id, String), teams.c.slug),
+_NAMED: dict[BudgetScope, tuple[Table, ColumnElement[Any], ColumnElement[Any]]] = {
+    BudgetScope.PROVIDER: (providers, providers.c.name, providers.c.name),
+    BudgetScope.CONFIGURATION: (configurations, configurations.c.id, configurations.c.slug),
+    BudgetScope.USER: (users, users.c.id, users.c.name),
+    BudgetScope.TEAM: (teams, cast(teams.c.id, String), teams.c.slug),
 }
 _LONGEST = 80
 _K = api_keys.c
@@ -29,9 +29,9 @@ def resolve(connection: Connection, actor: Actor, scope: str, name: str) -> str:
     What is another team's is as unknown as what is not there: NotFound. Conflict when several are called so,
     InvalidInput (field `app`) for what can't be an app.
     """
-    kind = Scope(scope)
+    kind = BudgetScope(scope)
     name = name.strip()
-    if kind is Scope.GLOBAL:
+    if kind is BudgetScope.GLOBAL:
         return ""
     if kind in _NAMED:
         _, subject_column, label_column = _NAMED[kind]
@@ -40,7 +40,7 @@ def resolve(connection: Connection, actor: Actor, scope: str, name: str) -> str:
         if subject is None:
             raise NotFound(f"There is no {kind} {name[:_LONGEST]}.", "", "Look at its page for the names.")
         return str(subject)
-    if kind is Scope.APP:
+    if kind is BudgetScope.APP:
         return check_slug(name, "app")
     return _key(connection, actor, name)
 
@@ -50,8 +50,8 @@ def choices(connection: Connection, actor: Actor, scope: str) -> dict[str, str]:
 
     API keys that were revoked are left out; the scopes `global` and `app` have no list, so theirs is empty.
     """
-    kind = Scope(scope)
-    if kind is Scope.KEY:
+    kind = BudgetScope(scope)
+    if kind is BudgetScope.KEY:
         working = (
             select(_K.id, _K.name, _K.prefix)
             .where(_K.revoked_at.is_(None), _reach(actor, kind))
@@ -67,12 +67,12 @@ def choices(connection: Connection, actor: Actor, scope: str) -> dict[str, str]:
 
 def team_of(connection: Connection, scope: str, subject: str) -> int:
     """The team whose own a budget of a scope is; 0 where it counts calls of several teams."""
-    match Scope(scope):
-        case Scope.TEAM:
+    match BudgetScope(scope):
+        case BudgetScope.TEAM:
             return int(subject)
-        case Scope.KEY:
+        case BudgetScope.KEY:
             team_id = connection.scalar(select(_K.team_id).where(_K.id == subject))
-        case Scope.CONFIGURATION:
+        case BudgetScope.CONFIGURATION:
             is_configuration = configurations.c.id == subject
             team_id = connection.scalar(select(configurations.c.team_id).where(is_configuration))
         case _:
@@ -80,16 +80,16 @@ def team_of(connection: Connection, scope: str, subject: str) -> int:
     return ALL_TEAMS if team_id is None else team_id
 
 
-def _reach(actor: Actor, kind: Scope) -> ColumnElement[bool]:
+def _reach(actor: Actor, kind: BudgetScope) -> ColumnElement[bool]:
     """What an actor may name: of other teams only super-admins anything; providers are of the installation."""
     match kind:
-        case Scope.CONFIGURATION:
+        case BudgetScope.CONFIGURATION:
             return usable(actor, configurations.c.team_id)
-        case Scope.KEY:
+        case BudgetScope.KEY:
             return changeable(actor, _K.team_id)
-        case Scope.TEAM:
+        case BudgetScope.TEAM:
             return changeable(actor, teams.c.id)
-        case Scope.USER:
+        case BudgetScope.USER:
             members = select(team_members.c.user_id).where(changeable(actor, team_members.c.team_id))
             return true() if actor.sees_every_team else users.c.id.in_(members)
         case _:
@@ -98,9 +98,9 @@ def _reach(actor: Actor, kind: Scope) -> ColumnElement[bool]:
 
 def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, bool]]:
     """(scope, subject) → the name people know, and whether the thing is still there."""
-    by_scope: dict[Scope, set[str]] = {}
+    by_scope: dict[BudgetScope, set[str]] = {}
     for scope, subject in pairs:
-        by_scope.setdefault(Scope(scope), set()).add(subject)
+        by_scope.setdefault(BudgetScope(scope), set()).add(subject)
     label_of: dict[tuple[str, str], tuple[str, bool]] = {}
     for kind, subjects in by_scope.items():
         names = {}
@@ -108,19 +108,19 @@ def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tup
             _, subject_column, label_column = _NAMED[kind]
             query = select(subject_column, label_column).where(subject_column.in_(subjects))
             names = {row[0]: row[1] for row in connection.execute(query)}
-        elif kind is Scope.KEY:
+        elif kind is BudgetScope.KEY:
             keys = select(_K.id, _K.name, _K.prefix).where(_K.id.in_(subjects))
             names = {row.id: _key_label(row.name, row.prefix) for row in connection.execute(keys)}
         for subject in subjects:
-            label = "everything" if kind is Scope.GLOBAL else names.get(subject, subject)
-            label_of[kind.value, subject] = (label, kind in (Scope.GLOBAL, Scope.APP) or subject in names)
+            label = "everything" if kind is BudgetScope.GLOBAL else names.get(subject, subject)
+            label_of[kind.value, subject] = (label, kind in (BudgetScope.GLOBAL, BudgetScope.APP) or subject in names)
     return label_of
 
 
 def _key(connection: Connection, actor: Actor, name: str) -> str:
     begins = name.rstrip("….")
     is_named = (_K.id == name) | (_K.name == name) | (_K.prefix == begins)
-    called = select(_K.id, _K.revoked_at).where(is_named, _reach(actor, Scope.KEY))
+    called = select(_K.id, _K.revoked_at).where(is_named, _reach(actor, BudgetScope.KEY))
     rows = connection.execute(called).all()
     key_ids = [row.id for row in rows if row.revoked_at is None] or [row.id for row in rows]
     if not key_ids:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lib.budgets.budget import COLUMN, CallFacts, Scope, Window, window_at
+from lib.budgets.budget import COLUMN, BudgetScope, CallFacts, Window, window_at
 from lib.db.compiled_statements import CompiledStatement, execute, pipeline_statements
 from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, open_calls, usage_logs
 
@@ -282,10 +282,10 @@ def adopt(connection: Connection, budget_id: str, scope: str, subject: str, expi
 
 def of_subject(scope: str, subject: str, table: Any = usage_logs) -> Iterable[ColumnElement[bool]]:
     """The condition that a row of the ledger falls under a budget."""
-    if scope == Scope.GLOBAL:
+    if scope == BudgetScope.GLOBAL:
         return ()
-    column = table.c[COLUMN[Scope(scope)]]
-    return (column == (int(subject) if scope == Scope.TEAM else subject),)
+    column = table.c[COLUMN[BudgetScope(scope)]]
+    return (column == (int(subject) if scope == BudgetScope.TEAM else subject),)
 
 
 def amount_charged(cost_nano: int | None) -> int:

@@ -16,7 +16,7 @@ from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.team_scope import changeable, make_shared_refusal, usable
 from lib.cache.entries import Entries
-from lib.cache.policy import CacheRules, Scope, SemanticMode
+from lib.cache.policy import CacheRules, SemanticMode, SharingScope
 from lib.cache.proof import Proof, prove, upper_bound
 from lib.cache.recall import Recall
 from lib.cache.secret import CacheSecret
@@ -71,7 +71,7 @@ class CacheFigures:
 
 
 @dataclass(frozen=True)
-class Decision:
+class CacheDecision:
     """A question that was, or would have been, answered with another one's answer."""
 
     id: str
@@ -136,7 +136,7 @@ class Cache:
         """Set a configuration's rules; sharing beyond the person is an administrator's choice."""
         actor.require(Permission.EDIT_CONFIGS)
         rules.check()
-        if rules.scope is not Scope.PERSON:
+        if rules.scope is not SharingScope.PERSON:
             actor.require_super_admin("share remembered answers among people")
         values = {**asdict(rules), "updated_at": utc_now()}
         dialect = sqlite if self._store.is_sqlite else postgresql
@@ -284,7 +284,7 @@ class Cache:
 
     def decisions(
         self, actor: Actor, configuration_id: str, *, refused: bool = False, limit: int = 10
-    ) -> list[Decision]:
+    ) -> list[CacheDecision]:
         """Would-be hits (or, `refused`, the nearest that a guard refused), nearest first for those refused."""
         actor.require(Permission.VIEW_STATS)
         query = select(cache_decisions).where(_D.configuration_id == configuration_id, usable(actor, _D.team_id))
@@ -359,10 +359,10 @@ class Cache:
             insert(cache_blocked_pairs).values(pool=row.pool, pair=pair, created_at=utc_now(), user_id=actor.user_id)
         )
 
-    def _read_decision(self, actor: Actor, row: Any) -> Decision:
+    def _read_decision(self, actor: Actor, row: Any) -> CacheDecision:
         may_read = actor.reads_content_of(row.user_id)
         words = [self._secret.open(sealed) if may_read else NOT_SHOWN for sealed in (row.question, row.candidate)]
-        return Decision(
+        return CacheDecision(
             row.id,
             row.created_at,
             row.configuration_id,
@@ -411,7 +411,7 @@ def _proof_start() -> datetime:
 def _read_rules(row: Any) -> CacheRules:
     columns = {name: getattr(row, name) for name in CacheRules.__dataclass_fields__}
     rules = CacheRules(**columns)
-    return replace(rules, semantic=SemanticMode(row.semantic), scope=Scope(row.scope))
+    return replace(rules, semantic=SemanticMode(row.semantic), scope=SharingScope(row.scope))
 
 
 def _describe(rules: CacheRules) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _BATCH = 500
 _OVERLAP = timedelta(seconds=30)  # between processes' clocks, and for transactions that last
 
 
-class Answer(Struct, frozen=True):
+class CachedAnswer(Struct, frozen=True):
     """What is told again: the words of an answer, and what it was served by."""
 
     text: str
@@ -34,19 +34,19 @@ class Answer(Struct, frozen=True):
     completion_tokens: int | None
 
 
-class Entry(Struct, frozen=True):
+class CacheEntry(Struct, frozen=True):
     """A remembered answer with the call it came from."""
 
     id: str
     call_id: str
-    answer: Answer
+    answer: CachedAnswer
     created_at: datetime
     cost_nano_usd: int | None
     execution_time_ms: int | None
     question: str | None = None
 
 
-class Owner(Struct, frozen=True):
+class EntryOwner(Struct, frozen=True):
     """Whose an entry is."""
 
     configuration_id: str
@@ -59,20 +59,22 @@ class Hit(Struct, frozen=True):
     """An answer that was served from memory."""
 
     call_id: str
-    entry: Entry
+    entry: CacheEntry
     tier: str
-    owner: Owner
+    owner: EntryOwner
 
 
-def make_entry(call: LiveCall, question: str | None) -> Entry:
+def make_entry(call: LiveCall, question: str | None) -> CacheEntry:
     """The answer of a call that has ended well."""
     attempt = call.attempt
     row = call.row
     assert row is not None  # noqa: S101 (an ended call has its row)
     reasoning = "".join(attempt.reasoning)
-    answer = Answer(attempt.answer, reasoning, attempt.served_model or "", row.prompt_tokens, row.completion_tokens)
+    answer = CachedAnswer(
+        attempt.answer, reasoning, attempt.served_model or "", row.prompt_tokens, row.completion_tokens
+    )
     figures = (row.cost_nano_usd, row.execution_time_ms)
-    return Entry(new_id(), call.call_id, answer, utc_now(), *figures, question)
+    return CacheEntry(new_id(), call.call_id, answer, utc_now(), *figures, question)
 
 
 class Entries:
@@ -82,7 +84,7 @@ class Entries:
         self._store = store
         self._secret = secret
 
-    def find(self, column: str, key: str, oldest: datetime) -> Entry | None:
+    def find(self, column: str, key: str, oldest: datetime) -> CacheEntry | None:
         """The newest entry with a key (`exact_key` or `loose_key`) that is not older than `oldest`."""
         query = (
             select(cache_entries)
@@ -94,7 +96,7 @@ class Entries:
             row = connection.execute(query).mappings().first()
         return None if row is None else self.open_row(dict(row))
 
-    def get_many(self, entry_ids: Collection[str], namespace: str, oldest: datetime) -> list[Entry]:
+    def get_many(self, entry_ids: Collection[str], namespace: str, oldest: datetime) -> list[CacheEntry]:
         """The entries with these ids that are in the namespace still."""
         query = select(cache_entries).where(
             _E.id.in_(entry_ids), _E.namespace == namespace, _E.created_at >= oldest, _E.is_banned.is_(False)
@@ -103,7 +105,7 @@ class Entries:
             rows = connection.execute(query).mappings().all()
         return [entry for row in rows if (entry := self.open_row(dict(row))) is not None]
 
-    def make_row(self, entry: Entry, keys: Keys, owner: Owner) -> dict[str, Any] | None:
+    def make_row(self, entry: CacheEntry, keys: Keys, owner: EntryOwner) -> dict[str, Any] | None:
         """The row of an entry; None where the answer is too long to be kept."""
         sealed = self._secret.seal(asdict(entry.answer))
         if len(sealed) > LARGEST_ANSWER:
@@ -207,14 +209,14 @@ class Entries:
         with self._store.write() as connection:
             return connection.execute(delete(cache_entries).where(*conditions)).rowcount
 
-    def open_row(self, row: Mapping[str, Any]) -> Entry | None:
+    def open_row(self, row: Mapping[str, Any]) -> CacheEntry | None:
         """The entry of a row as it is stored; None where its key is another one's."""
         document = self._secret.open(row["answer"])
         if document is None:
             return None
         question = None if row["question"] is None else self._secret.open(row["question"])
         places = (row["created_at"], row["cost_nano_usd"], row["execution_time_ms"])
-        return Entry(row["id"], row["call_id"], Answer(**document), *places, question)
+        return CacheEntry(row["id"], row["call_id"], CachedAnswer(**document), *places, question)
 
 
 def _drop_least_used(connection: Connection, of_configuration: ColumnElement[bool], most_bytes: int) -> int:

@@ -10,14 +10,14 @@ from time import monotonic
 
 from msgspec import Struct
 
-from lib.cache.entries import Entry
+from lib.cache.entries import CacheEntry
 
 LONGEST_WAIT_S = 120.0  # then one asks by itself
 
 
 class _Flight(Struct):
     began: float
-    waiting: deque[asyncio.Future[Entry | None]]
+    waiting: deque[asyncio.Future[CacheEntry | None]]
 
 
 class Flights:
@@ -31,14 +31,14 @@ class Flights:
         flight = self._flights.get(key)
         if flight is not None and monotonic() - flight.began < LONGEST_WAIT_S:
             return False
-        waiting = flight.waiting if flight is not None else deque[asyncio.Future[Entry | None]]()
+        waiting = flight.waiting if flight is not None else deque[asyncio.Future[CacheEntry | None]]()
         self._flights[key] = _Flight(monotonic(), waiting)
         return True
 
-    async def wait(self, key: str) -> Entry | None:
+    async def wait(self, key: str) -> CacheEntry | None:
         """The answer of the one that leads; None: the caller leads now, or has waited for too long."""
         flight = self._flights[key]
-        future: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[CacheEntry | None] = asyncio.get_running_loop().create_future()
         flight.waiting.append(future)
         try:
             return await asyncio.wait_for(future, LONGEST_WAIT_S)
@@ -49,7 +49,7 @@ class Flights:
                 self.land(key, None)  # it was to lead, and has been stopped
             raise
 
-    def land(self, key: str, entry: Entry | None) -> None:
+    def land(self, key: str, entry: CacheEntry | None) -> None:
         """Hand an answer to all that wait; without one, the lead to the first of them."""
         flight = self._flights.get(key)
         if flight is None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lib.cache import guards, wording
 from lib.cache.eligibility import find_question, is_personal
-from lib.cache.policy import CacheRules, Scope
+from lib.cache.policy import CacheRules, SharingScope
 from lib.cache.secret import CacheSecret
 from lib.calls.fingerprint import fingerprint_of
 from lib.calls.request import Plan, Target
@@ -40,7 +40,7 @@ class Keys(Struct, frozen=True):
 
 def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys | None:
     """The keys of a request; None where it speaks of a person and answers are shared with others."""
-    if rules.scope is not Scope.PERSON and is_personal(plan):
+    if rules.scope is not SharingScope.PERSON and is_personal(plan):
         return None
     owner = _scope_of(plan, rules.scope)
     configuration_key = encode([plan.app, plan.configuration.id, plan.configuration.revision])
@@ -71,17 +71,17 @@ def find_end_user(plan: Plan) -> str:
     return ""
 
 
-def _scope_of(plan: Plan, scope: Scope) -> bytes:
+def _scope_of(plan: Plan, scope: SharingScope) -> bytes:
     actor = plan.request.actor
     match scope:
-        case Scope.PERSON:
+        case SharingScope.PERSON:
             asker = actor.user_id or (
                 f"key {actor.key.key_id}" if actor.key is not None else ""
             )  # keys of nobody differ
             return encode(["person", asker, find_end_user(plan)])
-        case Scope.TEAM:
+        case SharingScope.TEAM:
             return encode(["team", actor.team_id])
-        case Scope.APP:
+        case SharingScope.APP:
             return encode(["app", actor.team_id, plan.app])  # another team may call its app the same
 
 

@@ -11,7 +11,7 @@ LARGEST_BYTES = 64 << 30
 SMALLEST_BYTES = 1 << 20
 
 
-class Tier(StrEnum):
+class CacheTier(StrEnum):
     """How an answer was found, as `usage_logs.cache` has it."""
 
     EXACT = "exact"
@@ -19,7 +19,7 @@ class Tier(StrEnum):
     SEMANTIC = "semantic"
 
 
-class Scope(StrEnum):
+class SharingScope(StrEnum):
     """Among whom answers are shared. `person`: the key's owner and the end user that a request names."""
 
     PERSON = "person"
@@ -43,7 +43,7 @@ class CacheRules:
     exact: bool = False
     loose: bool = False
     semantic: SemanticMode = SemanticMode.OFF
-    scope: Scope = Scope.PERSON
+    scope: SharingScope = SharingScope.PERSON
     ttl_s: int = DAY_S
     most_bytes: int = 64 << 20
     bound_per_mille: int = 10

@@ -18,15 +18,15 @@ from typing import Any
 from msgspec import Struct
 
 from lib.cache.eligibility import find_ending_exclusion, find_exclusion
-from lib.cache.entries import Entries, Entry, Hit, Owner, make_entry
+from lib.cache.entries import CacheEntry, Entries, EntryOwner, Hit, make_entry
 from lib.cache.flights import Flights
 from lib.cache.namespace import Keys, make_keys
-from lib.cache.policy import CacheRules, SemanticMode, Tier
+from lib.cache.policy import CacheRules, CacheTier, SemanticMode
 from lib.cache.remembered import Remembered
 from lib.cache.secret import CacheSecret
 from lib.calls.live_call import LiveCall
 from lib.calls.request import CachePolicy, Plan
-from lib.calls.sources import Source
+from lib.calls.sources import AnswerSource
 from lib.clock import utc_now
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _MOST_WAITING = 10_000  # answers and notes that wait to be written; more are no
 MISS = "miss"
 NO_STORE = "no-store"
 
-Later = Callable[[LiveCall, Entry, Keys, CacheRules], None]
+Later = Callable[[LiveCall, CacheEntry, Keys, CacheRules], None]
 
 
 class _Lead(Struct):
@@ -49,11 +49,11 @@ class _Lead(Struct):
 
 
 class _Stored(Struct):
-    entry: Entry
+    entry: CacheEntry
     keys: Keys
     rules: CacheRules
     call: LiveCall
-    owner: Owner
+    owner: EntryOwner
 
 
 class Recall:
@@ -65,17 +65,17 @@ class Recall:
         self._load_rules = load_rules
         self._rules: dict[str, CacheRules] = {}
         self._known: set[str] = set()
-        self._fresh: dict[str, Entry] = {}  # by exact and loose key, until they are in SQL
+        self._fresh: dict[str, CacheEntry] = {}  # by exact and loose key, until they are in SQL
         self._followed_to: datetime | None = None
         self._flights = Flights()
         self._leads: dict[int, _Lead] = {}  # by the identity of the plan, which its call holds
-        self._hits: dict[int, tuple[Plan, Entry, str]] = {}
+        self._hits: dict[int, tuple[Plan, CacheEntry, str]] = {}
         self._counts: Counter[tuple[date, str, str]] = Counter()
         self._work: queue.Queue[tuple[str, Any]] = queue.Queue(_MOST_WAITING)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
-        self.find_reworded: Callable[[Plan, Keys, CacheRules, datetime], Entry | None] | None = None
+        self.find_reworded: Callable[[Plan, Keys, CacheRules, datetime], CacheEntry | None] | None = None
         self.compare_later: Later | None = None
 
     def start(self) -> None:
@@ -95,7 +95,7 @@ class Recall:
             self._thread.join(5)
         self.flush()
 
-    async def find(self, plan: Plan) -> Source | None:
+    async def find(self, plan: Plan) -> AnswerSource | None:
         """The remembered answer to a plan, or None."""
         if self._thread is None:
             await asyncio.to_thread(self.start)
@@ -118,34 +118,34 @@ class Recall:
         self._count(plan, MISS)
         return None if not writes else await self._lead(plan, keys, rules, reads=reads)
 
-    async def _find(self, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime) -> tuple[Entry, str] | None:
+    async def _find(self, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime) -> tuple[CacheEntry, str] | None:
         if rules.exact and (fresh := self._fresh.get(keys.exact)) is not None and fresh.created_at >= oldest:
-            return fresh, Tier.EXACT
+            return fresh, CacheTier.EXACT
         if rules.exact and keys.exact in self._known:
             entry = await asyncio.to_thread(self._entries.find, "exact_key", keys.exact, oldest)
             if entry is not None:
-                return entry, Tier.EXACT
+                return entry, CacheTier.EXACT
         if rules.loose and keys.loose is not None and (fresh := self._fresh.get(keys.loose)) is not None:
-            return fresh, Tier.LOOSE
+            return fresh, CacheTier.LOOSE
         if rules.loose and keys.loose is not None and keys.loose in self._known:
             entry = await asyncio.to_thread(self._entries.find, "loose_key", keys.loose, oldest)
             if entry is not None:
-                return entry, Tier.LOOSE
+                return entry, CacheTier.LOOSE
         serves = rules.semantic in (SemanticMode.JUDGED, SemanticMode.PROVED)
         if serves and keys.namespace is not None and self.find_reworded is not None:
             entry = await asyncio.to_thread(self.find_reworded, plan, keys, rules, oldest)
             if entry is not None:
-                return entry, Tier.SEMANTIC
+                return entry, CacheTier.SEMANTIC
         return None
 
-    async def _lead(self, plan: Plan, keys: Keys, rules: CacheRules, *, reads: bool) -> Source | None:
+    async def _lead(self, plan: Plan, keys: Keys, rules: CacheRules, *, reads: bool) -> AnswerSource | None:
         """Note that the answer is to be kept; wait for an equal request that is on its way."""
         leads = rules.exact and reads and self._flights.lead(keys.exact)
         if rules.exact and reads and not leads:
             entry = await self._flights.wait(keys.exact)
             if entry is not None:
-                self._hits[id(plan)] = (plan, entry, Tier.EXACT)
-                return Remembered(entry, Tier.EXACT, keeps_pace=rules.keeps_pace)
+                self._hits[id(plan)] = (plan, entry, CacheTier.EXACT)
+                return Remembered(entry, CacheTier.EXACT, keeps_pace=rules.keeps_pace)
             leads = True  # after a failure, or by itself
         self._leads[id(plan)] = _Lead(plan, keys, rules, leads)
         return None
@@ -168,7 +168,7 @@ class Recall:
         if lead.leads:
             self._flights.land(lead.keys.exact, entry)
 
-    def _take_hit(self, call: LiveCall, entry: Entry, tier: str) -> None:
+    def _take_hit(self, call: LiveCall, entry: CacheEntry, tier: str) -> None:
         if call.row is None or call.row.status != "ok" or call.row.cache != tier:
             return  # it was not served after all
         self._count(call.plan, tier)
@@ -254,7 +254,7 @@ class Recall:
                 log.exception("The cache could not write or follow.")
 
 
-def owner_of(call: LiveCall) -> Owner:
+def owner_of(call: LiveCall) -> EntryOwner:
     """Whose a call's answer is."""
     plan = call.plan
-    return Owner(plan.configuration.id, plan.app, call.user_id, plan.request.actor.team_id)
+    return EntryOwner(plan.configuration.id, plan.app, call.user_id, plan.request.actor.team_id)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-from lib.cache.entries import Entry
+from lib.cache.entries import CacheEntry
 from lib.calls.live_call import LiveCall
 from lib.calls.sources import FREE, Bound
 from lib.errors import Throttled
@@ -17,7 +17,7 @@ _LONGEST_PAUSE_S = 0.25
 class Remembered:
     """Tells an entry again."""
 
-    def __init__(self, entry: Entry, tier: str, *, keeps_pace: bool) -> None:
+    def __init__(self, entry: CacheEntry, tier: str, *, keeps_pace: bool) -> None:
         self.entry = entry
         self.cache = tier
         self._keeps_pace = keeps_pace

@@ -17,7 +17,7 @@ from sqlalchemy import insert, select, update
 
 from lib.access.permissions import OPERATOR
 from lib.cache import guards
-from lib.cache.entries import Entries, Entry
+from lib.cache.entries import CacheEntry, Entries
 from lib.cache.namespace import Keys
 from lib.cache.policy import CacheRules, SemanticMode
 from lib.cache.secret import CacheSecret
@@ -49,7 +49,7 @@ _QUESTION_OF_ANSWERS = (
 )
 
 
-class _Index:
+class _NamespaceIndex:
     """The vectors of one namespace."""
 
     def __init__(self, dimensions: int) -> None:
@@ -94,10 +94,10 @@ class Semantic:
         self._calls = calls
         self._embed = embed
         self._is_proved = is_proved
-        self._indexes: OrderedDict[str, _Index] = OrderedDict()
+        self._indexes: OrderedDict[str, _NamespaceIndex] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find_reworded(self, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime) -> Entry | None:
+    def find_reworded(self, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime) -> CacheEntry | None:
         """The entry that answers a question asked in other words, where a judge or a proof says so."""
         assert keys.namespace is not None  # noqa: S101 (who calls has looked)
         assert keys.pool is not None  # noqa: S101
@@ -113,7 +113,7 @@ class Semantic:
                 return entry
         return None
 
-    def compare_later(self, call: LiveCall, stored: Entry, keys: Keys, rules: CacheRules) -> None:
+    def compare_later(self, call: LiveCall, stored: CacheEntry, keys: Keys, rules: CacheRules) -> None:
         """Give a new entry its vector; note what would have been served instead, and whether the answers agree."""
         if rules.semantic is SemanticMode.OFF or keys.namespace is None or keys.question is None:
             return
@@ -134,7 +134,7 @@ class Semantic:
         """What the judge says of two questions; None where there is no judge."""
         return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second)
 
-    def _compare_answers(self, rules: CacheRules, first: Entry, second: Entry) -> str | None:
+    def _compare_answers(self, rules: CacheRules, first: CacheEntry, second: CacheEntry) -> str | None:
         if " ".join(first.answer.text.split()) == " ".join(second.answer.text.split()):
             return SAME
         verdict = self._ask_judge(rules, _QUESTION_OF_ANSWERS, first.answer.text[:8_000], second.answer.text[:8_000])
@@ -162,7 +162,7 @@ class Semantic:
         words = view.text.strip().strip(".").upper() if view.status == "ok" else ""
         return {"SAME": SAME, "DIFFERENT": DIFFERENT}.get(words, FAILED)
 
-    def _candidates(self, keys: Keys, oldest: datetime) -> Sequence[tuple[Entry, float, str | None]]:
+    def _candidates(self, keys: Keys, oldest: datetime) -> Sequence[tuple[CacheEntry, float, str | None]]:
         """The nearest entries of the namespace, nearest first, each with the guard that refuses it."""
         assert keys.namespace is not None  # noqa: S101
         assert keys.pool is not None  # noqa: S101
@@ -185,11 +185,11 @@ class Semantic:
             candidates.append((entry, similarity, refusal))
         return candidates
 
-    def _open_index(self, namespace: str, vector: "np.ndarray") -> _Index:
+    def _open_index(self, namespace: str, vector: "np.ndarray") -> _NamespaceIndex:
         """The index of a namespace with what SQL has by now."""
         import numpy as np
 
-        index = self._indexes.pop(namespace, None) or _Index(len(vector))
+        index = self._indexes.pop(namespace, None) or _NamespaceIndex(len(vector))
         self._indexes[namespace] = index
         while len(self._indexes) > _MOST_INDEXES:
             self._indexes.popitem(last=False)
@@ -218,7 +218,7 @@ class Semantic:
         self,
         plan: Plan,
         keys: Keys,
-        entry: Entry,
+        entry: CacheEntry,
         similarity: float,
         guard: str | None,
         verdict: str | None,

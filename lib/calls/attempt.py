@@ -21,7 +21,7 @@ from lib.calls.deadline import Deadline
 from lib.calls.live_call import AttemptState, LiveCall
 from lib.calls.observed_usage import ObservedUsage
 from lib.calls.routing import NextAttempt
-from lib.calls.sources import Source
+from lib.calls.sources import AnswerSource
 from lib.calls.step_answer import make_step_row
 from lib.clock import short_id, utc_now
 from lib.configs.routing import Deadlines
@@ -62,7 +62,7 @@ class CallPath:
     ledger: Ledger
     prices: PriceBook
     observed: ObservedUsage
-    upstream: Source
+    upstream: AnswerSource
     owner: str
     results: StepResults | None = None
 

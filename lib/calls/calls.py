@@ -31,7 +31,7 @@ from lib.calls.plans import Plans, make_plan
 from lib.calls.quote import Quote, quote
 from lib.calls.request import CallRequest, Plan
 from lib.calls.routing import Route
-from lib.calls.sources import Recall
+from lib.calls.sources import AnswerMemory
 from lib.calls.upstream import Upstream
 from lib.clock import new_id
 from lib.configs.configurations import Configurations
@@ -93,7 +93,7 @@ class Calls:
         self._observed = ObservedUsage()
         self._upstream = Upstream(prices, self._observed)
         self.results: StepResults | None = None  # keeps what steps of runs are answered, set there, too
-        self.recall: Recall | None = None  # who remembers answers, set where services are put together
+        self.recall: AnswerMemory | None = None  # who remembers answers, set where services are put together
         self._answering = 0
         self._calls: dict[str, LiveCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

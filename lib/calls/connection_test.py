@@ -23,7 +23,7 @@ _LIMITS = Deadlines(first_token_s=30, idle_s=15, total_s=45)
 
 
 @dataclass(frozen=True)
-class Check:
+class ConnectionCheck:
     """What a test found; `message` is the reason when it failed and the beginning of the answer when it did not."""
 
     ok: bool
@@ -35,7 +35,7 @@ class Check:
     log_id: str
 
 
-def check_connection(actor: Actor, configuration: Configuration, calls: Calls, providers: Providers) -> Check:
+def check_connection(actor: Actor, configuration: Configuration, calls: Calls, providers: Providers) -> ConnectionCheck:
     """Ask a configuration's model one short question and wait for the answer (45 seconds at most)."""
     actor.require(Permission.TEST_CONFIGS)
     if configuration.provider_id is None:
@@ -57,7 +57,7 @@ def check_connection(actor: Actor, configuration: Configuration, calls: Calls, p
         )
     )
     answered = view.status in ("ok", "truncated") and view.first_token_ms is not None
-    check = Check(
+    check = ConnectionCheck(
         ok=answered,
         at=utc_now(),
         model=view.served_model or view.model,

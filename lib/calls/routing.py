@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from lib.calls.live_call import AttemptState, LiveCall
 from lib.calls.request import Plan, Target
-from lib.calls.sources import Recall, Source
+from lib.calls.sources import AnswerMemory, AnswerSource
 from lib.clock import utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters.router import Pool, Pools, RouterDeployment
@@ -57,14 +57,14 @@ class NextAttempt(Struct, frozen=True):
     target: Target
     admission: Admission
     pause_s: float = 0.0
-    source: Source | None = None
+    source: AnswerSource | None = None
 
 
 class Route:
     """The way of one call; belongs to its task. `first` starts the clock of the total deadline."""
 
     def __init__(
-        self, plan: Plan, circuits: Circuits, pools: Pools, prices: PriceBook, recall: Recall | None = None
+        self, plan: Plan, circuits: Circuits, pools: Pools, prices: PriceBook, recall: AnswerMemory | None = None
     ) -> None:
         self._recall = recall
         self._plan = plan
@@ -85,7 +85,7 @@ class Route:
             return NextAttempt(self._plan.first, _NO_CIRCUIT, source=source)
         return await self._find_first_upstream()
 
-    async def _find_remembered(self, recall: Recall) -> Source | None:
+    async def _find_remembered(self, recall: AnswerMemory) -> AnswerSource | None:
         """A remembered answer; whatever is wrong with memory, the model can be asked."""
         try:
             return await recall.find(self._plan)

@@ -1,13 +1,13 @@
 """Where an attempt's answer comes from: an upstream, or a remembered answer. The seam of a cache.
 
-An attempt reads from one `Source`. Today that is `lib.calls.upstream.Upstream`, the only module on a call's way that
-knows adapters; a cache adds another by giving `Calls.recall` a `Recall`:
+An attempt reads from one `AnswerSource`. Today that is `lib.calls.upstream.Upstream`, the only module on a call's way
+that knows adapters; a cache adds another by giving `Calls.recall` an `AnswerMemory`:
 
-- `Recall.find(plan)` is asked once a call, on the calls' loop, before anything is opened. It returns a source that
-  answers, or None: then the call goes upstream as ever. It stands before every call, so a miss must be quick; what has
-  to wait (a database, an embedding, another call that is asking the same) is awaited, under a bound of its own. When it
-  fails the call goes upstream. It has the plan's `request.cache_policy`,
-  `configuration` and `fingerprint` (`lib.calls.fingerprint`) to go by; who may read what is its own affair.
+- `AnswerMemory.find(plan)` is asked once a call, on the calls' loop, before anything is opened. It returns a source
+  that answers, or None: then the call goes upstream as ever. It stands before every call, so a miss must be quick; what
+  has to wait (a database, an embedding, another call that is asking the same) is awaited, under a bound of its own.
+  When it fails the call goes upstream. It has the plan's `request.cache_policy`, `configuration` and `fingerprint`
+  (`lib.calls.fingerprint`) to go by; who may read what is its own affair.
 - The attempt on a source that is not upstream asks no circuit, no deployment pool and no adapter. It is opened like
   every other (a row, budgets with its `bound`, limits of the key), read under the call's deadlines, passed on to the
   listener and closed: status by the same rules (a source yields exactly one `Finish` where it ends well), cost 0,
@@ -16,7 +16,7 @@ knows adapters; a cache adds another by giving `Calls.recall` a `Recall`:
   plain chunks, whatever lane they once came by.
 - A source that fails with a ProviderError before its first piece of content is followed by the upstream as the call's
   second attempt; after that, as with every answer, nothing is doubled or swapped.
-- `Recall.take(call)` is told of every call that has ended, with its last row (None: nothing could be opened),
+- `AnswerMemory.take(call)` is told of every call that has ended, with its last row (None: nothing could be opened),
   whichever source answered: there an answer is remembered. On the loop, so it must not block; `call.plan`,
   `call.attempt` (`answer`, `tool_calls`, `usage`, `finish_reason`) and `call.row` (`status`, `cache`) say everything.
 """
@@ -55,7 +55,7 @@ class Bound(Struct, frozen=True):
 FREE = Bound(0)  # of an answer that is here already
 
 
-class Source(Protocol):
+class AnswerSource(Protocol):
     """What the current attempt of a call (`call.attempt`) reads its answer from."""
 
     @property
@@ -84,10 +84,10 @@ class Source(Protocol):
         ...
 
 
-class Recall(Protocol):
+class AnswerMemory(Protocol):
     """Remembers answers: asked before a call goes upstream, told when it has ended."""
 
-    async def find(self, plan: "Plan") -> Source | None:
+    async def find(self, plan: "Plan") -> AnswerSource | None:
         """The source that answers the plan without an upstream, or None."""
         ...
 

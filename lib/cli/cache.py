@@ -74,7 +74,7 @@ def show_stats(arguments: argparse.Namespace) -> None:
 
 def set_rules(arguments: argparse.Namespace) -> None:
     """Change the rules that were named, and keep the others."""
-    from lib.cache.policy import Scope, SemanticMode
+    from lib.cache.policy import SemanticMode, SharingScope
 
     with open_services() as services:
         configuration = services.configurations.get(OPERATOR, arguments.configuration)
@@ -82,7 +82,7 @@ def set_rules(arguments: argparse.Namespace) -> None:
             "exact": arguments.exact,
             "loose": arguments.loose,
             "semantic": arguments.semantic and SemanticMode(arguments.semantic),
-            "scope": arguments.scope and Scope(arguments.scope),
+            "scope": arguments.scope and SharingScope(arguments.scope),
             "ttl_s": arguments.ttl,
             "bound_per_mille": arguments.bound,
             "judge_configuration_id": arguments.judge and services.configurations.get(OPERATOR, arguments.judge).id,

@@ -55,7 +55,7 @@ def _add_file(command: argparse.ArgumentParser) -> None:
 
 def import_file(arguments: argparse.Namespace) -> None:
     """Show what a file would bring, or write it."""
-    from lib.imports import Source, Wishes
+    from lib.imports import UsageFile, Wishes
 
     mapping = {}
     for pair in arguments.map:
@@ -70,7 +70,7 @@ def import_file(arguments: argparse.Namespace) -> None:
     except OSError as error:
         raise InvalidInput(f"{arguments.file} can't be read.", f"{error.strerror}.", "Choose another file.") from None
     with file, open_services() as services:
-        source = Source(file, arguments.file.name)
+        source = UsageFile(file, arguments.file.name)
         if arguments.preview:
             preview = services.imports.preview(OPERATOR, source, wishes)
             _show(preview)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lib.conversations.conversation import RUNNING, Node
+from lib.conversations.conversation import RUNNING, MessageNode
 from lib.conversations.strategy import ContextStrategy, StrategyKind
 
 TURN_TOKENS = 4  # that a message's frame costs
@@ -31,7 +31,7 @@ class Summary:
 class Selection:
     """The messages that go, in order, the summary before them, and how many tokens all are thought to be."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[MessageNode, ...]
     summary: Summary | None
     left_out: int
     tokens: int
@@ -43,7 +43,7 @@ class Selection:
 
 
 def choose_context(
-    path: Sequence[Node], strategy: ContextStrategy, summaries: Mapping[str, Summary], system_tokens: int = 0
+    path: Sequence[MessageNode], strategy: ContextStrategy, summaries: Mapping[str, Summary], system_tokens: int = 0
 ) -> Selection:
     """Select the messages of a branch (`path`) to send with the question that follows it.
 
@@ -65,8 +65,8 @@ def choose_context(
 
 
 def after_summary(
-    path: Sequence[Node], candidates: Sequence[Node], summaries: Mapping[str, Summary]
-) -> tuple[Summary | None, list[Node]]:
+    path: Sequence[MessageNode], candidates: Sequence[MessageNode], summaries: Mapping[str, Summary]
+) -> tuple[Summary | None, list[MessageNode]]:
     """The newest summary on the branch, and what was said after it."""
     positions = {node.id: number for number, node in enumerate(path)}
     ends = [positions[until] for until in summaries if until in positions]
@@ -76,9 +76,9 @@ def after_summary(
     return summaries[path[end].id], [node for node in candidates if positions[node.id] > end]
 
 
-def turns_of(nodes: Sequence[Node]) -> list[list[Node]]:
+def turns_of(nodes: Sequence[MessageNode]) -> list[list[MessageNode]]:
     """Split messages into turns: a question and everything up to the next one."""
-    turns: list[list[Node]] = []
+    turns: list[list[MessageNode]] = []
     for node in nodes:
         if node.role == "user" or not turns:
             turns.append([])
@@ -86,12 +86,12 @@ def turns_of(nodes: Sequence[Node]) -> list[list[Node]]:
     return turns
 
 
-def tokens_of(nodes: Sequence[Node]) -> int:
+def tokens_of(nodes: Sequence[MessageNode]) -> int:
     """Estimated tokens of messages with their frames."""
     return sum(node.tokens + TURN_TOKENS for node in nodes)
 
 
-def _within(turns: list[list[Node]], tokens: int) -> list[list[Node]]:
+def _within(turns: list[list[MessageNode]], tokens: int) -> list[list[MessageNode]]:
     count = 0
     for turn in reversed(turns):
         tokens -= tokens_of(turn)

@@ -18,7 +18,7 @@ from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.conversations.context import Selection, Summary, after_summary, choose_context, turns_of
-from lib.conversations.conversation import RUNNING, Conversation, Message, Node, owner_of
+from lib.conversations.conversation import RUNNING, Conversation, Message, MessageNode, owner_of
 from lib.conversations.rows import find, nodes, path_to
 from lib.conversations.strategy import KEPT_TURNS, StrategyKind
 from lib.conversations.thread import Thread, read_messages, read_summaries
@@ -105,7 +105,7 @@ class Contexts:
                 raise NotFound("There is no such summary.", "It was taken away already.")
 
     def make_room(
-        self, actor: Actor, conversation: Conversation, path: Sequence[Node], configuration: Configuration
+        self, actor: Actor, conversation: Conversation, path: Sequence[MessageNode], configuration: Configuration
     ) -> None:
         """Under the strategy `summary`, compact a branch that fills most of the window; otherwise nothing."""
         actor.require(Permission.VIEW_CONVERSATIONS)
@@ -124,7 +124,7 @@ class Contexts:
         return self._overrides.limits(kind, model, configuration.provider_id).context_tokens
 
     def _compact(
-        self, actor: Actor, conversation: Conversation, path: Sequence[Node], configuration: str | None
+        self, actor: Actor, conversation: Conversation, path: Sequence[MessageNode], configuration: str | None
     ) -> Summary | None:
         ended = [node for node in path if node.status != RUNNING]
         with self._store.read() as connection:

@@ -68,7 +68,7 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Node:
+class MessageNode:
     """A message's place in the tree, and what its length is thought to be."""
 
     id: str

@@ -69,7 +69,7 @@ class File:
         }
 
 
-class Files:
+class ConversationFiles:
     """Upload and read; the owner stands in every statement."""
 
     def __init__(self, store: Store) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration
 from lib.conversations.context import choose_context
-from lib.conversations.conversation import Conversation, Message, Node, check_text
+from lib.conversations.conversation import Conversation, Message, MessageNode, check_text
 from lib.conversations.files import MOST_FILES, File, files_of
 from lib.conversations.thread import read_messages, read_summaries
 from lib.conversations.wording import chat_messages
@@ -60,7 +60,7 @@ def _check_files(files: Mapping[str, File], configuration: Configuration) -> Non
 def messages_to_send(
     connection: Connection,
     conversation: Conversation,
-    path: Sequence[Node],
+    path: Sequence[MessageNode],
     question: Mapping[str, Any] | None,
     configuration: Configuration,
 ) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, select, true
 
 from lib.access.permissions import Actor
-from lib.conversations.conversation import Conversation, Message, Node, no_such_conversation, owner_of
+from lib.conversations.conversation import Conversation, Message, MessageNode, no_such_conversation, owner_of
 from lib.conversations.strategy import ContextStrategy
 from lib.db.tables import conversations, messages
 
@@ -45,23 +45,23 @@ def message_of(row: RowMapping, **extra: Any) -> Message:
     return Message(**values, parts=tuple(row["parts"]), earlier_call_ids=earlier, **extra)
 
 
-def nodes(connection: Connection, conversation_id: str, owner_id: str) -> dict[str, Node]:
+def nodes(connection: Connection, conversation_id: str, owner_id: str) -> dict[str, MessageNode]:
     """The tree without its words, by id, in the order in which the messages were written."""
     columns = (M.id, M.parent_id, M.role, M.status, M.tokens)
     query = select(*columns).where(M.conversation_id == conversation_id, M.owner_id == owner_id).order_by(M.seq)
-    return {row.id: Node(*row) for row in connection.execute(query)}
+    return {row.id: MessageNode(*row) for row in connection.execute(query)}
 
 
-def path_to(tree: Mapping[str, Node], leaf_id: str | None) -> list[Node]:
+def path_to(tree: Mapping[str, MessageNode], leaf_id: str | None) -> list[MessageNode]:
     """The branch from the first message to a leaf."""
-    path: list[Node] = []
+    path: list[MessageNode] = []
     while leaf_id is not None and (node := tree.get(leaf_id)) is not None:
         path.append(node)
         leaf_id = node.parent_id
     return path[::-1]
 
 
-def newest_leaf(tree: Mapping[str, Node], node_id: str) -> str:
+def newest_leaf(tree: Mapping[str, MessageNode], node_id: str) -> str:
     """The leaf that is reached from a message by following the newest branch each time."""
     newest_child = {node.parent_id: node.id for node in tree.values()}  # later ones take the place of earlier ones
     while (child := newest_child.get(node_id)) is not None:

@@ -21,7 +21,7 @@ from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
 from lib.conversations.contexts import Contexts
-from lib.conversations.conversation import RUNNING, Conversation, Message, Node, Status, owner_of
+from lib.conversations.conversation import RUNNING, Conversation, Message, MessageNode, Status, owner_of
 from lib.conversations.question import ConversationQuestion, messages_to_send, question_row, row_of
 from lib.conversations.rows import C, expiry, find, mine, newest_leaf, nodes, path_to
 from lib.conversations.thread import Thread, read_messages, read_thread
@@ -249,7 +249,7 @@ class Talk:
     def _find_outside(
         self,
         conversation: Conversation,
-        path: Sequence[Node],
+        path: Sequence[MessageNode],
         question: Mapping[str, Any] | None,
         sources: Sequence[Mapping[str, Any]],
     ) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 
 from lib.conversations import figures
 from lib.conversations.context import Summary
-from lib.conversations.conversation import Conversation, Message, Node
+from lib.conversations.conversation import Conversation, Message, MessageNode
 from lib.conversations.figures import CallFigures
 from lib.conversations.rows import M, message_of, nodes, path_to
 from lib.db.tables import conversation_summaries, messages
@@ -20,7 +20,7 @@ class Thread:
     """A branch. `path` is all of it, without words; `messages` its last ones, `older` how many come before them."""
 
     conversation: Conversation
-    path: tuple[Node, ...]
+    path: tuple[MessageNode, ...]
     messages: tuple[Message, ...]
     older: int
     summaries: dict[str, Summary]

@@ -33,14 +33,14 @@ from lib.experiments.experiment import (
     ExperimentState,
 )
 from lib.experiments.plan import Candidate, ExperimentDraft
-from lib.experiments.runner import Runner
+from lib.experiments.runner import ExperimentRunner
 from lib.experiments.scoring import check_scorers
 from lib.prompts.prompts import Prompts
 from lib.prompts.template import PRODUCTION
 from lib.work.work import Work
 
 if TYPE_CHECKING:
-    from lib.work.run import Run
+    from lib.work.run import WorkRun
 
 _E = experiments.c
 _R = experiment_rows.c
@@ -169,7 +169,7 @@ class Experiments:
         status = None if run_id is None else self._work.state(run_id)
         return status is not None and not status.is_over
 
-    async def _execute(self, run: "Run", payload: Any) -> None:
+    async def _execute(self, run: "WorkRun", payload: Any) -> None:
         """Work an experiment off: the function of its runs, called again from its top where a process died."""
         await run.step("work off", self._work_off, run.id, str(payload["experiment_id"]))
 
@@ -187,7 +187,7 @@ class Experiments:
         finally:
             self._actors.pop(run_id, None)
 
-    def _make_runner(self, run_id: str, experiment_id: str) -> Runner | None:
+    def _make_runner(self, run_id: str, experiment_id: str) -> ExperimentRunner | None:
         """Make the runner of a run; None where the experiment is gone or nobody's any more."""
         with self._store.read() as connection:
             row = connection.execute(select(experiments).where(_E.id == experiment_id)).mappings().first()
@@ -201,7 +201,7 @@ class Experiments:
                     return None
                 actor = person
             experiment = _build_experiment(connection, row)
-        return Runner(self._store, self._calls, self._prompts, actor.with_origin("job"), experiment, run_id)
+        return ExperimentRunner(self._store, self._calls, self._prompts, actor.with_origin("job"), experiment, run_id)
 
     def _end_orphan(self, experiment_id: str, run_id: str) -> None:
         reason = "The person who began it has no account any more."

@@ -28,7 +28,7 @@ _CALLS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
-class _Cost:
+class _CellCost:
     """Nano-dollars, None where they are unknown; `is_partial`: something has no known price, so it is the least."""
 
     nano: int | None
@@ -67,38 +67,40 @@ def _read_costs(connection: Connection, cell_rows: Sequence[dict[str, Any]]) -> 
 
     A cell that was never judged needs no look into the ledger: all that it cost is its answer.
     """
-    costs = [_Cost(row.pop("cost_nano_usd"), row.pop("has_partial_cost")) for row in cell_rows]
+    costs = [_CellCost(row.pop("cost_nano_usd"), row.pop("has_partial_cost")) for row in cell_rows]
     parts = [
         (row.pop("calls"), cost, row["judge_call_id"] is not None) for row, cost in zip(cell_rows, costs, strict=True)
     ]
     judged = [call for calls, _, is_judged in parts if is_judged or len(calls) > 1 for call in calls]
-    by_call: dict[str, dict[str | None, _Cost]] = {}
+    by_call: dict[str, dict[str | None, _CellCost]] = {}
     for start in range(0, len(judged), _CALLS_AT_ONCE):
         is_among = _L.call_id.in_(judged[start : start + _CALLS_AT_ONCE])
         attempts = select(_L.call_id, _L.tags, _L.cost_nano_usd, _L.cost_status == "partial").where(is_among)
         for call, tags, nano, is_partial in connection.execute(attempts):
             role = tags.get(ROLE)
             roles = by_call.setdefault(call, {})
-            roles[role] = _add([roles.get(role, _Cost(0)), _Cost(nano, bool(is_partial))])
+            roles[role] = _add([roles.get(role, _CellCost(0)), _CellCost(nano, bool(is_partial))])
     return [
-        _name_costs(*_split_costs(calls, by_call) if is_judged or len(calls) > 1 else (cost, _Cost(0)))
+        _name_costs(*_split_costs(calls, by_call) if is_judged or len(calls) > 1 else (cost, _CellCost(0)))
         for calls, cost, is_judged in parts
     ]
 
 
-def _split_costs(calls: Sequence[str], by_call: Mapping[str, Mapping[str | None, _Cost]]) -> tuple[_Cost, _Cost]:
+def _split_costs(
+    calls: Sequence[str], by_call: Mapping[str, Mapping[str | None, _CellCost]]
+) -> tuple[_CellCost, _CellCost]:
     """Split the cost of a cell's calls into answering and judging: a judge's calls say so in their tags.
 
     A call whose rows are not in the ledger any more makes both unknown.
     """
     if any(call not in by_call for call in calls):
-        return _Cost(None), _Cost(None)
+        return _CellCost(None), _CellCost(None)
     costs = [(role, cost) for call in calls for role, cost in by_call[call].items()]
     answering = _add([cost for role, cost in costs if role != JUDGE])
     return answering, _add([cost for role, cost in costs if role == JUDGE])
 
 
-def _name_costs(answering: _Cost, judging: _Cost) -> dict[str, Any]:
+def _name_costs(answering: _CellCost, judging: _CellCost) -> dict[str, Any]:
     """Return both costs as the fields of a cell and of a candidate's standing."""
     return {
         "answer_cost_nano_usd": answering.nano,
@@ -136,8 +138,8 @@ def compute_standings(experiment: Experiment, all_cells: Sequence[ExperimentCell
             failed=sum(cell.state is CellState.FAILED for cell in own_cells),
             scores=figures[n],
             **_name_costs(
-                _add([_Cost(cell.answer_cost_nano_usd, cell.answer_cost_is_partial) for cell in own_cells]),
-                _add([_Cost(cell.judge_cost_nano_usd, cell.judge_cost_is_partial) for cell in own_cells]),
+                _add([_CellCost(cell.answer_cost_nano_usd, cell.answer_cost_is_partial) for cell in own_cells]),
+                _add([_CellCost(cell.judge_cost_nano_usd, cell.judge_cost_is_partial) for cell in own_cells]),
             ),
             median_ms=_compute_median_ms(own_cells),
             is_leader=n == leader,
@@ -202,9 +204,9 @@ def _to_usd(nano: int | None) -> Decimal | None:
     return None if nano is None else usd_from_nano(nano)
 
 
-def _add(costs: Sequence[_Cost]) -> _Cost:
+def _add(costs: Sequence[_CellCost]) -> _CellCost:
     amounts = [cost.nano for cost in costs if cost.nano is not None]
-    return _Cost(sum(amounts) if len(amounts) == len(costs) else None, any(cost.is_partial for cost in costs))
+    return _CellCost(sum(amounts) if len(amounts) == len(costs) else None, any(cost.is_partial for cost in costs))
 
 
 def _compute_median_ms(own_cells: Sequence[ExperimentCell]) -> int | None:

@@ -39,7 +39,7 @@ _FULL_S = 0.5
 
 
 @dataclass
-class _Work:
+class _CellWork:
     """A cell: every call ever made for it, and the most it costs to ask it (0 without a cap)."""
 
     row: int
@@ -61,7 +61,7 @@ class _CellOutcome:
     halt: str = ""
 
 
-class Runner:
+class ExperimentRunner:
     """One execution of an experiment's run. `id` is its own: of two, only the newest one's notes count."""
 
     def __init__(
@@ -108,7 +108,7 @@ class Runner:
 
     def _work_off(self, pool: ThreadPoolExecutor) -> tuple[ExperimentState, str]:
         waiting = deque(self._list_waiting())
-        running = dict[Future[_CellOutcome], _Work]()
+        running = dict[Future[_CellOutcome], _CellWork]()
         halt = ""
         for work in waiting:  # what an earlier runner spent and had no time to note
             if work.calls:
@@ -137,21 +137,21 @@ class Runner:
             return ExperimentState.CAPPED, "The next call might pass the cap."
         return ExperimentState.DONE, ""
 
-    def _list_waiting(self) -> list[_Work]:
+    def _list_waiting(self) -> list[_CellWork]:
         """List cells without an outcome, row by row, so that candidates meet the same rows however far it gets."""
         is_joined = experiment_rows.c.experiment_id == _C.experiment_id, experiment_rows.c.row == _C.row
         query = select(_C.row, _C.candidate, experiment_rows.c.inputs, _C.call_id, _C.calls).where(*is_joined)
         query = query.where(_C.experiment_id == self._experiment.id, _C.state.in_([CellState.WAITING, CellState.ASKED]))
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(_C.row, _C.candidate)).all()
-        return [_Work(*row) for row in rows]
+        return [_CellWork(*row) for row in rows]
 
     def _sum_spent(self) -> int:
         with self._store.read() as connection:
             query = select(func.coalesce(func.sum(_C.cost_nano_usd), 0)).where(_C.experiment_id == self._experiment.id)
             return int(connection.scalar(query) or 0)
 
-    def _compute_bound(self, work: _Work) -> int:
+    def _compute_bound(self, work: _CellWork) -> int:
         if self._experiment.cap_nano_usd is None:
             return 0
         candidate = self._experiment.candidates[work.candidate]
@@ -164,7 +164,7 @@ class Runner:
             raise Conflict("The cap can't be kept.", why, "Set a price on the Prices page.")
         return high
 
-    def _fits(self, bound: int, running: Iterable[_Work]) -> bool:
+    def _fits(self, bound: int, running: Iterable[_CellWork]) -> bool:
         cap = self._experiment.cap_nano_usd
         return cap is None or self._spent + sum(work.bound_nano for work in running) + bound <= cap
 
@@ -181,7 +181,7 @@ class Runner:
         elif stop_asked:
             self._stopping.set()
 
-    def _process_cell(self, work: _Work) -> _CellOutcome:
+    def _process_cell(self, work: _CellWork) -> _CellOutcome:
         """Ask, score and store one cell; runs in a thread of the pool."""
         if self._stopping.is_set():
             return _CellOutcome(0)
@@ -200,7 +200,7 @@ class Runner:
         spent = sum(max(work.bound_nano, cost or 0) if cost is None or partly else cost for cost, partly in costs)
         return _CellOutcome(spent, halt)
 
-    def _ask_and_score(self, work: _Work) -> str:
+    def _ask_and_score(self, work: _CellWork) -> str:
         """Ask and score a cell; return why nothing else may be asked, or an empty text."""
         request = self._asking.build_request(self._experiment.candidates[work.candidate], work.inputs)
         view = self._find_earlier_answer(work) or self._ask(work, request)
@@ -212,7 +212,7 @@ class Runner:
         self._note(work, state=CellState.FAILED, error=view.error_message or view.status)
         return ""
 
-    def _score_answer(self, work: _Work, request: CallRequest, view: CallView) -> str:
+    def _score_answer(self, work: _CellWork, request: CallRequest, view: CallView) -> str:
         rules = [scorer for scorer in self._experiment.scorers if scorer is not self._judge]
         scores = {scorer["kind"]: score(scorer, view.text, work.inputs) for scorer in rules}
         verdict: CallView | None = None
@@ -234,7 +234,7 @@ class Runner:
         )
         return ""
 
-    def _find_earlier_answer(self, work: _Work) -> CallView | None:
+    def _find_earlier_answer(self, work: _CellWork) -> CallView | None:
         """Find the answer that an earlier runner asked for, where it came and its words were kept."""
         try:
             view = None if work.call_id is None else self._calls.view(self._actor, work.call_id)
@@ -242,7 +242,7 @@ class Runner:
             return None
         return view if view is not None and view.status == "ok" and view.text else None
 
-    def _ask(self, work: _Work, request: CallRequest, *, is_judge: bool = False) -> CallView | None:
+    def _ask(self, work: _CellWork, request: CallRequest, *, is_judge: bool = False) -> CallView | None:
         """Start a call and return it at its end; None when the runner was to stop before one could start."""
         while not self._stopping.is_set():
             try:
@@ -270,7 +270,7 @@ class Runner:
         is_known = None not in costs and {call_id for call_id, _, _ in rows} == set(calls)
         return sum(costs) if is_known else None, is_partial
 
-    def _note(self, work: _Work, **values: Any) -> None:
+    def _note(self, work: _CellWork, **values: Any) -> None:
         is_cell = (_C.experiment_id == self._experiment.id, _C.row == work.row, _C.candidate == work.candidate)
         if values.get("state") != CellState.ASKED:
             self._calls.flush()

@@ -2,6 +2,6 @@
 
 from lib.imports.batch import ImportBatch, ImportPreview, Wishes
 from lib.imports.imports import Imports
-from lib.usage_files import FORMATS, GENERIC, Source
+from lib.usage_files import FORMATS, GENERIC, UsageFile
 
-__all__ = ["FORMATS", "GENERIC", "ImportBatch", "ImportPreview", "Imports", "Source", "Wishes"]
+__all__ = ["FORMATS", "GENERIC", "ImportBatch", "ImportPreview", "Imports", "UsageFile", "Wishes"]

@@ -29,7 +29,7 @@ from lib.imports.rows import RowChoices, RowReader
 from lib.ledger.closing import take_sequence
 from lib.providers.prices.price_book import PriceBook
 from lib.usage_files.numbers import MOST_NANO
-from lib.usage_files.source import Source
+from lib.usage_files.source import UsageFile
 from lib.usage_files.table import SkippedRow, Table, look_at, open_table, rows_of, tell
 
 _ACTION = "import past usage"
@@ -53,14 +53,14 @@ class Imports:
         self._store = store
         self._prices = prices
 
-    def look(self, actor: Actor, source: Source, wishes: Wishes | None = None) -> ImportPreview:
+    def look(self, actor: Actor, source: UsageFile, wishes: Wishes | None = None) -> ImportPreview:
         """Recognise a file by its first rows: form, columns, mapping. No row is counted."""
         actor.require_super_admin(_ACTION)
         wishes = wishes or Wishes()
         return _make_preview(look_at(source, wishes.format, wishes.mapping))
 
     def preview(
-        self, actor: Actor, source: Source, wishes: Wishes | None = None, progress: Progress = _ignore_progress
+        self, actor: Actor, source: UsageFile, wishes: Wishes | None = None, progress: Progress = _ignore_progress
     ) -> ImportPreview:
         """Read the file and sum up what would be written; nothing is. `progress(rows read, share of the file)`."""
         actor.require_super_admin(_ACTION)
@@ -73,7 +73,7 @@ class Imports:
         return preview
 
     def run(
-        self, actor: Actor, source: Source, wishes: Wishes | None = None, progress: Progress = _ignore_progress
+        self, actor: Actor, source: UsageFile, wishes: Wishes | None = None, progress: Progress = _ignore_progress
     ) -> ImportBatch:
         """Write the file's rows, each once however often it comes, and return the batch. Raises Conflict when nothing
         is new.
@@ -114,7 +114,7 @@ class Imports:
             audit.record(connection, actor, "import.undo", batch.file_name, batch=batch.id, rows=batch.rows)
         return self._remove(batch.id)
 
-    def _make_reader(self, source: Source, wishes: Wishes, batch_id: str) -> tuple[ImportPreview, RowReader]:
+    def _make_reader(self, source: UsageFile, wishes: Wishes, batch_id: str) -> tuple[ImportPreview, RowReader]:
         """Make the preview and the reader for a file and the person's wishes."""
         table = open_table(source, wishes.format, wishes.mapping)
         zone = UTC if table.form.in_utc else _parse_zone(wishes.zone)
@@ -125,7 +125,7 @@ class Imports:
             kinds = {name: kind for name, kind in connection.execute(select(providers.c.name, providers.c.kind))}
         return _make_preview(table), RowReader(choices, self._prices, people, kinds, utc_now(), batch_id)
 
-    def _begin(self, actor: Actor, batch_id: str, source: Source, preview: ImportPreview) -> None:
+    def _begin(self, actor: Actor, batch_id: str, source: UsageFile, preview: ImportPreview) -> None:
         row = {"id": batch_id, "at": utc_now(), "user_name": actor.name, "file_name": source.name[:200]}
         row |= {"format": preview.format, "state": "running", **_to_sums(preview)}
         with self._store.write() as connection:
@@ -189,7 +189,7 @@ def _make_preview(table: Table) -> ImportPreview:
 
 
 def _read_rows(
-    reader: RowReader, source: Source, preview: ImportPreview, progress: Progress
+    reader: RowReader, source: UsageFile, preview: ImportPreview, progress: Progress
 ) -> Iterator[dict[str, Any]]:
     """Read the file's rows as rows of the ledger; what is left out is counted."""
     size = max(1, source.size)

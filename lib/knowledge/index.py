@@ -30,7 +30,7 @@ Rows = np.ndarray  # places in the index
 
 
 @dataclass(frozen=True)
-class Passage:
+class IndexedPassage:
     """A passage as SQL has it: the SHA-256 of its text, its stems, and its float32 vector where there is one."""
 
     id: int
@@ -134,7 +134,7 @@ def short_sha(sha: str) -> int:
 
 
 def build_next(
-    old: Index, change_seq: int, model: str, ids: np.ndarray, fresh: Sequence[Passage], language: str
+    old: Index, change_seq: int, model: str, ids: np.ndarray, fresh: Sequence[IndexedPassage], language: str
 ) -> Index:
     """The next index: the passages of `ids` (in order), those in `fresh` as given, the others as they were."""
     same_model = old.model == model

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 from lib.clock import new_id
 from lib.db.engine import Store
 from lib.db.tables import chunk_vectors, chunks, collections, documents
-from lib.knowledge.index import Index, Passage, build_next, make_empty_index, make_graph, short_sha
+from lib.knowledge.index import Index, IndexedPassage, build_next, make_empty_index, make_graph, short_sha
 
 log = logging.getLogger(__name__)
 FORM = 2
@@ -163,15 +163,16 @@ class Indexes:
             return None
 
 
-def _read_passages(connection: Connection, model: str, ids: list[int]) -> list[Passage]:
+def _read_passages(connection: Connection, model: str, ids: list[int]) -> list[IndexedPassage]:
     vectors = (_V.embedding_model == model) & (_V.text_sha256 == _K.text_sha256)
     joined = chunks.outerjoin(chunk_vectors, vectors)
     query = select(_K.id, _K.document_id, _K.text_sha256, _K.words, _V.vector).select_from(joined)
-    passages: list[Passage] = []
+    passages: list[IndexedPassage] = []
     for start in range(0, len(ids), _ASKED):
         rows = connection.execute(query.where(_K.id.in_(ids[start : start + _ASKED])))
         passages += [
-            Passage(row[0], row[1], row[2], row[3], bytes(row[4]) if row[4] is not None else None) for row in rows
+            IndexedPassage(row[0], row[1], row[2], row[3], bytes(row[4]) if row[4] is not None else None)
+            for row in rows
         ]
     return passages
 

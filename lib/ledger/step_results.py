@@ -25,7 +25,7 @@ _R = step_results.c
 
 
 @dataclass(frozen=True)
-class StepResult:
+class StoredStep:
     """A row: `state` is started, done or unknown; `output` is None before it is there and once it was erased."""
 
     run_id: str
@@ -46,13 +46,13 @@ class StepResults:
         self._store = store
         self._vault = vault
 
-    def get(self, run_id: str, step: str) -> StepResult | None:
+    def get(self, run_id: str, step: str) -> StoredStep | None:
         """Get a step's row; None when it was never begun."""
         with self._store.read() as connection:
             row = connection.execute(select(step_results).where(_R.run_id == run_id, _R.step == step)).one_or_none()
         return None if row is None else self._build(row)
 
-    def list_steps(self, run_id: str) -> list[StepResult]:
+    def list_steps(self, run_id: str) -> list[StoredStep]:
         """List a run's rows in the order in which they began."""
         query = select(step_results).where(_R.run_id == run_id).order_by(_R.started_at, _R.step)
         with self._store.read() as connection:
@@ -134,7 +134,7 @@ class StepResults:
     def _insert(self) -> Any:
         return (sqlite if self._store.is_sqlite else postgresql).insert(step_results)
 
-    def _build(self, row: Any) -> StepResult:
+    def _build(self, row: Any) -> StoredStep:
         output = None if row.sealed is None else json.loads(self._vault.decrypt(row.sealed))
         copied_fields = (
             "run_id",
@@ -146,7 +146,7 @@ class StepResults:
             "started_at",
             "finished_at",
         )
-        return StepResult(output=output, **{name: getattr(row, name) for name in copied_fields})
+        return StoredStep(output=output, **{name: getattr(row, name) for name in copied_fields})
 
 
 def write_result(connection: Connection, row: Mapping[str, Any]) -> bool:

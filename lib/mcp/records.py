@@ -29,7 +29,7 @@ _R = mcp_runners.c
 
 
 @dataclass(frozen=True)
-class Runner:
+class RunnerRecord:
     """The process that runs servers on a machine."""
 
     machine: str
@@ -170,10 +170,10 @@ def read_processes(store: Store) -> dict[str, ProcessMark]:
     }
 
 
-def read_runner(connection: Connection) -> Runner | None:
+def read_runner(connection: Connection) -> RunnerRecord | None:
     """The runner of this machine, alive or not."""
     row = connection.execute(select(mcp_runners).where(_R.machine == name_machine())).mappings().first()
-    return None if row is None else Runner(**row)
+    return None if row is None else RunnerRecord(**row)
 
 
 def take_machine(store: Store, owner: str, pid: int, address: str) -> bool:
@@ -187,7 +187,7 @@ def take_machine(store: Store, owner: str, pid: int, address: str) -> bool:
                 .mappings()
                 .first()
             )
-            if row is not None and row["owner"] != owner and Runner(**row).is_fresh:
+            if row is not None and row["owner"] != owner and RunnerRecord(**row).is_fresh:
                 return False
             if row is None:
                 connection.execute(insert(mcp_runners).values(machine=machine, **values))

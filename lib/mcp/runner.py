@@ -22,7 +22,7 @@ from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import LLMManagerError
 from lib.mcp import processes, records
-from lib.mcp.clients.owner import Owner
+from lib.mcp.clients.owner import ConnectionOwner
 from lib.mcp.secrets import read_secrets
 from lib.mcp.server import ActualState, McpServer
 from lib.mcp.socket_protocol import LARGEST_LINE, encode_line
@@ -35,7 +35,7 @@ _STOP_S = 5.0
 _LONGEST_CALL_S = 600.0
 
 
-class Runner:
+class ServerRunner:
     """The owners of this machine's servers. `run` returns when it has to end."""
 
     def __init__(self, settings: Settings) -> None:
@@ -43,7 +43,7 @@ class Runner:
         self._vault = Vault(self._store, settings)
         self._folder = settings.data_dir / "mcp"
         self._id = new_id()
-        self._owners: dict[str, Owner] = {}
+        self._owners: dict[str, ConnectionOwner] = {}
         self._marks: Any = None
         self._woken = asyncio.Event()
         self._ended = asyncio.Event()
@@ -135,7 +135,7 @@ class Runner:
         for server_id, server in servers.items():
             if server_id not in self._owners:
                 secrets = await asyncio.to_thread(read_secrets, self._store, self._vault, server_id)
-                owner = Owner(self._store, server, secrets, self._folder / server.name)
+                owner = ConnectionOwner(self._store, server, secrets, self._folder / server.name)
                 owner.start()
                 self._owners[server_id] = owner
 
@@ -195,7 +195,7 @@ def main() -> int:
     )
     if shutil.which("sh") is None:
         log.warning("There is no shell on the path; some servers need one.")
-    return 0 if asyncio.run(Runner(settings).run()) else 3
+    return 0 if asyncio.run(ServerRunner(settings).run()) else 3
 
 
 if __name__ == "__main__":

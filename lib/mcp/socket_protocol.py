@@ -62,6 +62,6 @@ def wake(store: Store) -> None:
         connection.recv(1024)
 
 
-def _find_runner(store: Store) -> "records.Runner | None":
+def _find_runner(store: Store) -> "records.RunnerRecord | None":
     with store.read() as connection:
         return records.read_runner(connection)

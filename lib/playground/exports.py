@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from lib.money import usd_from_nano
-from lib.playground.run import PaneState, Run
+from lib.playground.run import PaneState, PlaygroundRun
 from lib.tokens.message_text import text_of
 
 FORMAT = "llm-manager/playground-run/1"
@@ -22,7 +22,7 @@ class RunFormat(StrEnum):
     JSON = "json"
 
 
-def write_file(form: RunFormat, run: Run) -> bytes:
+def write_file(form: RunFormat, run: PlaygroundRun) -> bytes:
     """Write the question and every pane's answer with its figures. Costs are US dollars as text, null when unknown."""
     panes = [_record(run, pane) for pane in run.panes]
     call = run.first_call
@@ -35,7 +35,7 @@ def write_file(form: RunFormat, run: Run) -> bytes:
     return json.dumps(body, ensure_ascii=False, indent=1).encode()
 
 
-def _record(run: Run, pane: PaneState) -> dict[str, Any]:
+def _record(run: PlaygroundRun, pane: PaneState) -> dict[str, Any]:
     call = pane.call
     record: dict[str, Any] = {"configuration": pane.slug, "parameters": dict(pane.parameters), "error": pane.error}
     record["system_prompt"] = pane.system_prompt
@@ -46,7 +46,7 @@ def _record(run: Run, pane: PaneState) -> dict[str, Any]:
     return record | {"preferred": run.winner == pane.position}
 
 
-def _markdown(run: Run, question: str, panes: list[dict[str, Any]]) -> str:
+def _markdown(run: PlaygroundRun, question: str, panes: list[dict[str, Any]]) -> str:
     parts = [f"# Playground run, {run.created_at:%Y-%m-%d %H:%M} UTC"]
     parts += ["## Question", question or "— the prompt was not kept"]
     for pane in panes:

@@ -45,7 +45,7 @@ class PaneState:
 
 
 @dataclass(frozen=True)
-class Run:
+class PlaygroundRun:
     """A run with its panes, in order. `winner` is a position, DRAW, or None before the vote.
 
     A call that was not asked in a run is one of a single pane that is not `is_kept`: nothing to share or vote on.

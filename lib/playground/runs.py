@@ -31,7 +31,7 @@ from lib.ledger.usage_row import final_of
 from lib.playground import rows
 from lib.playground.exports import RunFormat, write_file
 from lib.playground.question import PlaygroundQuestion, build_content
-from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, Run, RunLine, Wins
+from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, PlaygroundRun, RunLine, Wins
 from lib.tokens.message_text import text_of
 from lib.tokens.text_estimate import estimate_tokens
 from lib.tools.approval_policy import DOCUMENT, PASSAGES
@@ -97,7 +97,7 @@ class Playground:
             if connection.execute(update(playground_panes).where(*is_pane).values(**row)).rowcount == 0:
                 connection.execute(insert(playground_panes), row)
 
-    def open(self, actor: Actor, run_id: str) -> Run:
+    def open(self, actor: Actor, run_id: str) -> PlaygroundRun:
         """The run as it stands: the actor's own, or a shared one, or one of the actor's calls; NotFound otherwise."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
@@ -121,7 +121,7 @@ class Playground:
             for row in pane_rows
         )
         names = ("id", "user_id", "owner", "created_at", "is_shared", "is_blind", "winner")
-        return Run(**{name: run[name] for name in names}, panes=states)
+        return PlaygroundRun(**{name: run[name] for name in names}, panes=states)
 
     def call(self, actor: Actor, run_id: str, position: int) -> CallView:
         """The call of one pane as it stands."""
@@ -252,7 +252,7 @@ class Playground:
             connection.execute(delete(playground_panes).where(_P.run_id == run_id))
             connection.execute(delete(playground_runs).where(_R.id == run_id))
 
-    def _open_call(self, actor: Actor, call_id: str) -> Run:
+    def _open_call(self, actor: Actor, call_id: str) -> PlaygroundRun:
         try:
             call = self._turns.call_view(actor, call_id)
         except NotFound:
@@ -260,9 +260,9 @@ class Playground:
         slugs = {configuration.id: configuration.slug for configuration in self._configurations.list(actor)}
         slug = slugs.get(str(call.configuration_id), f"{call.provider}/{call.model}")
         pane = PaneState(0, slug, call.parameters, call_id, None, call)
-        return Run(call_id, actor.user_id, None, call.started_at, False, False, None, (pane,), is_kept=False)
+        return PlaygroundRun(call_id, actor.user_id, None, call.started_at, False, False, None, (pane,), is_kept=False)
 
-    def _open_own(self, actor: Actor, run_id: str) -> Run:
+    def _open_own(self, actor: Actor, run_id: str) -> PlaygroundRun:
         with self._store.read() as connection:
             rows.find_owned(connection, actor, run_id)
         return self.open(actor, run_id)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lib.access.permissions import Actor
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
-from lib.statistics.periods import Step, midnight
+from lib.statistics.periods import PeriodStep, midnight
 from lib.statistics.series import History, daily
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _read_costs(
     """Read the known cost (nano-dollars) of each value of a dimension on each of the days."""
     start = midnight(min(days), filters.zone)
     end = midnight(max(days) + timedelta(days=1), filters.zone)
-    frame = ask.pivot(actor, replace(filters, start=start, end=end), [Step.DAY, dimension], [Measure.COST])
+    frame = ask.pivot(actor, replace(filters, start=start, end=end), [PeriodStep.DAY, dimension], [Measure.COST])
     known_costs = frame[frame.day.isin([day.isoformat() for day in days])].dropna(subset=[dimension.value, "cost"])
     rows = zip(known_costs[dimension.value], known_costs.day, known_costs.cost, strict=True)
     return {(name, date.fromisoformat(day)): int(cost) for name, day, cost in rows}

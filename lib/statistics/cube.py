@@ -28,7 +28,7 @@ from lib.statistics.measures import (
     Tag,
     Unit,
 )
-from lib.statistics.periods import Cycle, Step, hour_phase, midnight
+from lib.statistics.periods import Cycle, PeriodStep, hour_phase, midnight
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def split_days(axes: Mapping[str, Axis]) -> Query:
 
 
 def _day_axis(axis: Axis) -> str:
-    if isinstance(axis, Step):
+    if isinstance(axis, PeriodStep):
         return f"date_trunc('{axis.value}', CAST(day AS TIMESTAMP))"
     return axis.column if isinstance(axis, Dimension) else "isodow(day)"
 
@@ -257,14 +257,14 @@ def _axis(axis: Axis, filters: StatisticsFilter, span: Span) -> Query:
             return Query(axis.column)
         case Tag():
             return Query("json_extract_string(tags, ?)", [tag_path(axis.name)])
-        case Step.HOUR:
+        case PeriodStep.HOUR:
             phase = hour_phase(filters.zone, filters.start or span.first)
             if not phase:
                 return Query("date_trunc('hour', started_at)")
             return Query(f"date_trunc('hour', started_at + to_seconds({phase})) - to_seconds({phase})")
-        case Step.DAY:  # a third of what date_trunc takes
+        case PeriodStep.DAY:  # a third of what date_trunc takes
             return Query(f"CAST(CAST({span.local_sql(filters.zone, filters.start, filters.end)} AS DATE) AS TIMESTAMP)")
-        case Step():
+        case PeriodStep():
             return Query(f"date_trunc('{axis.value}', {span.local_sql(filters.zone, filters.start, filters.end)})")
         case Cycle.HOUR_OF_DAY:
             return Query(f"hour({span.local_sql(filters.zone, filters.start, filters.end)})")

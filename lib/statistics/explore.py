@@ -19,7 +19,7 @@ from lib.statistics.charts.figure_charts import mark
 from lib.statistics.export import set_types
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Measure, MetricMeasure, Shape, Unit
-from lib.statistics.periods import Cycle, Step
+from lib.statistics.periods import Cycle, PeriodStep
 from lib.statistics.queries import Statistics
 
 MOST_COLUMNS = 36
@@ -92,7 +92,7 @@ def cross(
     rows = _sort_values(of_rows, by)
     columns = _sort_values(of_columns, across)
     cut = (max(0, len(rows) - MOST_ROWS), max(0, len(columns) - MOST_COLUMNS))
-    visible_columns = columns[-MOST_COLUMNS:] if isinstance(across, Step) else columns[:MOST_COLUMNS]
+    visible_columns = columns[-MOST_COLUMNS:] if isinstance(across, PeriodStep) else columns[:MOST_COLUMNS]
     answer = Cross(
         by, across, measure, cells, rows[:MOST_ROWS], visible_columns, of_rows, of_columns, total, cut, filters.currency
     )
@@ -221,9 +221,9 @@ def words_of(axis: Axis, value: Any) -> str:
         return _WEEKDAYS[int(value)]
     if axis is Cycle.HOUR_OF_DAY:
         return f"{int(value):02d}:00"
-    if axis is Step.MONTH:
+    if axis is PeriodStep.MONTH:
         return f"{pd.Timestamp(str(value)):%b %Y}"
-    return str(value)[:16].replace("T", " ") if axis is Step.HOUR else str(value)
+    return str(value)[:16].replace("T", " ") if axis is PeriodStep.HOUR else str(value)
 
 
 def exact(value: Any, unit: Unit) -> Any:
@@ -269,7 +269,7 @@ def _totals(frame: pd.DataFrame, axis: Axis, measure: Measure | MetricMeasure) -
 
 
 def _sort_values(totals: Mapping[Any, Any], axis: Axis | None) -> list[Any]:
-    if isinstance(axis, Step | Cycle):
+    if isinstance(axis, PeriodStep | Cycle):
         return sorted(totals, key=lambda key: (key is None, key))
     return sorted(totals, key=lambda key: (totals[key] is None, -(totals[key] or 0), str(key)))
 

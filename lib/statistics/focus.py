@@ -18,10 +18,10 @@ from lib.statistics.explore import exact
 from lib.statistics.export import set_types
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure, Unit
-from lib.statistics.periods import Step
+from lib.statistics.periods import PeriodStep
 from lib.statistics.queries import Statistics
 
-_AXES = (Step.DAY, Dimension.PROVIDER, Dimension.MODEL, Dimension.APP)
+_AXES = (PeriodStep.DAY, Dimension.PROVIDER, Dimension.MODEL, Dimension.APP)
 _MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS, Measure.UNPRICED)
 _KINDS = {
     **dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), Unit.NANO_USD),

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from lib.errors import InvalidInput
 from lib.patterns import compile_pattern
-from lib.statistics.periods import Cycle, Step
+from lib.statistics.periods import Cycle, PeriodStep
 
 _PERCENTILE = compile_pattern(r"(latency|first_token)_p(\d\d)")
 _WORD = compile_pattern(r"\w+")
@@ -63,7 +63,7 @@ class Tag:
         return f"tag.{self.name}"
 
 
-Axis = Dimension | Step | Cycle | Tag
+Axis = Dimension | PeriodStep | Cycle | Tag
 
 FAILED = "status IN ('error', 'timeout', 'truncated', 'orphaned')"
 SEVERAL = "NOT is_final OR attempt > 1"  # rows of calls that have more than one
@@ -267,12 +267,12 @@ _UNITS = {
 
 def axis_named(name: str) -> Axis:
     """The axis of a name; InvalidInput lists those there are."""
-    for kind in (Dimension, Step, Cycle):
+    for kind in (Dimension, PeriodStep, Cycle):
         if name in set(kind):
             return kind(name)
     if name.startswith("tag.") and len(name) > len("tag."):
         return Tag(name.removeprefix("tag."))
-    choices = ", ".join([*Dimension, *Step, *Cycle, "tag.NAME"])
+    choices = ", ".join([*Dimension, *PeriodStep, *Cycle, "tag.NAME"])
     raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {choices}.", field="by")
 
 

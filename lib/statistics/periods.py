@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 MOST_BUCKETS = 400
 
 
-class Step(StrEnum):
+class PeriodStep(StrEnum):
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"
@@ -123,25 +123,38 @@ def _cut_to_five_minutes(moment: datetime) -> datetime:
     return moment.replace(minute=moment.minute // 5 * 5, second=0, microsecond=0)
 
 
-def steps_for(start: datetime, end: datetime) -> list[Step]:
+def steps_for(start: datetime, end: datetime) -> list[PeriodStep]:
     """The steps that cut a range into a readable number of buckets, finest first."""
     days = (end - start) / timedelta(days=1)
-    limits = {Step.HOUR: (0, 10), Step.DAY: (1.5, 190), Step.WEEK: (13, 1400), Step.MONTH: (45, 20_000)}
-    return [step for step, (least, most) in limits.items() if least <= days <= most] or [Step.MONTH]
+    limits = {
+        PeriodStep.HOUR: (0, 10),
+        PeriodStep.DAY: (1.5, 190),
+        PeriodStep.WEEK: (13, 1400),
+        PeriodStep.MONTH: (45, 20_000),
+    }
+    return [step for step, (least, most) in limits.items() if least <= days <= most] or [PeriodStep.MONTH]
 
 
-def default_step(start: datetime, end: datetime) -> Step:
+def default_step(start: datetime, end: datetime) -> PeriodStep:
     """Hours for up to two days, then days, from a half year on weeks or months."""
     days = (end - start) / timedelta(days=1)
-    readable = Step.HOUR if days <= 2 else Step.DAY if days <= 100 else Step.WEEK if days <= 190 else Step.MONTH
+    readable = (
+        PeriodStep.HOUR
+        if days <= 2
+        else PeriodStep.DAY
+        if days <= 100
+        else PeriodStep.WEEK
+        if days <= 190
+        else PeriodStep.MONTH
+    )
     offered = steps_for(start, end)
     return readable if readable in offered else offered[-1]
 
 
-def buckets(start: datetime, end: datetime, step: Step, zone: ZoneInfo) -> list[Bucket]:
+def buckets(start: datetime, end: datetime, step: PeriodStep, zone: ZoneInfo) -> list[Bucket]:
     """Every bucket that touches the range, in order; the first and last may reach beyond it."""
     cut_buckets: list[Bucket] = []
-    if step is Step.HOUR:
+    if step is PeriodStep.HOUR:
         current = start.astimezone(UTC)
         current -= timedelta(seconds=(current.timestamp() + hour_phase(zone, start)) % 3600)
         while current < end:
@@ -149,9 +162,9 @@ def buckets(start: datetime, end: datetime, step: Step, zone: ZoneInfo) -> list[
             current += timedelta(hours=1)
         return cut_buckets
     day = start.astimezone(zone).date()
-    if step is Step.WEEK:
+    if step is PeriodStep.WEEK:
         day -= timedelta(days=day.weekday())
-    elif step is Step.MONTH:
+    elif step is PeriodStep.MONTH:
         day = day.replace(day=1)
     while (begin := midnight(day, zone)) < end:
         day = _next(day, step)
@@ -164,16 +177,16 @@ def hour_phase(zone: ZoneInfo, start: datetime) -> int:
     return _offset(start, zone) % 3600
 
 
-def bucket_key(start: datetime, step: Step, zone: ZoneInfo) -> str:
+def bucket_key(start: datetime, step: PeriodStep, zone: ZoneInfo) -> str:
     """The key of the bucket that begins at `start`."""
     local = start.astimezone(zone)
-    return local.isoformat(timespec="minutes") if step is Step.HOUR else local.date().isoformat()
+    return local.isoformat(timespec="minutes") if step is PeriodStep.HOUR else local.date().isoformat()
 
 
-def _next(day: date, step: Step) -> date:
-    if step is Step.MONTH:
+def _next(day: date, step: PeriodStep) -> date:
+    if step is PeriodStep.MONTH:
         return _months_before(day, -1)
-    return day + timedelta(days=7 if step is Step.WEEK else 1)
+    return day + timedelta(days=7 if step is PeriodStep.WEEK else 1)
 
 
 @lru_cache(maxsize=64)

@@ -24,7 +24,7 @@ from lib.statistics.copy import percentiles, rollup
 from lib.statistics.copy.mirror import Mirror, Version, frame_of
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, MetricMeasure, Tag, axis_named
-from lib.statistics.periods import Cycle, Step, bucket_key
+from lib.statistics.periods import Cycle, PeriodStep, bucket_key
 
 _MOST_ANSWERS = 400  # answers
 _FIGURES = {
@@ -160,13 +160,13 @@ class Statistics:
         return self._frame(actor, filters, names, {**_values_of(measure), "calls": Measure.CALLS}, order)
 
     def over_time(
-        self, actor: Actor, filters: StatisticsFilter, step: Step, measure: Measure, by: Sequence[Axis]
+        self, actor: Actor, filters: StatisticsFilter, step: PeriodStep, measure: Measure, by: Sequence[Axis]
     ) -> pd.DataFrame:
         """Sums of a measure per bucket and value of the axes: bucket, …, value. Empty buckets are left out."""
         names = {"bucket": step, **{axis.value: axis for axis in by}}
         return self._frame(actor, filters, names, _values_of(measure), ", ".join(f'"{name}"' for name in names))
 
-    def trend(self, actor: Actor, filters: StatisticsFilter, step: Step) -> pd.DataFrame:
+    def trend(self, actor: Actor, filters: StatisticsFilter, step: PeriodStep) -> pd.DataFrame:
         """Figures per bucket, in order of time, as in `by`. Empty buckets are left out."""
         return _with_rate(self._frame(actor, filters, {"bucket": step}, _SPLIT, "bucket"))
 
@@ -211,8 +211,8 @@ class Statistics:
         order = ", ".join(f'"{name}"' for name in by)
         frame = self._frame(actor, base.in_dollars, names, {n: _FIGURES[n] for n in _TABLE}, order, keyed=False)
         for name in by:
-            if name in set(Step):
-                form = "%Y-%m-%dT%H:%MZ" if name == Step.HOUR else "%Y-%m-%d"
+            if name in set(PeriodStep):
+                form = "%Y-%m-%dT%H:%MZ" if name == PeriodStep.HOUR else "%Y-%m-%d"
                 frame[name] = frame[name].dt.strftime(form)
         frame["cost_usd"] = _exact(frame.cost_nano_usd)
         columns = ["calls", "prompt_tokens", "completion_tokens", "total_tokens", "cost_usd", "unpriced_calls"]
@@ -256,7 +256,7 @@ class Statistics:
     def _copy(self, actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis]) -> cube.Copy:
         """Choose what answers: a roll-up only for a question that it can answer and that needs a zone."""
         answers = actor.sees_all_calls and rollup.answers(filters, axes.values())
-        in_time = filters.start or filters.end or any(isinstance(axis, Step | Cycle) for axis in axes.values())
+        in_time = filters.start or filters.end or any(isinstance(axis, PeriodStep | Cycle) for axis in axes.values())
         return self._mirror.copy(filters.zone if answers and in_time else None)
 
     def _ask(self, actor: Actor, filters: StatisticsFilter, sql: str, ending: str = "") -> pd.DataFrame:
@@ -302,13 +302,13 @@ def _with_rate(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _with_keys(frame: pd.DataFrame, axes: Mapping[str, Axis], filters: StatisticsFilter) -> pd.DataFrame:
     for name, axis in axes.items():
-        if isinstance(axis, Step):
+        if isinstance(axis, PeriodStep):
             keys = {bucket: _key(bucket, axis, filters) for bucket in frame[name].unique()}
             frame[name] = frame[name].map(keys)
     return frame
 
 
-def _key(bucket: pd.Timestamp, step: Step, filters: StatisticsFilter) -> str:
-    if step is Step.HOUR:
+def _key(bucket: pd.Timestamp, step: PeriodStep, filters: StatisticsFilter) -> str:
+    if step is PeriodStep.HOUR:
         return bucket_key(bucket.to_pydatetime().replace(tzinfo=UTC), step, filters.zone)
     return bucket.date().isoformat()

@@ -9,7 +9,7 @@ import pandas as pd
 from lib.access.permissions import Actor
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Measure
-from lib.statistics.periods import Step, midnight
+from lib.statistics.periods import PeriodStep, midnight
 
 if TYPE_CHECKING:
     from lib.statistics.queries import Statistics
@@ -45,7 +45,7 @@ def daily(ask: "Statistics", actor: Actor, filters: StatisticsFilter, first: dat
     range_filters = replace(
         filters, start=midnight(first, filters.zone), end=midnight(last + timedelta(days=1), filters.zone)
     )
-    frame = ask.pivot(actor, range_filters, [Step.DAY], [Measure.COST, Measure.UNPRICED])
+    frame = ask.pivot(actor, range_filters, [PeriodStep.DAY], [Measure.COST, Measure.UNPRICED])
     if frame.empty:
         return History(last, ())
     costs = {day: None if pd.isna(cost) else int(cost) for day, cost in zip(frame.day, frame.cost, strict=True)}

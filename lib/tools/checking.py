@@ -19,21 +19,21 @@ LONGEST_SCHEMA = 64 * 1024
 _MOST_TOLD = 5
 
 
-class Measure(NamedTuple):
+class JsonMeasure(NamedTuple):
     """The SHA-256 (hexadecimal) and the bytes of a JSON value, written with sorted keys."""
 
     hash: str
     size: int
 
 
-def measure_json(value: Any) -> Measure:
+def measure_json(value: Any) -> JsonMeasure:
     """Measure a JSON value, so that equal ones have equal hashes."""
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     except (ValueError, RecursionError, TypeError):
         text = encode_text(value)
     written = text.encode("utf-8", "replace")
-    return Measure(hashlib.sha256(written).hexdigest(), len(written))
+    return JsonMeasure(hashlib.sha256(written).hexdigest(), len(written))
 
 
 def read_arguments(arguments: Mapping[str, Any] | str) -> dict[str, Any]:

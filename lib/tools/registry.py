@@ -146,7 +146,7 @@ class Tools:
             resumed = (execution, _storable(arguments), float(settings.seconds))
             execution = await asyncio.to_thread(self.executions.begin, *resumed)
         opened(execution)
-        run = _Run(self.executions, source, definition, settings, context, longest_output, self._stops)
+        run = _ToolRun(self.executions, source, definition, settings, context, longest_output, self._stops)
         return await run.finish(execution, arguments)
 
     async def refuse(
@@ -182,7 +182,7 @@ class Tools:
         raise NotFound(f"There is no tool {name[:64]!r}.", "", "Look at the Tools page for the names.")
 
 
-class _Run:
+class _ToolRun:
     """One run from its open row to its closed one."""
 
     def __init__(

@@ -13,14 +13,16 @@ from lib.services import Services
 from lib.statistics.exchange import Rate
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Measure
-from lib.statistics.periods import Step
+from lib.statistics.periods import PeriodStep
 from lib.ui import blocks
 
 
 def note(services: Services, actor: Actor, statistics_filter: StatisticsFilter) -> None:
     """That figures are in the report currency, and what is not in them; nothing while that is the dollar."""
     if (book := statistics_filter.money) is not None:
-        frame = services.statistics.pivot(actor, statistics_filter.in_dollars, [Step.DAY], [Measure.COST]).dropna()
+        frame = services.statistics.pivot(
+            actor, statistics_filter.in_dollars, [PeriodStep.DAY], [Measure.COST]
+        ).dropna()
         costs = zip(frame.day, frame.cost, strict=True)
         without = sum(bool(cost) and book.on(date.fromisoformat(day)) is None for day, cost in costs)
         st.caption(words(book.currency, without))

@@ -5,6 +5,6 @@ stands in them, `formats` and `adjust` know the forms, `model_ids` what consoles
 """
 
 from lib.usage_files.formats import FORMATS, GENERIC
-from lib.usage_files.source import Source
+from lib.usage_files.source import UsageFile
 
-__all__ = ["FORMATS", "GENERIC", "Source"]
+__all__ = ["FORMATS", "GENERIC", "UsageFile"]

@@ -44,7 +44,7 @@ csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
 
 
 @dataclass(frozen=True)
-class Source:
+class UsageFile:
     """A file that can be read again from its start, and the name it came under."""
 
     file: BinaryIO

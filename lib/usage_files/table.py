@@ -14,7 +14,7 @@ from lib.errors import InvalidInput
 from lib.usage_files.adjust import Raw
 from lib.usage_files.formats import GENERIC, UsageFileFormat, by_name, recognise, suggested
 from lib.usage_files.numbers import Notation, dollars, notation_of, whole
-from lib.usage_files.source import Odd, Row, Source
+from lib.usage_files.source import Odd, Row, UsageFile
 
 TOKENS = (
     *("prompt_tokens", "completion_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens"),
@@ -73,7 +73,7 @@ class Table:
             raise SkippedRow(why) from None
 
 
-def look_at(source: Source, form_name: str | None = None, mapping: Mapping[str, str] | None = None) -> Table:
+def look_at(source: UsageFile, form_name: str | None = None, mapping: Mapping[str, str] | None = None) -> Table:
     """The table of a file: recognised by its columns or as named; `mapping` changes columns, "" takes one away.
 
     InvalidInput when a field or a column of the mapping is not there.
@@ -85,14 +85,14 @@ def look_at(source: Source, form_name: str | None = None, mapping: Mapping[str, 
     return Table(form, columns, ours, Notation.POINT)
 
 
-def open_table(source: Source, form_name: str | None = None, mapping: Mapping[str, str] | None = None) -> Table:
+def open_table(source: UsageFile, form_name: str | None = None, mapping: Mapping[str, str] | None = None) -> Table:
     """`look_at`, checked, and with the notation of its numbers."""
     table = look_at(source, form_name, mapping)
     _check(table)
     return weighed(table, source)
 
 
-def open_mapped(source: Source, mapping: Mapping[str, str]) -> Table:
+def open_mapped(source: UsageFile, mapping: Mapping[str, str]) -> Table:
     """The table of any file whose columns are all named by the mapping; InvalidInput as of `open_table`."""
     columns = [*dict.fromkeys(name for row in islice(source.rows(), _LOOKED_AT) for name in row)]
     table = Table(GENERIC, columns, {name: column for name, column in mapping.items() if column}, Notation.POINT)
@@ -100,14 +100,14 @@ def open_mapped(source: Source, mapping: Mapping[str, str]) -> Table:
     return weighed(table, source)
 
 
-def weighed(table: Table, source: Source) -> Table:
+def weighed(table: Table, source: UsageFile) -> Table:
     """The table with the notation that its numbers are written in."""
     columns = [column for name, column in table.mapping.items() if name in NUMBERS]
     cells = (row.get(column) for row in islice(source.rows(), _WEIGHED) for column in columns)
     return replace(table, notation=notation_of(cells, separator=source.separator))
 
 
-def rows_of(table: Table, source: Source) -> Iterator[tuple[Row, Raw | SkippedRow]]:
+def rows_of(table: Table, source: UsageFile) -> Iterator[tuple[Row, Raw | SkippedRow]]:
     """Every row with its raw values, or why it has none."""
     for row in source.rows():
         try:

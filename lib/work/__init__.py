@@ -1,9 +1,9 @@
 """Work that outlives its process: runs whose finished steps are never done again, whoever goes on with them.
 
-A *run* is one execution of a *kind* of work: a coroutine function `async def f(run: Run, payload) -> JSON`, registered
-at import with `registry.register(kind, f)` in every program that may run it. `lib.work.work.Work` starts runs and asks
-about them from any process; `lib.work.run.Run` is what the function is given. The engine under both is DBOS Transact,
-which only this room imports.
+A *run* is one execution of a *kind* of work: a coroutine function `async def f(run: WorkRun, payload) -> JSON`,
+registered at import with `registry.register(kind, f)` in every program that may run it. `lib.work.work.Work` starts
+runs and asks about them from any process; `lib.work.run.WorkRun` is what the function is given. The engine under both
+is DBOS Transact, which only this room imports.
 
 **Who runs.** The server of the pages and `python -m lib work` launch the engine; every other process only enqueues. A
 process that dies is noticed within eight seconds (at once on the same machine), and its runs go on elsewhere: the

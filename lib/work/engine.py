@@ -33,9 +33,9 @@ from lib.errors import LLMManagerError
 from lib.ledger.step_results import StepResults
 from lib.work.processes import BEAT_S, Processes
 from lib.work.registry import Registry
-from lib.work.run import Run, RunTools, describe_error, name_output
+from lib.work.run import RunTools, WorkRun, describe_error, name_output
 from lib.work.signals import Signals
-from lib.work.state import QUEUES, Queue, RunState, RunStopped
+from lib.work.state import QUEUES, Queue, RunStopped, WorkState
 
 log = logging.getLogger(__name__)
 APPLICATION = "llm-manager"
@@ -164,19 +164,19 @@ class Engine:
         if self._tools is None:
             raise RuntimeError("the engine is not launched")
         await asyncio.to_thread(self.signals.unpark, run_id)
-        outcome: dict[str, Any] = {"state": RunState.DONE.value}
+        outcome: dict[str, Any] = {"state": WorkState.DONE.value}
         try:
-            output = await function(Run(run_id, kind, team_id, self._tools), payload)
+            output = await function(WorkRun(run_id, kind, team_id, self._tools), payload)
             if output is not None:
                 await asyncio.to_thread(self.results.finish, *name_output(run_id), output)
                 outcome["has_output"] = True
         except RunStopped as stop:
             raise stop.__cause__ or DBOSWorkflowCancelledError(str(stop)) from stop
         except LLMManagerError as error:
-            outcome = {"state": RunState.FAILED.value, "error": describe_error(error)}
+            outcome = {"state": WorkState.FAILED.value, "error": describe_error(error)}
         except Exception as error:  # a fault of the program ends the run, not the process
             log.exception("The run %s failed.", run_id)
-            outcome = {"state": RunState.FAILED.value, "error": describe_error(error)}
+            outcome = {"state": WorkState.FAILED.value, "error": describe_error(error)}
         if parent_id is not None:
             await asyncio.to_thread(self.tell_parent, parent_id, run_id, outcome)
         await asyncio.to_thread(self.signals.forget, run_id)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lib.work.run import Run
+    from lib.work.run import WorkRun
 
-Function = Callable[["Run", Any], Awaitable[Any]]
+Function = Callable[["WorkRun", Any], Awaitable[Any]]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.ledger.step_results import StepResults
 from lib.work.signals import Signals
-from lib.work.state import Queue, RunState, RunStopped, StepFailed, StepUnknown
+from lib.work.state import Queue, RunStopped, StepFailed, StepUnknown, WorkState
 
 if TYPE_CHECKING:
     from dbos._dbos import StepReservation
@@ -56,7 +56,7 @@ class RunTools:
     park_after_s: float = PARK_AFTER_S
 
 
-class Run:
+class WorkRun:
     """One execution of a run. `id` is the run's, the same in every execution of it."""
 
     def __init__(self, run_id: str, kind: str, team_id: int, tools: RunTools) -> None:
@@ -183,9 +183,9 @@ class Run:
             )
             outcome: dict[str, Any] = await self._wait(f"child {child_id}", None)
             match outcome["state"]:
-                case RunState.DONE:
+                case WorkState.DONE:
                     return {"ref": list(name_output(child_id))} if outcome.get("has_output") else {"ok": None}
-                case RunState.CANCELLED:
+                case WorkState.CANCELLED:
                     return {"error": {"kind": "Cancelled", "title": f"{child_id} was cancelled."}}
                 case _:
                     return {"error": outcome["error"]}

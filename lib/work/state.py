@@ -32,7 +32,7 @@ QUEUES = {
 }
 
 
-class RunState(StrEnum):
+class WorkState(StrEnum):
     """Where a run is; the last three are ends. `waiting`: parked until a signal or a deadline."""
 
     QUEUED = "queued"
@@ -49,7 +49,7 @@ class RunStatus:
 
     run_id: str
     kind: str
-    state: RunState
+    state: WorkState
     output: Any
     error: str | None
     attempts: int
@@ -60,7 +60,7 @@ class RunStatus:
     @property
     def is_over(self) -> bool:
         """Whether nothing will happen any more by itself."""
-        return self.state in (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
+        return self.state in (WorkState.DONE, WorkState.FAILED, WorkState.CANCELLED)
 
 
 class StepFailed(LLMManagerError):

@@ -17,7 +17,7 @@ from lib.errors import InvalidInput, NotFound
 from lib.ledger.step_results import StepResults
 from lib.work.registry import Registry, Schedule
 from lib.work.signals import Signals
-from lib.work.state import Queue, RunState, RunStatus
+from lib.work.state import Queue, RunStatus, WorkState
 
 if TYPE_CHECKING:
     from lib.calls.calls import Calls
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 LONGEST_ID = 120
 _STATES = {
-    "ENQUEUED": RunState.QUEUED,
-    "DELAYED": RunState.QUEUED,
-    "PENDING": RunState.RUNNING,
-    "SUCCESS": RunState.DONE,
-    "ERROR": RunState.FAILED,
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": RunState.FAILED,
-    "CANCELLED": RunState.CANCELLED,
+    "ENQUEUED": WorkState.QUEUED,
+    "DELAYED": WorkState.QUEUED,
+    "PENDING": WorkState.RUNNING,
+    "SUCCESS": WorkState.DONE,
+    "ERROR": WorkState.FAILED,
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": WorkState.FAILED,
+    "CANCELLED": WorkState.CANCELLED,
 }
 
 
@@ -97,7 +97,7 @@ class Work:
             self.signals.unpark(each)
         parent_id = status.input["args"][3] if status.input and len(status.input["args"]) > 3 else None
         if parent_id is not None:
-            self._open().tell_parent(parent_id, run_id, {"state": RunState.CANCELLED.value})
+            self._open().tell_parent(parent_id, run_id, {"state": WorkState.CANCELLED.value})
 
     def fork(self, run_id: str, from_step: int, *, team_id: int = 1) -> str:
         """Make a new run that begins with another's results up to a step's number, and return its id."""
@@ -186,9 +186,9 @@ class Work:
 
     def _describe(self, status: Any) -> RunStatus:
         outcome = status.output if isinstance(status.output, dict) else {}
-        state = RunState(outcome["state"]) if "state" in outcome else _STATES[status.status]
-        if state is RunState.CANCELLED and self.signals.is_parked(status.workflow_id):
-            state = RunState.WAITING
+        state = WorkState(outcome["state"]) if "state" in outcome else _STATES[status.status]
+        if state is WorkState.CANCELLED and self.signals.is_parked(status.workflow_id):
+            state = WorkState.WAITING
         output = None
         if outcome.get("has_output"):
             from lib.work.run import name_output

@@ -52,7 +52,7 @@ _COMPOSED = frozenset({"map", "loop", "workflow"})
 
 
 @dataclass(frozen=True)
-class Outcome:
+class NodeOutcome:
     """How a node ended for those after it: `state` is done, skipped or blocked (something has to happen first)."""
 
     state: str
@@ -60,8 +60,8 @@ class Outcome:
     output: Any = None
 
 
-SKIPPED = Outcome("skipped")
-BLOCKED = Outcome("blocked")
+SKIPPED = NodeOutcome("skipped")
+BLOCKED = NodeOutcome("blocked")
 
 
 @dataclass
@@ -155,10 +155,10 @@ class Execution:
 
     async def run_graph(
         self, frame: Frame, part: str, prefix: str, outer: Mapping[str, Any], branch: Branch
-    ) -> Outcome:
+    ) -> NodeOutcome:
         """Run a graph under a prefix of paths; its result is the last output that was taken, else the last step's."""
         view = frame.get_view(part)
-        outcomes: dict[str, asyncio.Future[Outcome]] = {}
+        outcomes: dict[str, asyncio.Future[NodeOutcome]] = {}
         for position, node_id in enumerate(view.order):
             step_context = StepContext(self, frame, view.nodes[node_id], f"{prefix}{node_id}", outer, view, branch)
             work = self._run_node(step_context, position, outcomes)
@@ -169,11 +169,11 @@ class Execution:
             return BLOCKED
         done = [node_id for node_id in view.order if ended[node_id].state == "done"]
         answers = [node_id for node_id in done if isinstance(view.nodes[node_id], OutputNode)] or done
-        return Outcome("done", "", ended[answers[-1]].output if answers else None)
+        return NodeOutcome("done", "", ended[answers[-1]].output if answers else None)
 
     async def _run_node(
-        self, context: StepContext, position: int, outcomes: Mapping[str, "asyncio.Future[Outcome]"]
-    ) -> Outcome:
+        self, context: StepContext, position: int, outcomes: Mapping[str, "asyncio.Future[NodeOutcome]"]
+    ) -> NodeOutcome:
         node = context.node
         edges = context.view.incoming[node.id]
         is_reached = not edges
@@ -200,8 +200,8 @@ class Execution:
         return await self._settle_node(context, position)
 
     async def _await_first(
-        self, view: GraphView, node_id: str, outcomes: Mapping[str, "asyncio.Future[Outcome]"]
-    ) -> Outcome:
+        self, view: GraphView, node_id: str, outcomes: Mapping[str, "asyncio.Future[NodeOutcome]"]
+    ) -> NodeOutcome:
         """Wait for the first branch that is taken; which one that was is kept, since another time may differ."""
         edges = view.incoming[node_id]
         waiting = {outcomes[edge.source] for edge in edges}
@@ -228,7 +228,7 @@ class Execution:
             "by": self.actor.name,
         }
 
-    async def _settle_node(self, context: StepContext, position: int) -> Outcome:
+    async def _settle_node(self, context: StepContext, position: int) -> NodeOutcome:
         """The outcome of a node that was reached: its row's where it has ended, else of doing it now."""
         path = context.path
         if (earlier := self.steps.get(path)) is not None and earlier.state is StepState.DONE:
@@ -252,11 +252,11 @@ class Execution:
         nothing = (None, None, None, "", "", None, (), 0, 0, 0)
         return Step(path, position, kind, StepState.RUNNING, "", 0, *nothing, utc_now(), None)
 
-    def _take_over(self, frame: Frame, node: AnyNode, step: Step) -> Outcome:
+    def _take_over(self, frame: Frame, node: AnyNode, step: Step) -> NodeOutcome:
         """A step that has ended: what it set in shared state and in memories holds again."""
         frame.state.update(step.changes or {})
         self._remember(frame, node, step)
-        return Outcome("done", step.port, step.output)
+        return NodeOutcome("done", step.port, step.output)
 
     @staticmethod
     def _remember(frame: Frame, node: AnyNode, step: Step) -> None:
@@ -266,7 +266,7 @@ class Execution:
             turns.append({"role": "user", "content": str(step.input.get("prompt", ""))})
             turns.append({"role": "assistant", "content": str(step.output.get("text", ""))})
 
-    async def _do(self, context: StepContext) -> Outcome:
+    async def _do(self, context: StepContext) -> NodeOutcome:
         """Do a step with its retries and fallbacks, and write how it ended."""
         usage_before = replace(context.usage, calls=[*context.usage.calls])
         self._open[context.path] = (context, usage_before)
@@ -281,7 +281,7 @@ class Execution:
                 cut = replace(context.row, state=StepState.CANCELLED, error="It was cut.", finished_at=utc_now())
                 await self._write(cut, context, usage_before)
 
-    async def _do_once(self, context: StepContext, usage_before: StepUsage) -> Outcome:
+    async def _do_once(self, context: StepContext, usage_before: StepUsage) -> NodeOutcome:
         row = context.row
         assert row is not None  # noqa: S101 (it was made before)
         try:
@@ -312,9 +312,9 @@ class Execution:
         )
         await self._write(ended, context, usage_before, done=1)
         self._remember(context.frame, context.node, ended)
-        return Outcome("done", result.port, result.output)
+        return NodeOutcome("done", result.port, result.output)
 
-    async def _fail(self, context: StepContext, usage_before: StepUsage, error: Exception) -> Outcome:
+    async def _fail(self, context: StepContext, usage_before: StepUsage, error: Exception) -> NodeOutcome:
         message = describe_error(error)
         row = context.row
         assert row is not None  # noqa: S101
@@ -322,7 +322,7 @@ class Execution:
             output = {"error": message}
             ended = replace(row, state=StepState.DONE, output=output, port=ERROR, error=message, finished_at=utc_now())
             await self._write(ended, context, usage_before, done=1)
-            return Outcome("done", ERROR, output)
+            return NodeOutcome("done", ERROR, output)
         context.branch.fail(getattr(error, "path", "") or context.path, message)
         await self._write(
             replace(row, state=StepState.FAILED, error=message, finished_at=utc_now()), context, usage_before

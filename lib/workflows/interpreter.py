@@ -41,7 +41,7 @@ Search = Callable[[Actor, str, str, int | None], list[dict[str, Any]]]
 Heard = Callable[[Run], None]
 
 
-class Work(Protocol):
+class StepKind(Protocol):
     """What a kind of node does."""
 
     async def resolve(self, context: StepContext) -> Any:
@@ -95,7 +95,7 @@ class Interpreter:
         """The inbox of approvals."""
         return self._find_approvals()
 
-    def get_work(self, kind: str) -> Work:
+    def get_work(self, kind: str) -> StepKind:
         """The work of a kind of node."""
         return self._works[kind]
 
@@ -283,7 +283,7 @@ async def _stop(task: "asyncio.Task[Any]") -> None:
         await task
 
 
-def _make_works() -> dict[str, Work]:
+def _make_works() -> dict[str, StepKind]:
     from lib.workflows.steps import agents, composed, model, outside, people, pure
 
     return {

@@ -20,7 +20,7 @@ from lib.workflows.launching import KIND
 
 if TYPE_CHECKING:
     from lib.approvals.approval import Approval
-    from lib.work.run import Run as WorkRun
+    from lib.work.run import WorkRun
     from lib.workflows.bench import Bench
     from lib.workflows.interpreter import Interpreter
     from lib.workflows.launching import Launcher, LocalLauncher

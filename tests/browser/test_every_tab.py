@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from lib.access.permissions import OPERATOR, make_actor
-from lib.budgets.budget import Period, Scope
+from lib.budgets.budget import BudgetScope, Period
 from lib.clock import utc_now
 from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.prompts.template import VersionDraft
@@ -87,7 +87,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     services.prompts.create(OPERATOR, "where", VersionDraft("Where is {{city}}?"))
     services.prompts.save(OPERATOR, "where", VersionDraft("Where on earth is {{city}}?"), 1)
     services.budgets.create(
-        OPERATOR, scope=Scope.GLOBAL, period=Period.MONTH, limit_nano=20_000_000 * 10**9, is_hard=False
+        OPERATOR, scope=BudgetScope.GLOBAL, period=Period.MONTH, limit_nano=20_000_000 * 10**9, is_hard=False
     )
     services.api_keys.create(actor, app="tests", name="nightly")
     made = services.experiments.create(actor, ExperimentDraft("Numbers", [Candidate("quick")], [{"prompt": "one"}]))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from lib.access.grants import KeyGrant
-from lib.cache.policy import CacheRules, Scope
+from lib.cache.policy import CacheRules, SharingScope
 from lib.calls.request import CachePolicy, CallRequest
 from lib.db.tables import cache_entries, cache_hits, usage_logs
 from lib.errors import Conflict, PermissionDenied
@@ -155,7 +155,7 @@ def test_rules_are_administrators_and_a_masking_policy_remembers_nothing(rig: Ca
     with pytest.raises(PermissionDenied):
         change(replace(JONAS, permissions=frozenset()), configuration.id, CacheRules())
     with pytest.raises(PermissionDenied):
-        change(JONAS, configuration.id, CacheRules(exact=True, scope=Scope.APP))
+        change(JONAS, configuration.id, CacheRules(exact=True, scope=SharingScope.APP))
     rig.configurations.update(AMIRA, configuration.id, configuration.revision, content_policy="redacted")
     with pytest.raises(Conflict):
         change(AMIRA, configuration.id, CacheRules(exact=True))

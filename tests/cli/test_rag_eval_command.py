@@ -12,7 +12,7 @@ from lib import services
 from lib.access.permissions import OPERATOR
 from lib.cli.main import main
 from lib.knowledge.documents.chunking import Chunking
-from lib.knowledge.evaluation.corpus import Entry
+from lib.knowledge.evaluation.corpus import CorpusEntry
 from lib.settings import Settings
 
 MODEL = "scripted/words:64"
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_template: Pat
     )
     cut = Chunking(size=200, overlap=0)
     made = built.collections.create(OPERATOR, "Handbook", embedding_model=MODEL, chunking=cut)
-    built.corpora.take_in(OPERATOR, made.id, [Entry(name, "", text) for name, text in DOCUMENTS.items()])
+    built.corpora.take_in(OPERATOR, made.id, [CorpusEntry(name, "", text) for name, text in DOCUMENTS.items()])
     built.close()
     return tmp_path
 

@@ -4,7 +4,7 @@ import pytest
 
 from lib.clock import utc_now
 from lib.conversations.context import Summary, choose_context
-from lib.conversations.conversation import Node
+from lib.conversations.conversation import MessageNode
 from lib.conversations.strategy import KEPT_TURNS, ContextStrategy, StrategyKind
 from lib.errors import InvalidInput, NotFound
 from tests.calls.rig import AMIRA, JONAS
@@ -13,16 +13,16 @@ from tests.conversations.talk_rig import TalkRig
 pytestmark = pytest.mark.feature("PLAY-7")
 
 
-def branch(turns: int) -> list[Node]:
+def branch(turns: int) -> list[MessageNode]:
     """Questions q1, q2… with answers a1, a2… of ten tokens each."""
-    made: list[Node] = []
+    made: list[MessageNode] = []
     for n in range(1, turns + 1):
-        made.append(Node(f"q{n}", made[-1].id if made else None, "user", "ok", 10))
-        made.append(Node(f"a{n}", f"q{n}", "assistant", "ok", 10))
+        made.append(MessageNode(f"q{n}", made[-1].id if made else None, "user", "ok", 10))
+        made.append(MessageNode(f"a{n}", f"q{n}", "assistant", "ok", 10))
     return made
 
 
-def chosen(strategy: ContextStrategy, path: list[Node], *summaries: Summary, system: int = 0) -> list[str]:
+def chosen(strategy: ContextStrategy, path: list[MessageNode], *summaries: Summary, system: int = 0) -> list[str]:
     selection = choose_context(path, strategy, {one.until_id: one for one in summaries}, system)
     return [node.id for node in selection.nodes]
 
@@ -47,7 +47,7 @@ def test_a_summary_stands_for_all_up_to_its_last_message_on_its_branch_only() ->
 
 
 def test_an_answer_without_words_is_not_sent() -> None:
-    path = [*branch(1), Node("q2", "a1", "user", "ok", 5), Node("a2", "q2", "assistant", "error", 0)]
+    path = [*branch(1), MessageNode("q2", "a1", "user", "ok", 5), MessageNode("a2", "q2", "assistant", "error", 0)]
     assert chosen(ContextStrategy(), path) == ["q1", "a1", "q2"]
 
 

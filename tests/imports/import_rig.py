@@ -9,7 +9,7 @@ from sqlalchemy import select
 from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
-from lib.imports import ImportBatch, Imports, Source, Wishes
+from lib.imports import ImportBatch, Imports, UsageFile, Wishes
 from lib.providers.prices.price_book import PriceBook
 
 DATA = Path(__file__).parent / "data"
@@ -20,17 +20,17 @@ def service(store: Store) -> Imports:
     return Imports(store, PriceBook())
 
 
-def source(name: str) -> Source:
+def source(name: str) -> UsageFile:
     """A file of `data/`."""
-    return Source(io.BytesIO((DATA / name).read_bytes()), name)
+    return UsageFile(io.BytesIO((DATA / name).read_bytes()), name)
 
 
-def given(text: str, name: str = "given.csv") -> Source:
+def given(text: str, name: str = "given.csv") -> UsageFile:
     """A file of these words."""
-    return Source(io.BytesIO(text.encode()), name)
+    return UsageFile(io.BytesIO(text.encode()), name)
 
 
-def brought(store: Store, file: Source, **wishes: Any) -> tuple[ImportBatch, list[dict[str, Any]]]:
+def brought(store: Store, file: UsageFile, **wishes: Any) -> tuple[ImportBatch, list[dict[str, Any]]]:
     """The batch of an import and its rows, the oldest first."""
     batch = service(store).run(OPERATOR, file, Wishes(**wishes))
     return batch, rows_of(store, batch.id)

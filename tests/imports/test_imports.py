@@ -17,7 +17,7 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import imports, ledger_clock, outside_people, usage_logs
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
-from lib.imports import Source, Wishes
+from lib.imports import UsageFile, Wishes
 from lib.providers.prices.price_book import PriceBook
 from lib.statistics.filters import Dimension, StatisticsFilter
 from lib.statistics.queries import Statistics
@@ -238,7 +238,7 @@ def test_a_file_in_the_encoding_of_a_spreadsheet(store: Store) -> None:
     text = "date;model;user;cost\n2026-10-01;gpt-4o-mini;Zoë;1\n"
     for n, encoding in enumerate(("utf-16", "utf-8-sig")):
         name = f"{n}.csv"
-        found = service(store).preview(OPERATOR, Source(io.BytesIO(text.encode(encoding)), name))
+        found = service(store).preview(OPERATOR, UsageFile(io.BytesIO(text.encode(encoding)), name))
         assert found.sample[0]["user_name"] == "Zoë"
 
 

@@ -11,7 +11,7 @@ from lib.access.permissions import OPERATOR, Actor
 from lib.db.tables import evaluation_results, evaluations, judgements, question_sets, questions
 from lib.errors import Conflict, InvalidInput, NotFound, ProviderError
 from lib.knowledge.evaluation import corpus, ranking_metrics
-from lib.knowledge.evaluation.corpus import CorpusQuestion, Entry
+from lib.knowledge.evaluation.corpus import CorpusEntry, CorpusQuestion
 from lib.knowledge.evaluation.evaluations import Evaluation, fold, grades_of
 from lib.knowledge.evaluation.pool import PassageSpan
 from lib.knowledge.evaluation.questions import Judgement, QuestionSource
@@ -42,7 +42,7 @@ class Asking:
 
     def add(self, **texts: str) -> None:
         """Documents, or the next versions of them; plain text needs no process that reads it."""
-        entries = [Entry(name.replace("_", "."), "", text) for name, text in texts.items()]
+        entries = [CorpusEntry(name.replace("_", "."), "", text) for name, text in texts.items()]
         self.rig.services.corpora.take_in(self.rig.amira, self.rig.id, entries)
 
     def ask(self, text: str, *names: str) -> str:

@@ -16,11 +16,11 @@ from lib.knowledge.documents.chunking import Chunking, ChunkingStrategy
 from lib.knowledge.documents.row_lease import keep_renewed
 from lib.knowledge.evaluation import optimiser as optimiser_module
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.corpus import Entry
+from lib.knowledge.evaluation.corpus import CorpusEntry
 from lib.knowledge.evaluation.evaluations import fold, grades_of
 from lib.knowledge.evaluation.pool import PassageSpan
 from lib.knowledge.evaluation.questions import Judgement
-from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, Trial, TrialResult, rank_trials
+from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, StudyTrial, TrialResult, rank_trials
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.services import Services, build
 from lib.settings import Settings
@@ -44,7 +44,7 @@ class Studying:
     def __init__(self, rig: KnowledgeRig, settings: Settings) -> None:
         self.rig, self.settings, self.amira = rig, settings, rig.amira
         self.id = rig.collection(rig.amira, "studied", MODEL)
-        rig.services.corpora.take_in(rig.amira, self.id, [Entry(name, "", text) for name, text in TEXTS.items()])
+        rig.services.corpora.take_in(rig.amira, self.id, [CorpusEntry(name, "", text) for name, text in TEXTS.items()])
         rig.services.calls.flush()  # what a quote takes the speed from
         self.set_id = rig.services.question_sets.create(rig.amira, self.id, "Questions").id
         for one in rig.services.documents.list(rig.amira, self.id):
@@ -122,7 +122,7 @@ def test_what_needs_no_vectors_embeds_nothing(studying: Studying) -> None:
 def test_an_unknown_price_and_an_unknown_speed_are_unknown(studying: Studying) -> None:
     rig = studying.rig
     other = rig.collection(studying.amira, "unpriced", "scripted/words:64+unpriced")
-    rig.services.corpora.take_in(studying.amira, other, [Entry("a.txt", "", "A sentence of a few words. " * 30)])
+    rig.services.corpora.take_in(studying.amira, other, [CorpusEntry("a.txt", "", "A sentence of a few words. " * 30)])
     made = rig.services.question_sets.create(studying.amira, other, "Questions").id
     one = rig.services.documents.list(studying.amira, other)[0]
     rig.services.question_sets.add(studying.amira, made, "Which sentence?", [Judgement(one.id)])
@@ -339,8 +339,10 @@ def result(value: float, tokens: float, *figures: float) -> TrialResult:
 def test_of_equals_the_cheaper_is_better_and_what_costs_more_must_be_better() -> None:
     cell = Cell(Chunking(), SearchSettings())
     given = [(0.5, 100.0), (0.9, 400.0), (0.9, 300.0), (0.4, 200.0), (0.5, 100.0)]
-    trials = [Trial(n, cell, n == 0, result(value, tokens, value, value)) for n, (value, tokens) in enumerate(given)]
-    found = rank_trials([*trials, Trial(5, cell, is_current=False, result=None)])
+    trials = [
+        StudyTrial(n, cell, n == 0, result(value, tokens, value, value)) for n, (value, tokens) in enumerate(given)
+    ]
+    found = rank_trials([*trials, StudyTrial(5, cell, is_current=False, result=None)])
     assert [trial.ordinal for trial in found] == [2, 1, 0, 4, 3, 5]
     assert [trial.ordinal for trial in found if trial.is_best_for_its_cost] == [2, 0]
     against = {trial.ordinal: trial.against_current for trial in found}
@@ -348,7 +350,7 @@ def test_of_equals_the_cheaper_is_better_and_what_costs_more_must_be_better() ->
     assert against[0] is not None
     assert (against[0].value, against[0].p) == (0, 1)
     assert against[2] == ranking_metrics.compare([0.5, 0.5], [0.9, 0.9])
-    untried = rank_trials([Trial(0, cell, is_current=True, result=None), trials[1]])
+    untried = rank_trials([StudyTrial(0, cell, is_current=True, result=None), trials[1]])
     assert untried[0].against_current is None, "there is nothing to hold it against yet"
 
 

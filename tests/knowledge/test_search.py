@@ -17,7 +17,7 @@ from lib.knowledge.documents.document_service import About
 from lib.knowledge.documents.ingest import Ingest
 from lib.knowledge.embedding import BUNDLED
 from lib.knowledge.fusion import rank
-from lib.knowledge.index import Passage, build_next, make_empty_index
+from lib.knowledge.index import IndexedPassage, build_next, make_empty_index
 from lib.knowledge.indexes import Indexes
 from lib.knowledge.search import DocumentFilter, Passages
 from lib.knowledge.settings import Mode, SearchSettings
@@ -28,16 +28,16 @@ pytestmark = pytest.mark.feature("RAG-4")
 RNG = np.random.default_rng(3)
 
 
-def passages(count: int, dimensions: int = 24, first: int = 1) -> list[Passage]:
+def passages(count: int, dimensions: int = 24, first: int = 1) -> list[IndexedPassage]:
     vectors = RNG.standard_normal((count, dimensions)).astype("<f4")
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return [
-        Passage(n, f"d{n // 3}", f"{n:064x}", f"w{n % 7} w{n % 11} only{n}", vectors[n - first].tobytes())
+        IndexedPassage(n, f"d{n // 3}", f"{n:064x}", f"w{n % 7} w{n % 11} only{n}", vectors[n - first].tobytes())
         for n in range(first, first + count)
     ]
 
 
-def made(given: list[Passage], old: index_module.Index | None = None, seq: int = 1) -> index_module.Index:
+def made(given: list[IndexedPassage], old: index_module.Index | None = None, seq: int = 1) -> index_module.Index:
     ids = np.asarray(sorted(one.id for one in given), dtype=np.int64)
     return build_next(old or make_empty_index("m"), seq, "m", ids, given, "english")
 
@@ -167,7 +167,7 @@ def test_what_says_where_lines_may_break_ends_no_word(text: str, words: list[str
 def test_the_bundled_models_vector_has_no_say_on_another_script(model: str, stem: str, is_by_words: bool) -> None:
     near = np.eye(3, dtype="<f4")
     texts = ("other", stem, f"{stem} and much more than that")
-    fresh = [Passage(n, str(n), f"{n:064x}", text, near[n].tobytes()) for n, text in enumerate(texts)]
+    fresh = [IndexedPassage(n, str(n), f"{n:064x}", text, near[n].tobytes()) for n, text in enumerate(texts)]
     index = build_next(make_empty_index(model), 1, model, np.arange(3), fresh, "")
     first, second = (rank(index, Mode.HYBRID, vector, [stem], None, True, 3) for vector in (near[0], near[2]))
     assert (first.scores.tolist() == second.scores.tolist()) is is_by_words
@@ -184,7 +184,7 @@ def test_an_empty_question_and_an_empty_collection(rig: KnowledgeRig) -> None:
 def test_bm25_is_that_of_the_textbook() -> None:
     """Three documents by hand: idf = ln(1 + (3 - 2 + .5) / (2 + .5)), tf in a document of usual length 2."""
     words = ["red fox", "red red", "sky blue"]
-    given = [Passage(n + 1, "d", f"{n:064x}", text, None) for n, text in enumerate(words)]
+    given = [IndexedPassage(n + 1, "d", f"{n:064x}", text, None) for n, text in enumerate(words)]
     scores = made(given).keyword_scores(["red"])
     idf = np.log(1 + 1.5 / 2.5)
     assert scores == pytest.approx([idf * 2.2 / 2.2, idf * 2 * 2.2 / (2 + 1.2), 0], rel=1e-6)
@@ -194,7 +194,7 @@ def test_an_index_that_follows_is_the_index_made_anew() -> None:
     given = passages(60)
     first = made(given)
     kept = [one for one in given if one.id % 5]
-    changed = Passage(7, "d2", "f" * 64, "other words here", given[20].vector)
+    changed = IndexedPassage(7, "d2", "f" * 64, "other words here", given[20].vector)
     later = [one for one in [*kept, *passages(9, first=100)] if one.id != 7] + [changed]
     ids = np.asarray(sorted(one.id for one in later), dtype=np.int64)
     fresh = [one for one in later if one.id >= 100 or one.id == 7]
@@ -285,9 +285,9 @@ def test_an_index_that_cannot_be_kept_is_made_each_time(
     assert [hit.title for hit in search.search(rig.amira, rig.id, "fox").hits] == ["fox.txt"]
 
 
-def _again(index: index_module.Index) -> list[Passage]:
+def _again(index: index_module.Index) -> list[IndexedPassage]:
     return [
-        Passage(int(one), "d", f"{int(one):064x}", "w", index.vectors[row].tobytes())
+        IndexedPassage(int(one), "d", f"{int(one):064x}", "w", index.vectors[row].tobytes())
         for row, one in enumerate(index.ids)
     ]
 

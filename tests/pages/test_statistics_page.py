@@ -15,7 +15,7 @@ from lib.activity.call_filter import ActivityFilter
 from lib.settings import Settings
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.measures import Tag
-from lib.statistics.periods import Cycle, ReportPeriod, Step
+from lib.statistics.periods import Cycle, PeriodStep, ReportPeriod
 from lib.ui import session
 from lib.ui.statistics import explore, models_table
 from lib.ui.statistics.statistics_view import StatisticsView
@@ -95,7 +95,9 @@ def test_a_developer_without_calls_still_sees_the_teams(settings: Settings, monk
     [
         StatisticsView(),
         StatisticsView(ReportPeriod.CUSTOM, date(2026, 10, 1), date(2026, 10, 31), providers=("openai", "x y&z")),
-        StatisticsView(ReportPeriod.DAYS_7, measure=Measure.CALLS, by=Dimension.MODEL, step=Step.HOUR, users=("u",)),
+        StatisticsView(
+            ReportPeriod.DAYS_7, measure=Measure.CALLS, by=Dimension.MODEL, step=PeriodStep.HOUR, users=("u",)
+        ),
         StatisticsView(
             ReportPeriod.YEAR, rows=Dimension.USER, columns=Dimension.STATUS, models=("a/b:c",), apps=("é",)
         ),
@@ -186,7 +188,7 @@ def test_the_calls_behind_a_cell_keep_the_filters_and_add_its_values() -> None:
         assert query is not None
         return ActivityFilter.from_query(query)
 
-    day = behind({Step.DAY: "2026-10-05", Dimension.API_KEY: "key"})
+    day = behind({PeriodStep.DAY: "2026-10-05", Dimension.API_KEY: "key"})
     assert (day.start, day.end) == (datetime(2026, 10, 5, tzinfo=UTC), datetime(2026, 10, 6, tzinfo=UTC))
     assert (day.apps, day.tags, day.api_keys) == (("shop",), ("team=blue",), ("key",))
     assert behind({Tag("stage"): "test"}).tags == ("team=blue", "stage=test")

@@ -6,7 +6,7 @@ import pytest
 
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.settings import Settings
-from lib.ui.workflows.draft import Draft, list_ports
+from lib.ui.workflows.draft import WorkflowDraft, list_ports
 from lib.workflows.definition import parse_definition
 from lib.workflows.run import RunState
 from tests.pages.visitor import Visitor, press, run, words
@@ -69,7 +69,7 @@ def test_a_definition_is_changed_as_yaml_and_its_faults_are_told_at_their_node(v
 
 @pytest.mark.feature("FLOW-5")
 def test_what_is_drawn_is_joined_with_what_was_typed_and_undo_brings_it_back_whole() -> None:
-    draft = Draft.begin(parse_definition(DOCUMENT), 1)
+    draft = WorkflowDraft.begin(parse_definition(DOCUMENT), 1)
     nodes = [{"id": n["id"], "kind": n["kind"], "x": n["x"] + 5, "y": 9} for n in draft.document["nodes"]]
     edges = [dict(edge) for edge in draft.document["edges"]]
     assert not draft.take({"base": 7, "nodes": [], "edges": []})  # drawn on another version

@@ -16,7 +16,7 @@ from lib.playground.question import (
     rebuild_question,
     schema_errors,
 )
-from lib.playground.run import DRAW, Pane, Run
+from lib.playground.run import DRAW, Pane, PlaygroundRun
 from lib.playground.runs import RATING, VOTE
 from lib.prompts.template import VersionDraft
 from lib.settings import Settings
@@ -34,7 +34,7 @@ def rig(settings: Settings) -> Iterator[Rig]:
     made.services.close()
 
 
-def ended(rig: Rig, run_id: str) -> Run:
+def ended(rig: Rig, run_id: str) -> PlaygroundRun:
     """The run, once every pane has ended."""
     for pane in rig.services.playground.open(AMIRA, run_id).panes:
         if pane.call_id:

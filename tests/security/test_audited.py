@@ -32,7 +32,7 @@ from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.imports import Source
 from lib.jobs.retention import Days
 from lib.knowledge.documents.document_service import About
-from lib.knowledge.evaluation.corpus import Entry
+from lib.knowledge.evaluation.corpus import CorpusEntry
 from lib.knowledge.evaluation.questions import Judgement
 from lib.mcp.records import write_state
 from lib.mcp.server import ServerDraft
@@ -90,7 +90,13 @@ NOT_CHANGES = {
     **dict.fromkeys(
         (
             *("Conversations.create", "Conversations.update", "Conversations.end", "Conversations.reopen"),
-            *("Conversations.delete", "Talk.choose", "Contexts.undo", "Files.add", "Interchange.import_file"),
+            *(
+                "Conversations.delete",
+                "Talk.choose",
+                "Contexts.undo",
+                "ConversationFiles.add",
+                "Interchange.import_file",
+            ),
         ),
         "one's own conversation, which nobody else sees",
     ),
@@ -240,7 +246,7 @@ def _chunk(s: Services) -> int:
 def _questions(s: Services) -> str:
     """A set with one question, of a collection with one document."""
     collection = _collection(s)
-    s.corpora.take_in(OPERATOR, collection, [Entry("1", "t", "The boiler is descaled every four weeks." * 4)])
+    s.corpora.take_in(OPERATOR, collection, [CorpusEntry("1", "t", "The boiler is descaled every four weeks." * 4)])
     made = s.question_sets.create(OPERATOR, collection, "q").id
     s.question_sets.add(OPERATOR, made, "How often?", _answer(s, made))
     return made
@@ -528,7 +534,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Evaluations.delete": ("evaluation.delete", lambda s, a: s.evaluations.delete(a, _evaluation(s))),
     "Corpora.take_in": (
         "document.add_many",
-        lambda s, a: s.corpora.take_in(a, _collection(s), [Entry("1", "t", SECRET)]),
+        lambda s, a: s.corpora.take_in(a, _collection(s), [CorpusEntry("1", "t", SECRET)]),
     ),
     "Optimiser.begin": ("study.begin", lambda s, a: s.optimiser.begin(a, _questions(s))),
     "Optimiser.stop": ("study.stop", lambda s, a: s.optimiser.stop(a, _study(s))),

@@ -50,7 +50,7 @@ from lib.conversations.contexts import Contexts
 from lib.conversations.conversation import Message
 from lib.conversations.conversations import Conversations
 from lib.conversations.exports import ExportFormat
-from lib.conversations.files import Files
+from lib.conversations.files import ConversationFiles
 from lib.conversations.interchange import Interchange
 from lib.conversations.search import Search
 from lib.conversations.strategy import ContextStrategy
@@ -352,8 +352,8 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Contexts.undo": (P.VIEW_CONVERSATIONS, lambda s, a: s.contexts.undo(a, NOBODY, NOBODY)),
     "Contexts.make_room": (P.VIEW_CONVERSATIONS, lambda s, a: s.contexts.make_room(a, NOT_HERE, [], _any(s))),
     "Titles.suggest": (P.VIEW_CONVERSATIONS, lambda s, a: s.titles.suggest(a, NOBODY)),
-    "Files.get": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_files.get(a, NOBODY)),
-    "Files.add": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_files.add(a, NOBODY, [])),
+    "ConversationFiles.get": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_files.get(a, NOBODY)),
+    "ConversationFiles.add": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_files.add(a, NOBODY, [])),
     "Search.messages": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversation_search.messages(a, "word")),
     "Interchange.export": (
         P.VIEW_CONVERSATIONS,
@@ -583,7 +583,18 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
         Imports,
         Demo,
     )
-    services += (Conversations, Talk, Contexts, Titles, Files, Search, Interchange, ExchangeRates, Retention, Audit)
+    services += (
+        Conversations,
+        Talk,
+        Contexts,
+        Titles,
+        ConversationFiles,
+        Search,
+        Interchange,
+        ExchangeRates,
+        Retention,
+        Audit,
+    )
     services += (Collections, Documents, Passages, Answers, Embedder)
     services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers, Servers)
     services += (Approvals,)

@@ -9,14 +9,14 @@ import pytest
 from lib.access.grants import KeyGrant
 from lib.access.permissions import Actor, Role, make_actor
 from lib.cache.namespace import _scope_of
-from lib.cache.policy import Scope
+from lib.cache.policy import SharingScope
 
 pytestmark = pytest.mark.feature("CACHE-2")
 BEN = make_actor("u1", "ben", Role.DEVELOPER, {1: None, 2: None}, 1)
 NOBODY = replace(BEN, user_id=None, key=KeyGrant("k1", "bot"))
 
 
-def scope(actor: Actor, chosen: Scope, **fields: Any) -> bytes:
+def scope(actor: Actor, chosen: SharingScope, **fields: Any) -> bytes:
     request = SimpleNamespace(actor=actor, wire=None, extra={}, parameters=fields)
     plan: Any = SimpleNamespace(request=request, app="bot")
     return _scope_of(plan, chosen)
@@ -25,17 +25,17 @@ def scope(actor: Actor, chosen: Scope, **fields: Any) -> bytes:
 @pytest.mark.parametrize(
     ("chosen", "first", "second"),
     [
-        (Scope.PERSON, BEN, replace(BEN, user_id="u2")),
-        (Scope.PERSON, NOBODY, replace(NOBODY, key=KeyGrant("k2", "bot"))),
-        (Scope.PERSON, NOBODY, BEN),
-        (Scope.TEAM, BEN, replace(BEN, team_id=2)),
-        (Scope.APP, BEN, replace(BEN, team_id=2)),
+        (SharingScope.PERSON, BEN, replace(BEN, user_id="u2")),
+        (SharingScope.PERSON, NOBODY, replace(NOBODY, key=KeyGrant("k2", "bot"))),
+        (SharingScope.PERSON, NOBODY, BEN),
+        (SharingScope.TEAM, BEN, replace(BEN, team_id=2)),
+        (SharingScope.APP, BEN, replace(BEN, team_id=2)),
     ],
 )
-def test_who_is_another_has_another_memory(chosen: Scope, first: Actor, second: Actor) -> None:
+def test_who_is_another_has_another_memory(chosen: SharingScope, first: Actor, second: Actor) -> None:
     assert scope(first, chosen) == scope(first, chosen)
     assert scope(first, chosen) != scope(second, chosen)
 
 
 def test_whom_a_program_asks_for_is_another_person() -> None:
-    assert scope(BEN, Scope.PERSON, user="a") != scope(BEN, Scope.PERSON, user="b")
+    assert scope(BEN, SharingScope.PERSON, user="a") != scope(BEN, SharingScope.PERSON, user="b")

@@ -31,7 +31,7 @@ def list_tools(*pages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return SimpleNamespace(tools=[Entry(tool) for tool in next(sent, pages[-1])], next_cursor="more")
 
     client: Any = SimpleNamespace(list_tools=ask, server_capabilities=SimpleNamespace(tools=True))
-    return asyncio.run(connection.Connection(client).list_tools())
+    return asyncio.run(connection.ServerConnection(client).list_tools())
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from lib.errors import InvalidInput
 from lib.statistics.copy import rollup
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure, Tag
-from lib.statistics.periods import Cycle, Step
+from lib.statistics.periods import Cycle, PeriodStep
 from lib.statistics.queries import Statistics
 from tests.statistics.ledger_rows import AMIRA, NOON, call, change, raise_epoch, write
 
-AXES: list[Axis] = [*Dimension, *Step, *Cycle, Tag("team"), Tag('o\'dd "name"/~$.*')]
+AXES: list[Axis] = [*Dimension, *PeriodStep, *Cycle, Tag("team"), Tag('o\'dd "name"/~$.*')]
 
 
 @pytest.mark.feature("COST-3")
@@ -101,7 +101,7 @@ def test_a_roll_up_follows_prices_and_deletions(store: Store, monkeypatch: pytes
     found = statistics.totals(AMIRA, where)
     assert (found.calls, found.cost_nano_usd) == (30, sum(range(30, 60)) - 59 + 1000)
     assert found.first_token_p50_ms == 44.5
-    assert statistics.pivot(AMIRA, where, [Step.DAY], [Measure.CALLS]).calls.tolist() == [1] * 30
+    assert statistics.pivot(AMIRA, where, [PeriodStep.DAY], [Measure.CALLS]).calls.tolist() == [1] * 30
 
 
 @pytest.mark.feature("COST-11")
@@ -115,8 +115,8 @@ def test_what_the_page_asks_of_many_rows_reads_their_days_alone(store: Store, mo
         statistics._answers.clear()
         return [
             statistics.pivot(AMIRA, where, [], [Measure.COST, Measure.CALLS, Measure.LATENCY_P95, Measure.UNPRICED]),
-            statistics.trend(AMIRA, where, Step.WEEK),
-            statistics.over_time(AMIRA, where, Step.DAY, Measure.COST, [Dimension.PROVIDER]),
+            statistics.trend(AMIRA, where, PeriodStep.WEEK),
+            statistics.over_time(AMIRA, where, PeriodStep.DAY, Measure.COST, [Dimension.PROVIDER]),
             statistics.top_models(AMIRA, where, Measure.COST),
             statistics.cross_tab(AMIRA, where, Dimension.PROVIDER, Dimension.APP, Measure.COST),
             statistics.by_model(AMIRA, where),

@@ -20,7 +20,7 @@ from lib.db.tables import ledger_clock, usage_logs
 from lib.statistics.copy import rollup
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure
-from lib.statistics.periods import Cycle, Step, bucket_key, midnight
+from lib.statistics.periods import Cycle, PeriodStep, bucket_key, midnight
 from lib.statistics.queries import Statistics
 from tests.counts import repeats
 from tests.statistics.ledger_rows import AMIRA, call, change, raise_epoch, write
@@ -51,7 +51,7 @@ ROWS = st.builds(
     execution_time_ms=MAYBE["ms"],
     first_token_ms=MAYBE["ms"],
 )
-AXES: list[Axis] = [Dimension.PROVIDER, Dimension.MODEL, Dimension.APP, Dimension.USER, *Step, *Cycle]
+AXES: list[Axis] = [Dimension.PROVIDER, Dimension.MODEL, Dimension.APP, Dimension.USER, *PeriodStep, *Cycle]
 NUMBERS = count()
 TIGHT = settings(
     max_examples=repeats(10, 200),
@@ -75,13 +75,13 @@ def _value(row: dict[str, Any], axis: Axis, zone: ZoneInfo, start: datetime) -> 
             return local.hour
         case Cycle.WEEKDAY:
             return local.isoweekday()
-        case Step.HOUR:
+        case PeriodStep.HOUR:
             phase = int(start.astimezone(zone).utcoffset().total_seconds()) % 3600  # type: ignore[union-attr]
             begin = row["started_at"] - timedelta(seconds=(row["started_at"].timestamp() + phase) % 3600)
-            return bucket_key(begin, Step.HOUR, zone)
-        case Step():
+            return bucket_key(begin, PeriodStep.HOUR, zone)
+        case PeriodStep():
             day = local.date()
-            back = {Step.DAY: 0, Step.WEEK: day.weekday(), Step.MONTH: day.day - 1}[axis]
+            back = {PeriodStep.DAY: 0, PeriodStep.WEEK: day.weekday(), PeriodStep.MONTH: day.day - 1}[axis]
             return (day - timedelta(days=back)).isoformat()
         case _:
             return row[axis.column]  # type: ignore[union-attr]
@@ -225,7 +225,7 @@ def _same(statistics: Statistics, where: StatisticsFilter, rows: list[dict[str, 
     for measure, value in _figures(rows).items():
         exact = isinstance(value, int) or value is None
         assert _plain(found[measure.value]) == (value if exact else pytest.approx(value)), measure
-    days = statistics.pivot(AMIRA, where, [Step.DAY, Dimension.MODEL], [Measure.SAVED, Measure.CALLS])
+    days = statistics.pivot(AMIRA, where, [PeriodStep.DAY, Dimension.MODEL], [Measure.SAVED, Measure.CALLS])
     assert days.calls.sum() == sum(row["is_final"] for row in rows)
     assert days.saved.sum() == (_sum(row["saved_nano_usd"] for row in rows) or 0)
 

@@ -21,7 +21,7 @@ from lib.statistics.copy import rollup
 from lib.statistics.exchange import ExchangeRates, Rate, RateBook, read
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure
-from lib.statistics.periods import Step
+from lib.statistics.periods import PeriodStep
 from lib.statistics.queries import Statistics
 from tests.statistics.ledger_rows import AMIRA, call, write
 
@@ -96,7 +96,7 @@ def test_every_figure_of_money_is_converted_at_each_days_rate(
     measures = [Measure.COST, Measure.SAVED, Measure.WASTED, Measure.COST_PER_CALL, Measure.COST_PER_1K_TOKENS]
     measures += [Measure.CALLS, Measure.UNPRICED]
     where = StatisticsFilter(zone=ZONE, money=money)
-    tables: list[list[Axis]] = [[], [Step.DAY], [Dimension.PROVIDER], [Dimension.PROVIDER, Step.HOUR]]
+    tables: list[list[Axis]] = [[], [PeriodStep.DAY], [Dimension.PROVIDER], [Dimension.PROVIDER, PeriodStep.HOUR]]
     for axes in tables:
         dollars = ask.pivot(AMIRA, where.in_dollars, axes, measures)
         found = ask.pivot(AMIRA, where, axes, measures)

@@ -17,7 +17,7 @@ from lib.money import usd_from_nano
 from lib.statistics import explore, focus
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure, Shape, Tag, Unit, axis_named
-from lib.statistics.periods import Cycle, Step
+from lib.statistics.periods import Cycle, PeriodStep
 from lib.statistics.queries import Statistics
 
 # Feature level Mandatory in version 1.2
@@ -51,7 +51,7 @@ def named(axis: object, value: object) -> str:
 @pytest.mark.feature("COST-5")
 @pytest.mark.parametrize("measure", list(Measure))
 def test_every_measure_crosses_and_its_totals_are_those_of_the_whole(ask: Statistics, measure: Measure) -> None:
-    found = explore.cross(ask, OPERATOR, WHERE, Dimension.PROVIDER, Step.MONTH, measure)
+    found = explore.cross(ask, OPERATOR, WHERE, Dimension.PROVIDER, PeriodStep.MONTH, measure)
     table = explore.table(found, named)
     with_mark = list(table.columns)
     if measure is Measure.COST:  # some of these calls have no price
@@ -70,7 +70,7 @@ def test_every_measure_crosses_and_its_totals_are_those_of_the_whole(ask: Statis
 
 
 @pytest.mark.feature("COST-5")
-@pytest.mark.parametrize(("shape", "across"), list(product(list(Shape)[1:], [Step.DAY, Dimension.APP])))
+@pytest.mark.parametrize(("shape", "across"), list(product(list(Shape)[1:], [PeriodStep.DAY, Dimension.APP])))
 def test_every_shape_is_a_chart_that_vega_takes(ask: Statistics, shape: Shape, across: object) -> None:
     for measure in (Measure.COST, Measure.LATENCY_P95, Measure.ERROR_RATE):
         found = explore.cross(ask, OPERATOR, WHERE, Dimension.MODEL, across, measure)  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ def test_every_shape_is_a_chart_that_vega_takes(ask: Statistics, shape: Shape, a
             ["row_name", "column_name", "value"]
         ]
         chart = explore.draw(
-            frame, "Model", "Day", measure.unit, shape, stacks=measure.is_sum, is_time=across is Step.DAY
+            frame, "Model", "Day", measure.unit, shape, stacks=measure.is_sum, is_time=across is PeriodStep.DAY
         )
         assert isinstance(alt.Chart.from_dict(chart.to_dict()), alt.TopLevelMixin)
 

@@ -16,7 +16,7 @@ from lib.statistics.charts import figure_charts
 from lib.statistics.export import to_csv
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
-from lib.statistics.periods import Step
+from lib.statistics.periods import PeriodStep
 from lib.statistics.queries import Statistics
 from tests.budgets.budget_rig import FACTS, NOW
 from tests.statistics.ledger_rows import AMIRA, call, write
@@ -86,8 +86,8 @@ def labels(chart: Any) -> set[str]:
 def test_charts_mark_a_sum_that_is_not_whole(ask: Statistics) -> None:
     models = figure_charts.by_model(ask.top_models(AMIRA, EVERYTHING, Measure.COST), Measure.COST)
     assert labels(models) == {"≥ $0.0025"}
-    days = ask.over_time(AMIRA, EVERYTHING, Step.DAY, Measure.COST, [Dimension.PROVIDER])
-    assert labels(figure_charts.over_time(days, [], Step.DAY, Measure.COST, Dimension.PROVIDER)) == {"≥ $0.0025"}
+    days = ask.over_time(AMIRA, EVERYTHING, PeriodStep.DAY, Measure.COST, [Dimension.PROVIDER])
+    assert labels(figure_charts.over_time(days, [], PeriodStep.DAY, Measure.COST, Dimension.PROVIDER)) == {"≥ $0.0025"}
     cells = ask.cross_tab(AMIRA, EVERYTHING, Dimension.APP, Dimension.PROVIDER, Measure.COST)
     cells = cells.assign(row_name=cells["row"], column_name=cells["column"])
     drawn = figure_charts.cross_tab(cells, Dimension.APP, Dimension.PROVIDER, Measure.COST)

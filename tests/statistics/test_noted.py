@@ -21,7 +21,7 @@ from lib.errors import InvalidInput
 from lib.statistics import explore
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Fold, MetricMeasure, measure_named
-from lib.statistics.periods import Step
+from lib.statistics.periods import PeriodStep
 from lib.statistics.queries import Statistics
 from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 
@@ -90,7 +90,7 @@ def test_a_metric_is_crossed_as_plain_python_does(ask: Statistics, fold: Fold) -
         seen = [row for row in scope if WHERE.start <= row["started_at"] < WHERE.end]
         expected, make = values(seen), FOLDS[fold]
         assert expected
-        found = explore.cross(ask, actor, WHERE, Dimension.APP, Step.DAY, MetricMeasure("answer.rating", fold))
+        found = explore.cross(ask, actor, WHERE, Dimension.APP, PeriodStep.DAY, MetricMeasure("answer.rating", fold))
         cells = {(row, day): value for row, day, value in found.cells.to_numpy()}
         assert cells == pytest.approx({place: make(numbers) for place, numbers in expected.items()})
         assert found.total == pytest.approx(make([one for numbers in expected.values() for one in numbers]))
@@ -103,7 +103,7 @@ def test_what_nobody_noted_has_no_figure_and_filters_hold(ask: Statistics) -> No
     narrowed = StatisticsFilter(zone=BERLIN, apps=("app 1",))
     found = explore.cross(ask, AMIRA, narrowed, Dimension.APP, None, rating)
     assert (found.rows, found.row_totals["app 1"]) == (["app 1"], pytest.approx(found.total))
-    nothing = explore.cross(ask, AMIRA, WHERE, Dimension.APP, Step.DAY, MetricMeasure("never", Fold.SUM))
+    nothing = explore.cross(ask, AMIRA, WHERE, Dimension.APP, PeriodStep.DAY, MetricMeasure("never", Fold.SUM))
     assert (nothing.rows, nothing.total) == ([], None)
     other = explore.cross(ask, AMIRA, StatisticsFilter(), Dimension.APP, None, MetricMeasure("other", Fold.VALUES))
     assert (other.rows, other.total) == (["app 0"], 1)

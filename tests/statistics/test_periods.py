@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lib.statistics.periods import (
+    PeriodStep,
     ReportPeriod,
-    Step,
     buckets,
     default_step,
     last_year,
@@ -51,7 +51,7 @@ def test_a_running_period_is_compared_with_as_much_of_the_one_before() -> None:
 def test_a_day_has_the_hours_it_really_had() -> None:
     def hours(day: date) -> list[str]:
         start, end = midnight(day, BERLIN), midnight(date.fromordinal(day.toordinal() + 1), BERLIN)
-        return [bucket.key for bucket in buckets(start, end, Step.HOUR, BERLIN)]
+        return [bucket.key for bucket in buckets(start, end, PeriodStep.HOUR, BERLIN)]
 
     autumn, spring = hours(date(2026, 10, 25)), hours(date(2026, 3, 29))
     assert len(autumn) == len(set(autumn)) == 25

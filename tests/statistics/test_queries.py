@@ -16,7 +16,7 @@ from lib.db.tables import usage_logs
 from lib.errors import InvalidInput
 from lib.money import usd_from_nano
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
-from lib.statistics.periods import Step, buckets
+from lib.statistics.periods import PeriodStep, buckets
 from lib.statistics.queries import Statistics
 from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 
@@ -55,7 +55,7 @@ def test_days_add_up_to_the_range_and_to_the_ledger_in_every_zone(year: Store) -
     for zone in map(ZoneInfo, ZONES):
         where = StatisticsFilter(start, end, zone)
         assert statistics.totals(AMIRA, where).cost_nano_usd == ledger
-        for step in Step:
+        for step in PeriodStep:
             made = statistics.over_time(AMIRA, where, step, Measure.COST, [Dimension.PROVIDER])
             assert sum(int(value) for value in made.value.dropna()) == ledger, (zone, step)
             assert set(made.bucket) <= {bucket.key for bucket in buckets(start, end, step, zone)}
@@ -67,7 +67,7 @@ def test_a_bucket_holds_exactly_the_rows_of_its_stretch(year: Store) -> None:
     statistics, zone = Statistics(year), ZoneInfo("Australia/Lord_Howe")  # half an hour back on 5 April
     start, end = datetime(2026, 4, 3, 13, tzinfo=UTC), datetime(2026, 4, 6, 13, 30, tzinfo=UTC)
     where = StatisticsFilter(start, end, zone)
-    for step in (Step.HOUR, Step.DAY):
+    for step in (PeriodStep.HOUR, PeriodStep.DAY):
         trend = statistics.trend(AMIRA, where, step).set_index("bucket").cost_nano_usd
         for bucket in buckets(start, end, step, zone):
             alone = statistics.totals(AMIRA, StatisticsFilter(bucket.start, bucket.end, zone)).cost_nano_usd

@@ -13,7 +13,7 @@ from lib.db.engine import Store
 from lib.errors import InvalidInput
 from lib.imports import Wishes
 from lib.statistics.invoices import invoice_lines
-from lib.usage_files import Source
+from lib.usage_files import UsageFile
 from lib.usage_files.adjust import langfuse
 from lib.usage_files.model_ids import model_id
 from lib.usage_files.source import Odd
@@ -80,7 +80,7 @@ def test_a_line_that_is_no_json_spoils_none_of_the_others(store: Store) -> None:
     lines = [page(0), page(1)[:40], page(2), "7", page(3), '{"data": [1']
     assert both(store, "\n".join(lines)) == (3300, None, 3)
     with pytest.raises(InvalidInput, match="can't be read as JSON"):
-        list(Source(io.BytesIO(b'[{"a": 1}, {"a": '), "").rows())
+        list(UsageFile(io.BytesIO(b'[{"a": 1}, {"a": '), "").rows())
     pretty = json.dumps(json.loads(page(0)), indent=1)
     assert both(store, f"{pretty}\n{pretty.replace('1790812800', '1790899200')}") == (2200, None, 0)
 
@@ -119,11 +119,11 @@ def test_what_was_left_out_is_told_with_its_reason() -> None:
 )
 def test_heads_of_spreadsheets(text: str, rows: list[dict[str, str]]) -> None:
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
-        assert list(Source(io.BytesIO(text.encode(encoding)), "").rows()) == rows
+        assert list(UsageFile(io.BytesIO(text.encode(encoding)), "").rows()) == rows
 
 
 def test_a_row_with_more_cells_than_names_is_none() -> None:
-    (row,) = Source(io.BytesIO(b"a,b\n1,2,3\n"), "").rows()
+    (row,) = UsageFile(io.BytesIO(b"a,b\n1,2,3\n"), "").rows()
     assert isinstance(row, Odd)
 
 

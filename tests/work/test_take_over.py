@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from lib.db.tables import step_results, usage_logs
-from lib.work.state import RunState
+from lib.work.state import WorkState
 from lib.work.work import Work
 from tests.counts import FULL, repeats
 from tests.waiting import until
@@ -113,7 +113,7 @@ def test_a_run_in_another_process_goes_on_here_after_a_kill_with_an_answer_given
     work = services.work
     first = start_process(tmp_path, url)
     run_id = work.start("chain", {"asks": True})
-    until(lambda: work.state(run_id).state is RunState.WAITING)  # type: ignore[union-attr]
+    until(lambda: work.state(run_id).state is WorkState.WAITING)  # type: ignore[union-attr]
     kill(first)
     work.signal(run_id, "answer", {"number": 99})
     second = start_process(tmp_path, url)
@@ -137,7 +137,7 @@ def test_a_step_that_acts_and_was_cut_is_unknown_and_is_not_repeated(tmp_path: P
     kill(second)
     status = work.state(run_id)
     assert status is not None
-    assert status.state is RunState.FAILED
+    assert status.state is WorkState.FAILED
     assert "Nobody knows whether the step pay was done." in (status.error or "")
     assert read_notes(tmp_path)[f"begun {run_id}"] == 1
     assert [(row.step, row.state) for row in work.results.list_steps(run_id)] == [("pay", "unknown")]

@@ -15,8 +15,8 @@ from sqlalchemy import create_engine, text
 from lib.clock import new_id, utc_now
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.work.registry import Schedule
-from lib.work.run import Run
-from lib.work.state import RunState, RunStatus, StepFailed
+from lib.work.run import WorkRun
+from lib.work.state import RunStatus, StepFailed, WorkState
 from lib.work.work import Work
 from tests.waiting import until
 from tests.work.work_rig import open_services
@@ -52,7 +52,7 @@ def register(work: Work, function: Any) -> str:
 
 
 def test_steps_side_by_side_have_fixed_numbers_and_their_results_come_back(work: Work) -> None:
-    async def branches(run: Run, payload: Any) -> Any:
+    async def branches(run: WorkRun, payload: Any) -> Any:
         slots = run.reserve(["slow", "skipped", "quick"])
         began = threading.Event()
 
@@ -70,7 +70,7 @@ def test_steps_side_by_side_have_fixed_numbers_and_their_results_come_back(work:
         )
 
     status = end_of(work, work.start(register(work, branches), {"word": "hi"}))
-    assert (status.state, status.output) == (RunState.DONE, ["slow", "hi"])
+    assert (status.state, status.output) == (WorkState.DONE, ["slow", "hi"])
     numbers = {step["name"]: step["number"] for step in work.list_steps(status.run_id)}
     assert numbers == {"slow": 1, "quick": 3}
     assert work.state(new_id()) is None
@@ -81,7 +81,7 @@ def test_steps_side_by_side_have_fixed_numbers_and_their_results_come_back(work:
 def test_content_is_in_no_table_of_the_engine_in_clear(work: Work, folder: Path) -> None:
     secret = "the merger is on Tuesday"
 
-    async def keep(run: Run, payload: Any) -> str:
+    async def keep(run: WorkRun, payload: Any) -> str:
         first = await run.step("write", lambda: {"text": secret}, keep=True)
         return str(await run.step("pay", lambda: first["text"] + "!", acts=True))
 
@@ -100,26 +100,26 @@ def test_what_fails_is_told_and_the_run_may_go_on(work: Work) -> None:
     def fail() -> None:
         raise Conflict("It is taken.", "Somebody was quicker.")
 
-    async def goes_on(run: Run, payload: Any) -> Any:
+    async def goes_on(run: WorkRun, payload: Any) -> Any:
         try:
             await run.step("take", fail)
         except StepFailed as error:
             return [error.step, error.kind, error.title, error.why]
 
-    async def stops(run: Run, payload: Any) -> None:
+    async def stops(run: WorkRun, payload: Any) -> None:
         await run.step("divide", lambda: 1 // 0)
 
     assert end_of(work, work.start(register(work, goes_on), None)).output == [
         *("take", "Conflict", "It is taken.", "Somebody was quicker.")
     ]
     failed = end_of(work, work.start(register(work, stops), None))
-    assert (failed.state, failed.output) == (RunState.FAILED, None)
+    assert (failed.state, failed.output) == (WorkState.FAILED, None)
     assert failed.error == "Something went wrong inside. The log of the program has the details."
     assert "division" not in failed.error
 
 
 def test_a_signal_is_heard_before_and_after_parking_and_a_deadline_ends_a_wait(work: Work) -> None:
-    async def ask(run: Run, payload: Any) -> Any:
+    async def ask(run: WorkRun, payload: Any) -> Any:
         first = await run.wait_for("first")
         return [first, await run.wait_for("second", timeout_s=0.4)]
 
@@ -128,7 +128,7 @@ def test_a_signal_is_heard_before_and_after_parking_and_a_deadline_ends_a_wait(w
     late = work.start(register(work, ask), None)
     kind = str(work.state(late).kind)  # type: ignore[union-attr]
     assert end_of(work, work.start(kind, None, run_id=early)).output == [{"n": 1}, None]
-    until(lambda: work.state(late).state is RunState.WAITING)  # type: ignore[union-attr]
+    until(lambda: work.state(late).state is WorkState.WAITING)  # type: ignore[union-attr]
     work.signal(late, "first", {"n": 2})
     work.signal(late, "first", {"n": 3})
     assert end_of(work, late).output == [{"n": 2}, None]
@@ -149,7 +149,7 @@ def test_a_cancelled_step_ends_at_once_and_a_resumed_run_repeats_nothing(work: W
             raise
         return "through"
 
-    async def two(run: Run, payload: Any) -> Any:
+    async def two(run: WorkRun, payload: Any) -> Any:
         await run.step("first", lambda: calls.append("first"))
         return await run.step("hang", hang)
 
@@ -157,22 +157,22 @@ def test_a_cancelled_step_ends_at_once_and_a_resumed_run_repeats_nothing(work: W
     assert reached.wait(60)
     work.cancel(run_id)
     until(lambda: calls == ["first", "ended"])
-    assert end_of(work, run_id).state is RunState.CANCELLED
+    assert end_of(work, run_id).state is WorkState.CANCELLED
     is_blocked[0] = False
     work.resume(run_id)
-    until(lambda: work.state(run_id).state is RunState.DONE)  # type: ignore[union-attr]
+    until(lambda: work.state(run_id).state is WorkState.DONE)  # type: ignore[union-attr]
     assert calls == ["first", "ended"]
     with pytest.raises(NotFound):
         work.cancel(new_id())
 
 
 def test_children_are_runs_of_their_own_that_end_with_their_parent(work: Work) -> None:
-    async def square(run: Run, payload: Any) -> int:
+    async def square(run: WorkRun, payload: Any) -> int:
         if payload is None:
             await run.wait_for("never")
         return int(payload) ** 2
 
-    async def total(run: Run, payload: Any) -> Any:
+    async def total(run: WorkRun, payload: Any) -> Any:
         slots = run.reserve([f"item {n}" for n in payload])
         children = (run.run_child(child, n, f"item {n}", slot=slots[f"item {n}"]) for n in payload)
         return await asyncio.gather(*children)
@@ -184,7 +184,7 @@ def test_children_are_runs_of_their_own_that_end_with_their_parent(work: Work) -
     waiting = work.start(register(work, total), [None])
     until(lambda: work.state(f"{waiting}/item None"))
     work.cancel(waiting)
-    assert end_of(work, f"{waiting}/item None").state is RunState.CANCELLED
+    assert end_of(work, f"{waiting}/item None").state is WorkState.CANCELLED
 
 
 def test_a_fork_begins_with_what_was_done(work: Work) -> None:
@@ -194,7 +194,7 @@ def test_a_fork_begins_with_what_was_done(work: Work) -> None:
         calls.append(name)
         return name
 
-    async def three(run: Run, payload: Any) -> Any:
+    async def three(run: WorkRun, payload: Any) -> Any:
         return [await run.step(name, write, name, acts=name == "b") for name in "abc"]
 
     first = end_of(work, work.start(register(work, three), None))
@@ -216,7 +216,7 @@ def test_no_more_runs_of_a_team_at_once_than_its_queue_lets(work: Work) -> None:
         with lock:
             at_work.discard(run_id)
 
-    async def busy(run: Run, payload: Any) -> None:
+    async def busy(run: WorkRun, payload: Any) -> None:
         await run.step("busy", enter, run.id)
 
     kind = register(work, busy)
@@ -224,14 +224,14 @@ def test_no_more_runs_of_a_team_at_once_than_its_queue_lets(work: Work) -> None:
     until(lambda: len(most) >= 4)
     all_begun.set()
     for run_id in ids:
-        assert end_of(work, run_id).state is RunState.DONE
+        assert end_of(work, run_id).state is WorkState.DONE
     assert max(most) <= 4
 
 
 def test_a_schedule_fires_is_paused_and_goes(work: Work) -> None:
     fired: list[dict[str, Any]] = []
 
-    async def tick(run: Run, payload: Any) -> None:
+    async def tick(run: WorkRun, payload: Any) -> None:
         fired.append(payload)
 
     kind = register(work, tick)
@@ -268,7 +268,7 @@ def test_the_loop_that_looks_after_runs_outlives_errors_of_the_database(
 
 
 def test_old_runs_go_and_their_results_are_erased(work: Work) -> None:
-    async def pay(run: Run, payload: Any) -> str:
+    async def pay(run: WorkRun, payload: Any) -> str:
         return str(await run.step("pay", lambda: "an answer", acts=True))
 
     status = end_of(work, work.start(register(work, pay), None))
@@ -287,7 +287,7 @@ def test_the_engine_on_postgresql(postgres_template: str, postgres_server: str, 
     opened = services.work
     run_id = opened.start("chain", {"asks": True})
     opened.signal(run_id, "answer", {"number": 99})
-    assert opened.state(run_id).state is RunState.QUEUED  # type: ignore[union-attr]
+    assert opened.state(run_id).state is WorkState.QUEUED  # type: ignore[union-attr]
     engine = create_engine(url)
     with engine.connect() as connection:
         stored = connection.scalar(text("SELECT inputs FROM dbos.workflow_input"))

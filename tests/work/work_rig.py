@@ -18,7 +18,7 @@ from lib.access.permissions import OPERATOR
 from lib.calls.request import CallRequest, Origin
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
-from lib.work.run import Run
+from lib.work.run import WorkRun
 
 STEPS = 6
 
@@ -43,13 +43,13 @@ def open_services(folder: Path, url: str) -> Services:
         services.providers.create(OPERATOR, name="script", kind="scripted")
     work = services.work
 
-    async def act(run: Run, number: int) -> dict[str, int]:
+    async def act(run: WorkRun, number: int) -> dict[str, int]:
         note(folder, f"begun {run.id} {number}")
         await asyncio.sleep(0.02)
         note(folder, f"ended {run.id} {number}")
         return {"number": number}
 
-    async def chain(run: Run, payload: Any) -> list[int]:
+    async def chain(run: WorkRun, payload: Any) -> list[int]:
         numbers = [
             (await run.step(f"act {number}", act, run, number, acts=True, idempotent=True))["number"]
             for number in range(STEPS)
@@ -58,7 +58,7 @@ def open_services(folder: Path, url: str) -> Services:
             numbers.append((await run.wait_for("answer"))["number"])
         return numbers
 
-    async def act_once(run: Run, _payload: Any) -> str:
+    async def act_once(run: WorkRun, _payload: Any) -> str:
         async def hang() -> str:
             note(folder, f"begun {run.id}")
             await asyncio.Event().wait()
@@ -66,7 +66,7 @@ def open_services(folder: Path, url: str) -> Services:
 
         return str(await run.step("pay", hang, acts=True))
 
-    async def paid(run: Run, payload: Any) -> list[str]:
+    async def paid(run: WorkRun, payload: Any) -> list[str]:
         def ask(number: int) -> CallRequest:
             note(folder, f"asked {run.id} {number}")
             messages = [{"role": "user", "content": f"Number {number}"}]

@@ -49,7 +49,7 @@ async def _answer(services: Services, request: CallRequest, answer: AnswerSender
     toolset = await asyncio.to_thread(services.tools.toolset, request.actor, app, rules)
     client_tools = tuple(request.parameters.get("tools") or ())
     toolset = _leave_to_client(toolset, client_tools)
-    side = _ProgramSide(answer, {str(tool.get("function", tool).get("name", "")) for tool in client_tools}, rules.waits)
+    side = _OpenRequest(answer, {str(tool.get("function", tool).get("name", "")) for tool in client_tools}, rules.waits)
     task = asyncio.current_task()
     if task is not None:
         answer.leave = partial(_cancel, task)
@@ -71,7 +71,7 @@ def _leave_to_client(toolset: Toolset, client_tools: tuple[Any, ...]) -> Toolset
     return toolset.read_only().chosen(lambda tool: tool.name not in names)
 
 
-class _ProgramSide:
+class _OpenRequest:
     """Takes every piece of every round and passes on what is for the program."""
 
     def __init__(self, answer: AnswerSender, client_names: set[str], waits: bool) -> None:

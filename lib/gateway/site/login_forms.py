@@ -52,7 +52,7 @@ border:0;border-radius:6px;cursor:pointer}button:hover{filter:brightness(1.08)}
 
 
 @dataclass(frozen=True)
-class Field:
+class LoginField:
     """An input: its name, label, type, what password managers call it, and what it holds again after an error."""
 
     name: str
@@ -66,8 +66,8 @@ class Field:
 def login_page(error: LLMManagerError | None = None, name: str = "", address: str = "") -> str:
     """User name and password."""
     fields = (
-        Field("name", "User name", autocomplete="username", value=name),
-        Field("password", "Password", "password", "current-password"),
+        LoginField("name", "User name", autocomplete="username", value=name),
+        LoginField("password", "Password", "password", "current-password"),
     )
     action = "/login" + (f"?next={escape(address, quote=True)}" if address else "")
     return _page("Sign in", "", fields, "Sign in", "No account? Ask your administrator for one.", action, error)
@@ -77,12 +77,12 @@ def setup_page(error: LLMManagerError | None = None, name: str = "", code: str =
     """The first account, with the code from the terminal."""
     intro = "This account manages people, keys and budgets. More people can join afterwards, each with their own role."
     fields = (
-        Field(
+        LoginField(
             "code", "Set-up code, from the terminal that started LLM Manager", value=code, placeholder="XXXX-XXXX-XXXX"
         ),
-        Field("name", "User name", autocomplete="username", value=name, placeholder="for example amira"),
-        Field("password", "Password, 12 characters or more", "password", "new-password"),
-        Field("again", "Password again", "password", "new-password"),
+        LoginField("name", "User name", autocomplete="username", value=name, placeholder="for example amira"),
+        LoginField("password", "Password, 12 characters or more", "password", "new-password"),
+        LoginField("again", "Password again", "password", "new-password"),
     )
     note = "Nothing leaves this server until you add a provider."
     return _page("Create the administrator", intro, fields, "Create account and sign in", note, "/setup", error)
@@ -91,15 +91,15 @@ def setup_page(error: LLMManagerError | None = None, name: str = "", code: str =
 def link_page(link: AccessLink, token: str, error: LLMManagerError | None = None, name: str = "") -> str:
     """A new account in a team, or a new password."""
     passwords = (
-        Field("password", "Password, 12 characters or more", "password", "new-password"),
-        Field("again", "Password again", "password", "new-password"),
+        LoginField("password", "Password, 12 characters or more", "password", "new-password"),
+        LoginField("again", "Password again", "password", "new-password"),
     )
     action = f"/link?token={quote(token, safe='')}"
     if link.name:
         intro = f"This sets a new password for {link.name} and ends their sessions."
         return _page("New password", intro, passwords, "Set password", "The link works once.", action, error)
     intro = f"You are invited into {link.team}. Choose the name and password you will sign in with."
-    fields = (Field("name", "User name", autocomplete="username", value=name), *passwords)
+    fields = (LoginField("name", "User name", autocomplete="username", value=name), *passwords)
     return _page("Make your account", intro, fields, "Make account and sign in", "The link works once.", action, error)
 
 
@@ -110,7 +110,13 @@ def error_page(message: str) -> str:
 
 
 def _page(
-    title: str, intro: str, fields: Sequence[Field], button: str, note: str, action: str, error: LLMManagerError | None
+    title: str,
+    intro: str,
+    fields: Sequence[LoginField],
+    button: str,
+    note: str,
+    action: str,
+    error: LLMManagerError | None,
 ) -> str:
     at_field = getattr(error, "field", None) if error else None
     field_names = {field.name for field in fields}
@@ -133,7 +139,7 @@ def _head(title: str) -> str:
     )
 
 
-def _input(field: Field, error: LLMManagerError | None, focus: bool) -> str:
+def _input(field: LoginField, error: LLMManagerError | None, focus: bool) -> str:
     state = f' aria-invalid="true" aria-describedby="{field.name}-error"' if error else ""
     message = f'<p class="field" id="{field.name}-error">{escape(str(error))}</p>' if error else ""
     return (

@@ -25,7 +25,7 @@ from lib.knowledge.documents.chunking import Chunking, Piece
 from lib.knowledge.documents.document_service import KINDS, About
 from lib.knowledge.embedding import BUNDLED, sha256_of
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.corpus import CorpusQuestion, Entry
+from lib.knowledge.evaluation.corpus import CorpusEntry, CorpusQuestion
 from lib.knowledge.evaluation.evaluations import fold, grades_of, passages_for
 from lib.knowledge.evaluation.pool import Note, PassagePools, Text
 from lib.knowledge.evaluation.questions import Judgement
@@ -73,7 +73,7 @@ class Corpora:
         self,
         actor: Actor,
         collection_id: str,
-        entries: Iterable[Entry],
+        entries: Iterable[CorpusEntry],
         about: About | None = None,
         note: Callable[[int], None] | None = None,
     ) -> TakenIn:
@@ -112,7 +112,7 @@ class Corpora:
     def evaluate(
         self,
         actor: Actor,
-        entries: Iterable[Entry],
+        entries: Iterable[CorpusEntry],
         questions: Sequence[CorpusQuestion],
         settings: SearchSettings | None = None,
         names: Sequence[str] = ranking_metrics.DEFAULT,
@@ -148,7 +148,7 @@ class Corpora:
         }
         return CorpusFigures(figures, figures_by_question, pool.index.size)
 
-    def _select_changed(self, collection_id: str, entries: Mapping[str, Entry]) -> list[Entry]:
+    def _select_changed(self, collection_id: str, entries: Mapping[str, CorpusEntry]) -> list[CorpusEntry]:
         """Those that are not there, or there with other words."""
         stored: dict[str, tuple[str, str]] = {}
         ids = [*entries]
@@ -254,7 +254,7 @@ def _split_batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield step
 
 
-def _choose_title(entry: Entry) -> str:
+def _choose_title(entry: CorpusEntry) -> str:
     return (entry.title or entry.id)[:300]
 
 

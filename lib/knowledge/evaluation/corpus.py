@@ -23,7 +23,7 @@ _LONGEST_CELL = 100_000
 
 
 @dataclass(frozen=True)
-class Entry:
+class CorpusEntry:
     """A document as it stands in a corpus."""
 
     id: str
@@ -51,11 +51,11 @@ def find_corpus(folder: Path) -> Path | None:
     return next((folder / name for name in DOCUMENT_FILES if (folder / name).is_file()), None)
 
 
-def read_entries(path: Path) -> Iterator[Entry]:
+def read_entries(path: Path) -> Iterator[CorpusEntry]:
     """The documents of a JSON lines file; InvalidInput names the line that can't be read."""
     for number, line in enumerate(_read_lines(path), start=1):
         record = _parse_record(path.name, number, line)
-        yield Entry(
+        yield CorpusEntry(
             _read_id(path.name, number, record), _clean_words(record.get("title")), _clean_words(record.get("text"))
         )
 

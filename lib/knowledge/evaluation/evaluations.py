@@ -67,7 +67,7 @@ class Spot:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class QuestionOutcome:
     """What one question found, and which of its answers it missed."""
 
     question_id: str
@@ -169,7 +169,7 @@ class Evaluations:
             raise NotFound("There is no such evaluation.", "It was deleted, or it belongs to somebody else.")
         return _evaluation(row)
 
-    def outcomes(self, actor: Actor, evaluation_id: str) -> Sequence[Outcome]:
+    def outcomes(self, actor: Actor, evaluation_id: str) -> Sequence[QuestionOutcome]:
         """Each question of a run, as it was asked; what was missed is held against the judgements of today."""
         run = self.get(actor, evaluation_id)
         with self._store.read() as connection:
@@ -289,7 +289,7 @@ def _score_question(
     return {"question_id": question.id, "figures": figures, "found": found_rows}
 
 
-def _outcome(row: RowMapping, question: JudgedQuestion, titles: Mapping[str, str]) -> Outcome:
+def _outcome(row: RowMapping, question: JudgedQuestion, titles: Mapping[str, str]) -> QuestionOutcome:
     grades = grades_of(question.judgements)
     gone = "(deleted)"
     returned = [
@@ -316,7 +316,7 @@ def _outcome(row: RowMapping, question: JudgedQuestion, titles: Mapping[str, str
         for judgement in question.judgements
         if judgement.grade > 0 and judgement_key(judgement) not in returned_keys
     ]
-    return Outcome(question.id, question.text, row["figures"], returned, missed)
+    return QuestionOutcome(question.id, question.text, row["figures"], returned, missed)
 
 
 def _evaluation(row: RowMapping) -> Evaluation:

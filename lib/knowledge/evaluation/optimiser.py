@@ -29,7 +29,7 @@ from lib.knowledge.evaluation.evaluations import fold, grades_of, select_countab
 from lib.knowledge.evaluation.pool import PassagePool, PassagePools, Text, needs_vectors
 from lib.knowledge.evaluation.question_sets import find_set
 from lib.knowledge.evaluation.questions import JudgedQuestion, read_questions
-from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, StudyQuote, Trial, TrialResult, rank_trials
+from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, StudyQuote, StudyTrial, TrialResult, rank_trials
 from lib.knowledge.quotes import estimate_cost, estimate_seconds
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.providers.prices.price_book import PriceBook
@@ -321,7 +321,7 @@ def _find_study(connection: Connection, actor: Actor, study_id: str, *, writing:
 def _study(connection: Connection, row: RowMapping) -> Study:
     query = select(trials).where(_T.study_id == row["id"]).order_by(_T.ordinal)
     cells = [
-        Trial(
+        StudyTrial(
             trial_row["ordinal"],
             _cell(trial_row),
             trial_row["is_current"],

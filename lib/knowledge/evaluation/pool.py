@@ -81,7 +81,7 @@ class PassagePools:
         """The pool of some documents; without vectors it is found in by words alone."""
         import numpy as np
 
-        from lib.knowledge.index import Passage, build_next, make_empty_index
+        from lib.knowledge.index import IndexedPassage, build_next, make_empty_index
 
         pieces = self.cut(actor, model, texts, chunking)
         languages = [language_of([document.text]) for document in texts]
@@ -97,7 +97,7 @@ class PassagePools:
         shas = [sha256_of(text) for text in whole]
         vectors = self.vectors(actor, model, whole, note) if with_vectors else {}
         passages = [
-            Passage(n, span.document_id, sha, stems, vectors.get(sha))
+            IndexedPassage(n, span.document_id, sha, stems, vectors.get(sha))
             for n, (span, sha, stems) in enumerate(zip(spans, shas, words, strict=True), start=1)
         ]
         ids = np.arange(1, len(passages) + 1, dtype=np.int64)

@@ -107,7 +107,7 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
-class Trial:
+class StudyTrial:
     """One cell of the grid; `result` is None until it was tried, `against_current` until both were."""
 
     ordinal: int
@@ -129,7 +129,7 @@ class Study:
     state: State
     error: str | None
     created_at: datetime
-    trials: Sequence[Trial]
+    trials: Sequence[StudyTrial]
 
     @property
     def done(self) -> int:
@@ -137,7 +137,7 @@ class Study:
         return sum(trial.result is not None for trial in self.trials)
 
 
-def rank_trials(trials: Sequence[Trial]) -> list[Trial]:
+def rank_trials(trials: Sequence[StudyTrial]) -> list[StudyTrial]:
     """The best first, of equals the cheaper one; each with its place against the others and the current settings."""
     current = next((trial.result for trial in trials if trial.is_current), None)
     cheapest_first = sorted(
@@ -171,6 +171,6 @@ def _compare_to_current(current: TrialResult, result: TrialResult) -> PairedDiff
     )
 
 
-def _require_result(trial: Trial) -> TrialResult:
+def _require_result(trial: StudyTrial) -> TrialResult:
     assert trial.result is not None  # noqa: S101 (only those with a result are asked)
     return trial.result

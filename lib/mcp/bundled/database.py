@@ -35,7 +35,7 @@ class QueryDatabase(Arguments, frozen=True):
     sql: Annotated[str, Meta(min_length=1, max_length=50_000, description="One SELECT statement.")]
 
 
-class Reader(Protocol):
+class DatabaseReader(Protocol):
     """A database that is only read."""
 
     def describe(self) -> dict[str, list[str]]:
@@ -54,7 +54,7 @@ class DatabaseSettings:
     addresses: Mapping[str, str]
 
 
-def open_reader(address: str) -> Reader:
+def open_reader(address: str) -> DatabaseReader:
     """Open the reader of an address; raises InvalidInput for an address of another kind."""
     scheme = address.partition(":")[0].partition("+")[0]
     if scheme == "sqlite" and address.partition("sqlite://")[2].startswith("//"):
@@ -127,7 +127,7 @@ class _Databases:
         _refuse_own(reader.describe())
         return reader.query(arguments.sql).to_json()
 
-    def _open(self, name: str) -> Reader:
+    def _open(self, name: str) -> DatabaseReader:
         address = self._settings.addresses.get(name)
         if address is None:
             addresses = ", ".join(sorted(self._settings.addresses))

@@ -36,14 +36,14 @@ FirstDay = Annotated[date, Meta(description="The first day, UTC, as 2026-10-31."
 LastDay = Annotated[date, Meta(description="The last day, UTC, included.")]
 
 
-class Usage(Arguments, frozen=True):
+class ReportUsage(Arguments, frozen=True):
     first_day: FirstDay
     last_day: LastDay
     by: Annotated[list[By], Meta(max_length=3, description="What to split by.")] = []
     app: App = ""
 
 
-class Cost(Arguments, frozen=True):
+class ExplainCost(Arguments, frozen=True):
     first_day: FirstDay
     last_day: LastDay
     app: App = ""
@@ -81,7 +81,7 @@ def build_server(services: OperationServices) -> BundledServer:
             "usage",
             "Usage",
             "Calls, tokens and cost between two days, split by up to three dimensions.",
-            Usage,
+            ReportUsage,
             operations.report_usage,
         ),
         BundledTool(
@@ -89,7 +89,7 @@ def build_server(services: OperationServices) -> BundledServer:
             "Cost, and why",
             "What a period cost, against the period of the same length before it, and which models, configurations, "
             "people and days made the difference.",
-            Cost,
+            ExplainCost,
             operations.explain_cost,
         ),
         BundledTool("budgets", "Budgets", "Every budget: limit, spent, state.", ListBudgets, operations.list_budgets),
@@ -109,12 +109,12 @@ class _Operations:
     def __init__(self, services: OperationServices) -> None:
         self._services = services
 
-    def report_usage(self, actor: Actor, arguments: Usage) -> dict[str, Any]:
+    def report_usage(self, actor: Actor, arguments: ReportUsage) -> dict[str, Any]:
         start, end = _range(arguments.first_day, arguments.last_day)
         rows = self._table(actor, arguments.by, start, end, arguments.app)
         return {"rows": rows[:_MOST_ROWS], "is_complete": len(rows) <= _MOST_ROWS, "seen": _scope(actor)}
 
-    def explain_cost(self, actor: Actor, arguments: Cost) -> dict[str, Any]:
+    def explain_cost(self, actor: Actor, arguments: ExplainCost) -> dict[str, Any]:
         start, end = _range(arguments.first_day, arguments.last_day)
         earlier_start = start - (end - start)
         now, then = (

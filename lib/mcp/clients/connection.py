@@ -47,7 +47,7 @@ class ServerListing:
     prompts: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Connection:
+class ServerConnection:
     """An open connection. Errors are Unanswered, with the server's own words."""
 
     def __init__(self, client: Client) -> None:
@@ -137,7 +137,7 @@ class GivenStreams:
 
 
 @asynccontextmanager
-async def connect(transport: Transport, on_change: Callable[[], None]) -> AsyncIterator[Connection]:
+async def connect(transport: Transport, on_change: Callable[[], None]) -> AsyncIterator[ServerConnection]:
     """Open a connection over a transport; `on_change` is called when the server says that its tools changed."""
 
     async def hear(message: Any) -> None:
@@ -152,7 +152,7 @@ async def connect(transport: Transport, on_change: Callable[[], None]) -> AsyncI
     )
     async with client:
         client.session.validate_tool_result = _leave_unchecked  # type: ignore[method-assign,assignment]
-        yield Connection(client)
+        yield ServerConnection(client)
 
 
 @asynccontextmanager

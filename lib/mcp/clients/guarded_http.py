@@ -19,7 +19,7 @@ _NOT_SENT = {"host", "content-length", "transfer-encoding", "connection", "accep
 _ANSWER_S = 600.0
 
 
-class AnswerTooLarge(httpx2.ReadError):
+class ServerAnswerTooLarge(httpx2.ReadError):
     """The answer passed its limit of bytes."""
 
 
@@ -74,7 +74,9 @@ class _Stream(httpx2.AsyncByteStream):
                 return
             size += len(part)
             if size > LARGEST_ANSWER and not self._is_open_ended:
-                raise AnswerTooLarge(f"The answer is larger than {LARGEST_ANSWER:,} bytes.", request=self._request)
+                raise ServerAnswerTooLarge(
+                    f"The answer is larger than {LARGEST_ANSWER:,} bytes.", request=self._request
+                )
             yield part
 
     async def aclose(self) -> None:

@@ -20,8 +20,8 @@ from lib.errors import LLMManagerError
 from lib.mcp import processes, records
 from lib.mcp.clients.child import Child, ErrorText
 from lib.mcp.clients.connection import (
-    Connection,
     GivenStreams,
+    ServerConnection,
     ServerListing,
     Unanswered,
     connect,
@@ -55,7 +55,7 @@ class Lost(Exception):
     """The connection that stood is gone; the message says why."""
 
 
-class Owner:
+class ConnectionOwner:
     """The one task of one server in this process."""
 
     def __init__(self, store: Store, server: McpServer, secrets: Mapping[str, str], folder: Path) -> None:
@@ -66,7 +66,7 @@ class Owner:
         self._errors = ErrorText()
         self._errors_written_at = 0.0
         self._changed = asyncio.Event()
-        self._connection: Connection | None = None
+        self._connection: ServerConnection | None = None
         self._child: Child | None = None
         self._state = (server.state.actual, server.state.reason)
         self._task: asyncio.Task[None] | None = None
@@ -142,7 +142,7 @@ class Owner:
         return ActualState.LOST, "The connection was closed."
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Connection]:
+    async def _open(self) -> AsyncIterator[ServerConnection]:
         """An open connection of which the tools are listed; TimeoutError after thirty seconds."""
         starting = asyncio.timeout(START_S)
         server = self.server
@@ -174,7 +174,7 @@ class Owner:
                             raise SignInNeeded from error
                         raise
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: ServerConnection) -> None:
         """Watch a connection until it is lost."""
         self._connection = connection
         ending = asyncio.create_task(_wait_for_end(self._child))
@@ -200,14 +200,14 @@ class Owner:
         finally:
             changing.cancel()
 
-    async def _check(self, connection: Connection) -> None:
+    async def _check(self, connection: ServerConnection) -> None:
         try:
             async with asyncio.timeout(_LISTING_S):
                 await self._take_listing(connection)
         except (Unanswered, TimeoutError) as error:
             raise Lost(f"Its tools can't be listed: {explain(error)}") from error
 
-    async def _take_listing(self, connection: Connection) -> None:
+    async def _take_listing(self, connection: ServerConnection) -> None:
         """Read everything that is offered and store it in one piece."""
         listing = await connection.read_listing()
         actual = ActualState.READY if listing.tools else ActualState.NO_TOOLS

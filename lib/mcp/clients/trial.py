@@ -20,14 +20,14 @@ class TrialFailed(LLMManagerError):
 
 
 @dataclass(frozen=True)
-class Trial:
+class ServerTrial:
     """What a server offered, and what it said on standard error."""
 
     listing: ServerListing
     error_text: str
 
 
-async def try_server(server: McpServer, secrets: Mapping[str, str], folder: Path) -> Trial:
+async def try_server(server: McpServer, secrets: Mapping[str, str], folder: Path) -> ServerTrial:
     """Start a server beside the one that may run, list what it offers, end it; raises TrialFailed with its words."""
     errors = ErrorText()
     try:
@@ -38,7 +38,7 @@ async def try_server(server: McpServer, secrets: Mapping[str, str], folder: Path
         words = redact(errors.text.strip()[-2_000:])
         server_words = f" It says: {words}" if words else ""
         raise TrialFailed(f"{server.name} did not start.", f"{explain(cause)}{server_words}") from error
-    return Trial(listing, redact(errors.text))
+    return ServerTrial(listing, redact(errors.text))
 
 
 async def _list_once(server: McpServer, secrets: Mapping[str, str], folder: Path, errors: ErrorText) -> ServerListing:

@@ -72,7 +72,7 @@ class Relay:
                 reader.note_headers(response.headers)
                 documents = DocumentFramer(reader.parse)
                 first, is_document = await _read_document(response, request)
-                document = _Document(first, reader.read_whole(first)) if is_document else None
+                document = _UnstreamedAnswer(first, reader.read_whole(first)) if is_document else None
                 if document is None:
                     async for piece in _events(first, response, reader, documents, _wants_counts(wire)):
                         yield piece
@@ -102,7 +102,7 @@ class Relay:
         return self._kept
 
 
-class _Document(NamedTuple):
+class _UnstreamedAnswer(NamedTuple):
     """An answer that came whole: its bytes, and what they say."""
 
     data: bytes
@@ -121,7 +121,7 @@ async def _read_document(response: Response, request: ModelRequest) -> tuple[byt
 
 
 def _last_pieces(
-    document: _Document | None, request: ModelRequest, reader: Reader, *, is_done: bool
+    document: _UnstreamedAnswer | None, request: ModelRequest, reader: Reader, *, is_done: bool
 ) -> list[Passed | Chunk]:
     """What goes on after the last event, or the whole answer where it came as a document.
 
@@ -131,7 +131,7 @@ def _last_pieces(
     wire = request.wire
     assert wire is not None  # noqa: S101
     is_chat = wire.protocol == Protocol.CHAT
-    data, chunks = document or _Document(b"", [])
+    data, chunks = document or _UnstreamedAnswer(b"", [])
     stands_for_stream = document is not None and _is_streamed(request)
     stands_for_document = document is not None and not stands_for_stream and is_events(data)
     if stands_for_document or (stands_for_stream and not is_chat):

@@ -28,7 +28,7 @@ from lib.statistics.charts.chart_theme import (
 )
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.forecast import DayAhead
-from lib.statistics.periods import Bucket, Step
+from lib.statistics.periods import Bucket, PeriodStep
 
 MARK = "mark"
 OTHER = "other models"
@@ -42,7 +42,7 @@ _SHADES = ("", "A8", "66", "3D")  # of a provider's colour, for its first, secon
 def over_time(
     frame: pd.DataFrame,
     buckets: Sequence[Bucket],
-    step: Step,
+    step: PeriodStep,
     measure: Measure,
     by: Dimension,
     *,
@@ -151,15 +151,15 @@ def cross_tab(
     return style(cells.add_params(mark("row", "column")) + text, min(height, 46 * len(tall) + 40))
 
 
-def describe(bucket: Bucket, step: Step) -> str:
+def describe(bucket: Bucket, step: PeriodStep) -> str:
     """A bucket in words: `Thu 22 Oct 2026`, `22 Oct 2026, 02:00`, `Week from 19 Oct 2026`, `October 2026`."""
-    if step is Step.HOUR:
+    if step is PeriodStep.HOUR:
         local = datetime.fromisoformat(bucket.key)
         return f"{local.day} {local:%b %Y, %H:%M} {bucket.key[16:]}"
     day = date.fromisoformat(bucket.key)
-    if step is Step.MONTH:
+    if step is PeriodStep.MONTH:
         return f"{day:%B %Y}"
-    return f"Week from {day.day} {day:%b %Y}" if step is Step.WEEK else f"{day:%a} {day.day} {day:%b %Y}"
+    return f"Week from {day.day} {day:%b %Y}" if step is PeriodStep.WEEK else f"{day:%a} {day.day} {day:%b %Y}"
 
 
 def _series(data: pd.DataFrame, by: Dimension) -> tuple[pd.DataFrame, list[str], list[str]]:
@@ -232,22 +232,22 @@ def _axis(data: pd.DataFrame, measure: Measure, currency: str) -> alt.Axis:
     return money_axis(largest, currency, tickCount=4)
 
 
-def _time_axis(keys: Sequence[str], step: Step, compact: bool) -> alt.Axis:
+def _time_axis(keys: Sequence[str], step: PeriodStep, compact: bool) -> alt.Axis:
     """About eight labels; hours show the time on short ranges, the day on longer ones."""
     every = max(1, -(-len(keys) // (4 if compact else 8)))
-    if step is Step.DAY and every > 3:
+    if step is PeriodStep.DAY and every > 3:
         every = -(-every // 7) * 7
     labelled_keys = keys[::every]
     form = "%-d %b"
-    if step is Step.MONTH:
+    if step is PeriodStep.MONTH:
         form = "%b %Y"
         labelled_keys = keys if len(keys) <= 12 and not compact else labelled_keys
-    elif step is Step.HOUR and len(keys) <= 50:
+    elif step is PeriodStep.HOUR and len(keys) <= 50:
         form = "%H:%M"
-    elif step is Step.HOUR:
+    elif step is PeriodStep.HOUR:
         labelled_keys = [key for key in keys if key[11:16] == "00:00"]
-    length = 16 if step is Step.HOUR else 10
-    parsed = "%Y-%m-%dT%H:%M" if step is Step.HOUR else "%Y-%m-%d"
+    length = 16 if step is PeriodStep.HOUR else 10
+    parsed = "%Y-%m-%dT%H:%M" if step is PeriodStep.HOUR else "%Y-%m-%d"
     label = f"utcFormat(utcParse(slice(datum.value, 0, {length}), '{parsed}'), '{form}')"
     return alt.Axis(labelExpr=label, values=list(labelled_keys), labelAngle=0, labelOverlap=False, labelFlush=False)
 

@@ -16,7 +16,7 @@ import duckdb
 
 from lib.statistics.filters import SETS, StatisticsFilter
 from lib.statistics.measures import PARTS, UNPRICED_SEVERAL, Axis, Dimension
-from lib.statistics.periods import Cycle, Step, local_time_sql, midnight
+from lib.statistics.periods import Cycle, PeriodStep, local_time_sql, midnight
 
 LEAST_ROWS = 200_000
 LONGEST_TAIL = 50_000
@@ -38,7 +38,7 @@ TIMES = {
 }
 BIN = "CAST(floor(16 * log2(greatest({0}, 0) + 1)) AS USMALLINT)"  # sixteen to each doubling of milliseconds
 _MONTH = timedelta(days=30)
-_DAYS = (Step.DAY, Step.WEEK, Step.MONTH, Cycle.WEEKDAY)
+_DAYS = (PeriodStep.DAY, PeriodStep.WEEK, PeriodStep.MONTH, Cycle.WEEKDAY)
 _NAMES = ", ".join(dimension.column for dimension in COVERED)
 TABLES = {
     "daily": ", ".join(

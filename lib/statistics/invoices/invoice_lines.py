@@ -21,7 +21,7 @@ from typing import Any
 
 from lib.errors import InvalidInput
 from lib.money import nano_from_usd
-from lib.usage_files import Source, table, values
+from lib.usage_files import UsageFile, table, values
 from lib.usage_files.adjust import Raw
 from lib.usage_files.formats import GENERIC, suggested
 from lib.usage_files.source import Row
@@ -191,13 +191,13 @@ def _read_line(usage_table: Table, row: Row, raw: Raw) -> tuple[date, str | None
     return moment.date(), model, numbers
 
 
-def _source(content: bytes) -> Source:
+def _source(content: bytes) -> UsageFile:
     if len(content) > LARGEST:
         raise InvalidInput("The file is too large.", f"It has more than {LARGEST // 10**6} MB.", "Compare fewer days.")
-    return Source(io.BytesIO(content), "")
+    return UsageFile(io.BytesIO(content), "")
 
 
-def _open_mapped(source: Source, mapping: Mapping[str, str]) -> Table:
+def _open_mapped(source: UsageFile, mapping: Mapping[str, str]) -> Table:
     for name in mapping:
         table.check_field(name, FIELDS)
     if not mapping.get("date") or not {"prompt_tokens", "completion_tokens", "cost_usd"} & set(mapping):
@@ -210,7 +210,7 @@ def _open_mapped(source: Source, mapping: Mapping[str, str]) -> Table:
     return table.open_mapped(source, {("started_at" if name == "date" else name): c for name, c in mapping.items()})
 
 
-def _open_recognised(source: Source) -> Table:
+def _open_recognised(source: UsageFile) -> Table:
     if table.look_at(source).form is GENERIC:
         raise InvalidInput(
             "This is no export of OpenAI or Anthropic.",

@@ -25,7 +25,7 @@ from lib.statistics.invoices import gap_causes
 from lib.statistics.invoices.gap_causes import Cause, CauseKind, Gap, Side
 from lib.statistics.invoices.invoice_lines import Invoice
 from lib.statistics.measures import Axis, Dimension, Measure
-from lib.statistics.periods import Step, midnight
+from lib.statistics.periods import PeriodStep, midnight
 from lib.statistics.queries import Statistics
 from lib.usage_files.model_ids import model_id
 
@@ -120,7 +120,7 @@ class Reconcile:
     ) -> dict[_Key, Side]:
         """Read the ledger's figures by day, cut in a zone, and bare model name."""
         filters = replace(base, start=midnight(first, zone), end=midnight(last + timedelta(days=1), zone), zone=zone)
-        axes: list[Axis] = [Step.DAY, Dimension.MODEL, Dimension.SERVED_MODEL]
+        axes: list[Axis] = [PeriodStep.DAY, Dimension.MODEL, Dimension.SERVED_MODEL]
         sides: dict[_Key, Side] = {}
         for row in self._statistics.pivot(actor, filters, axes, list(_MEASURES)).to_dict("records"):
             served = row["served_model"] if isinstance(row["served_model"], str) else row["model"]

@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
-from lib.imports import FORMATS, GENERIC, ImportBatch, ImportPreview, Source, Wishes
+from lib.imports import FORMATS, GENERIC, ImportBatch, ImportPreview, UsageFile, Wishes
 from lib.money import format_cost, format_sum
 from lib.services import Services
 from lib.ui import blocks, format
@@ -33,11 +33,11 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         file = st.file_uploader("File", type=["csv", "json", "jsonl", "txt"], key="import-file")
         if file is not None:
             with blocks.errors_shown():
-                _show_import(services, actor, zone, Source(file, file.name), file.file_id)
+                _show_import(services, actor, zone, UsageFile(file, file.name), file.file_id)
     _show_batches(services, actor, zone)
 
 
-def _show_import(services: Services, actor: Actor, zone: ZoneInfo, source: Source, file_id: str) -> None:
+def _show_import(services: Services, actor: Actor, zone: ZoneInfo, source: UsageFile, file_id: str) -> None:
     """Draw the options for the uploaded file, the preview of its rows, and the button that imports them."""
     wishes = _ask_wishes(zone, file_id)
     _ask_mapping(services.imports.look(actor, source, wishes), file_id)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.activity.call_filter import ActivityFilter
-from lib.budgets.budget import Budget, Scope, window_name
+from lib.budgets.budget import Budget, BudgetScope, window_name
 from lib.budgets.forecast import HOW
 from lib.budgets.notices import REFUSED, Notice
 from lib.budgets.state import NEEDS_A_LOOK, BudgetState, Spending
@@ -27,14 +27,14 @@ _BADGES: dict[str, tuple[str, Any]] = {
     "forecast over": ("△ forecast over", "orange"),
     "on track": ("✓ on track", "green"),
 }
-_LABELS: dict[str, str] = {Scope.KEY: "API key"}
+_LABELS: dict[str, str] = {BudgetScope.KEY: "API key"}
 _FILTERS = {
-    Scope.PROVIDER: "providers",
-    Scope.CONFIGURATION: "configurations",
-    Scope.APP: "apps",
-    Scope.USER: "users",
-    Scope.KEY: "api_keys",
-    Scope.TEAM: "teams",
+    BudgetScope.PROVIDER: "providers",
+    BudgetScope.CONFIGURATION: "configurations",
+    BudgetScope.APP: "apps",
+    BudgetScope.USER: "users",
+    BudgetScope.KEY: "api_keys",
+    BudgetScope.TEAM: "teams",
 }
 
 
@@ -45,7 +45,7 @@ def format_scope(scope: str) -> str:
 
 def format_title(budget: Budget) -> str:
     """The subject of a budget as plain text."""
-    return "Everything" if budget.scope is Scope.GLOBAL else budget.label
+    return "Everything" if budget.scope is BudgetScope.GLOBAL else budget.label
 
 
 def format_scope_line(states: Sequence[BudgetState], zone: ZoneInfo) -> str:
@@ -135,7 +135,7 @@ def _filter_calls(state: BudgetState) -> ActivityFilter:
     budget = state.budget
     window = state.now.window
     every = ActivityFilter(start=window.start, end=window.end, batches=("live",))
-    if budget.scope is Scope.GLOBAL:
+    if budget.scope is BudgetScope.GLOBAL:
         return every
     return replace(every, **{_FILTERS[budget.scope]: (budget.subject,)})  # type: ignore[arg-type]
 
@@ -198,7 +198,7 @@ def show_notices(services: Services, actor: Actor, zone: ZoneInfo) -> None:
 
 def describe_notice(notice: Notice) -> str:
     """A notice as a sentence of Markdown: which threshold of which budget was reached, or that a call was refused."""
-    about = "everything" if notice.scope == Scope.GLOBAL else f"{notice.scope} {notice.label}"
+    about = "everything" if notice.scope == BudgetScope.GLOBAL else f"{notice.scope} {notice.label}"
     name = f"**{blocks.plain(about)}**, {window_name(notice.period, notice.starts_at)}"
     money = f"{format_money(notice.spent_nano)} of {format_money(notice.limit_nano)}".replace("$", "\\$")
     if notice.threshold == REFUSED:

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
-from lib.budgets.budget import DEFAULT_THRESHOLDS, Period, Scope
+from lib.budgets.budget import DEFAULT_THRESHOLDS, BudgetScope, Period
 from lib.budgets.dry_run import dry_run
 from lib.budgets.state import BudgetState
 from lib.errors import InvalidInput, LLMManagerError
@@ -18,21 +18,21 @@ from lib.ui.configurations.configuration_form import show_in_form
 
 _THRESHOLDS = (25, 50, 75, 80, 90, 95, 100)
 _SCOPES = {
-    Scope.GLOBAL: "Everything",
-    Scope.PROVIDER: "A provider",
-    Scope.CONFIGURATION: "A configuration",
-    Scope.APP: "An app",
-    Scope.USER: "A person",
-    Scope.KEY: "An API key",
-    Scope.TEAM: "A team",
+    BudgetScope.GLOBAL: "Everything",
+    BudgetScope.PROVIDER: "A provider",
+    BudgetScope.CONFIGURATION: "A configuration",
+    BudgetScope.APP: "An app",
+    BudgetScope.USER: "A person",
+    BudgetScope.KEY: "An API key",
+    BudgetScope.TEAM: "A team",
 }
 _WHOSE = {
-    Scope.PROVIDER: "Provider",
-    Scope.CONFIGURATION: "Configuration",
-    Scope.APP: "App",
-    Scope.USER: "Person",
-    Scope.KEY: "API key",
-    Scope.TEAM: "Team",
+    BudgetScope.PROVIDER: "Provider",
+    BudgetScope.CONFIGURATION: "Configuration",
+    BudgetScope.APP: "App",
+    BudgetScope.USER: "Person",
+    BudgetScope.KEY: "API key",
+    BudgetScope.TEAM: "Team",
 }
 _AMOUNT = compile_pattern(r"\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?")
 _HARD = {True: "Stop calls that would pass it", False: "Only tell"}
@@ -41,8 +41,12 @@ _HARD = {True: "Stop calls that would pass it", False: "Only tell"}
 def add_dialog(services: Services, actor: Actor) -> None:
     """The form of a new budget: its subject, period and limit, and what happens at the limit."""
     spots: dict[str | None, Any] = {}
-    scopes = list(Scope) if actor.can(Permission.MANAGE_PROVIDERS) else [Scope.TEAM, Scope.KEY, Scope.CONFIGURATION]
-    first = Scope.APP if Scope.APP in scopes else Scope.TEAM
+    scopes = (
+        list(BudgetScope)
+        if actor.can(Permission.MANAGE_PROVIDERS)
+        else [BudgetScope.TEAM, BudgetScope.KEY, BudgetScope.CONFIGURATION]
+    )
+    first = BudgetScope.APP if BudgetScope.APP in scopes else BudgetScope.TEAM
     scope = st.selectbox("About", scopes, scopes.index(first), format_func=_SCOPES.__getitem__) or first
     subject = _ask_subject(services, actor, scope)
     spots["subject"] = spots["app"] = st.empty()
@@ -50,7 +54,7 @@ def add_dialog(services: Services, actor: Actor) -> None:
     fields = _ask_fields(None, spots)
     if st.button("Set budget", type="primary"):
         try:
-            if scope is not Scope.GLOBAL and not subject:
+            if scope is not BudgetScope.GLOBAL and not subject:
                 raise InvalidInput("Choose what the budget is about.", field="subject")
             services.budgets.create(actor, scope=scope, subject=subject, period=period, **_parse_limit(fields))
         except LLMManagerError as error:
@@ -74,13 +78,13 @@ def edit_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
         st.rerun()
 
 
-def _ask_subject(services: Services, actor: Actor, scope: Scope) -> str:
+def _ask_subject(services: Services, actor: Actor, scope: BudgetScope) -> str:
     """Draw the choice of a budget's subject; returns its id or name, empty for everything."""
-    if scope is Scope.GLOBAL:
+    if scope is BudgetScope.GLOBAL:
         st.caption("Every call of every app, person and key counts.")
         return ""
     label = _WHOSE[scope]
-    if scope is Scope.APP:
+    if scope is BudgetScope.APP:
         apps = services.configurations.apps(actor)
         return st.selectbox(label, apps, None, placeholder="Choose or type one", accept_new_options=True) or ""
     choices = services.budgets.choices(actor, scope)

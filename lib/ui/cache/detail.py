@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
-from lib.cache.cache import CacheFigures, Decision, PoolProof
+from lib.cache.cache import CacheDecision, CacheFigures, PoolProof
 from lib.cache.policy import SemanticMode
 from lib.errors import LLMManagerError
 from lib.money import format_money
@@ -96,7 +96,7 @@ def _draw_decisions(services: Services, actor: Actor, configuration_id: str, zon
                 _draw_decision(services, actor, decision, zone)
 
 
-def _draw_decision(services: Services, actor: Actor, decision: Decision, zone: ZoneInfo) -> None:
+def _draw_decision(services: Services, actor: Actor, decision: CacheDecision, zone: ZoneInfo) -> None:
     with st.container(border=True, gap="xsmall"):
         st.text(decision.question)
         st.text(decision.candidate)
@@ -114,7 +114,7 @@ def _draw_decision(services: Services, actor: Actor, decision: Decision, zone: Z
                 _label_button(services, actor, decision, "different", "These differ")
 
 
-def _label_button(services: Services, actor: Actor, decision: Decision, label: str, words: str) -> None:
+def _label_button(services: Services, actor: Actor, decision: CacheDecision, label: str, words: str) -> None:
     if st.button(words, type="tertiary", key=f"cache-{label}-{decision.id}"):
         try:
             services.cache.label(actor, decision.id, label)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import streamlit as st
 
 from lib.access.permissions import Actor, Role
-from lib.cache.policy import DAY_S, CacheRules, Scope, SemanticMode
+from lib.cache.policy import DAY_S, CacheRules, SemanticMode, SharingScope
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
 from lib.services import Services
@@ -85,9 +85,9 @@ def _draw_semantic(now: CacheRules, slugs: Mapping[str, str], key: str) -> tuple
     return semantic, judge, bound
 
 
-def _draw_bounds(actor: Actor, now: CacheRules, key: str) -> tuple[Scope, int, int, bool]:
+def _draw_bounds(actor: Actor, now: CacheRules, key: str) -> tuple[SharingScope, int, int, bool]:
     """Draw who shares answers, for how many seconds, in how many bytes, and whether they come at their first pace."""
-    scopes = list(Scope) if actor.role is Role.SUPER_ADMIN else [Scope.PERSON]
+    scopes = list(SharingScope) if actor.role is Role.SUPER_ADMIN else [SharingScope.PERSON]
     columns = st.columns(2)
     scope = columns[0].selectbox(
         "Answers are shared in",

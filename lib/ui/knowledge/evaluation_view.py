@@ -12,7 +12,7 @@ from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.knowledge.collections import Collection
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.evaluations import Evaluation, Outcome, RunComparison
+from lib.knowledge.evaluation.evaluations import Evaluation, QuestionOutcome, RunComparison
 from lib.knowledge.evaluation.question_sets import QuestionSet
 from lib.knowledge.settings import Mode
 from lib.services import Services
@@ -222,7 +222,7 @@ def _by_question(services: Services, actor: Actor, collection: Collection, evalu
             st.caption(f"{len(worst) - _WORST} more are in the files.")
 
 
-def _record(outcome: Outcome) -> dict[str, Any]:
+def _record(outcome: QuestionOutcome) -> dict[str, Any]:
     return {
         "question": outcome.text,
         **outcome.figures,

@@ -9,7 +9,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.knowledge.collections import Collection
 from lib.knowledge.documents.chunking import LEAST, MOST, ChunkingStrategy
-from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, StudyQuote, Trial
+from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, StudyQuote, StudyTrial
 from lib.knowledge.settings import MOST_HITS, Mode
 from lib.money import format_money
 from lib.services import Services
@@ -171,7 +171,7 @@ def _trials(study: Study) -> None:
     )  # fmt: skip
 
 
-def _line(trial: Trial, metric: str) -> dict[str, Any]:
+def _line(trial: StudyTrial, metric: str) -> dict[str, Any]:
     assert trial.result is not None  # noqa: S101 (only those that were tried)
     cell = trial.cell
     outcome = trial.result

@@ -12,7 +12,7 @@ from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.playground.exports import RunFormat
 from lib.playground.question import PlaygroundQuestion, schema_errors
-from lib.playground.run import DRAW, PaneState, Run
+from lib.playground.run import DRAW, PaneState, PlaygroundRun
 from lib.services import Services
 from lib.snippets.run_snippets import run_snippets
 from lib.ui import blocks, format, text_difference
@@ -20,7 +20,7 @@ from lib.ui import blocks, format, text_difference
 LETTERS = "ABCD"
 
 
-def name_pane(run: Run, position: int) -> str:
+def name_pane(run: PlaygroundRun, position: int) -> str:
     """A pane's name: its configuration, or a letter while that is hidden or stands in several panes."""
     slugs = [pane.slug for pane in run.panes]
     letter = f"Answer {LETTERS[position]}"
@@ -29,7 +29,7 @@ def name_pane(run: Run, position: int) -> str:
     return slugs[position] if slugs.count(slugs[position]) == 1 else f"{letter}, {slugs[position]}"
 
 
-def find_badges(run: Run) -> dict[int, list[tuple[str, str]]]:
+def find_badges(run: PlaygroundRun) -> dict[int, list[tuple[str, str]]]:
     """Badges by position, once all have ended: (label, icon) of the fastest and the cheapest, and of the preferred."""
     badges: dict[int, list[tuple[str, str]]] = {}
     calls = {pane.position: pane.call for pane in run.panes if pane.call is not None and pane.call.status == "ok"}
@@ -57,7 +57,7 @@ def draw_schema_check(question: PlaygroundQuestion | None, call: CallView) -> No
     st.caption("  \n".join(blocks.plain(error) for error in errors))
 
 
-def draw_vote(services: Services, actor: Actor, run: Run) -> None:
+def draw_vote(services: Services, actor: Actor, run: PlaygroundRun) -> None:
     """One button an answer, and one for no difference; or what was said."""
     if run.winner == DRAW:
         st.caption("The vote: no difference.")
@@ -74,7 +74,7 @@ def draw_vote(services: Services, actor: Actor, run: Run) -> None:
                     st.rerun()
 
 
-def draw_difference(run: Run) -> None:
+def draw_difference(run: PlaygroundRun) -> None:
     """Two answers line by line: what only the first says, what only the second says."""
     texts = {pane.position: pane.call.text for pane in run.panes if pane.call is not None and not pane.call.running}
     texts = {position: text for position, text in texts.items() if text}
@@ -129,7 +129,7 @@ def code_dialog(question: PlaygroundQuestion, panes: Sequence[PaneState]) -> Non
     st.caption("`LLM_MANAGER_API_KEY` holds a key from the page API keys.")
 
 
-def draw_exports(services: Services, actor: Actor, run: Run) -> None:
+def draw_exports(services: Services, actor: Actor, run: PlaygroundRun) -> None:
     """The run to keep outside, as Markdown or JSON."""
     with blocks.row(gap="xsmall"):
         for form, label in ((RunFormat.MARKDOWN, "Markdown"), (RunFormat.JSON, "JSON")):
@@ -145,7 +145,7 @@ def draw_exports(services: Services, actor: Actor, run: Run) -> None:
             )
 
 
-def draw_rating(services: Services, actor: Actor, run: Run, position: int) -> None:
+def draw_rating(services: Services, actor: Actor, run: PlaygroundRun, position: int) -> None:
     """Thumbs for an answer; what is said last counts."""
     saved_rating = services.playground.ratings(actor, run.id).get(position)
     key = f"rating-{run.id}-{position}"
@@ -159,7 +159,7 @@ def show_pane_error(error: str) -> None:
     blocks.show_failure(error)
 
 
-def draw_sharing(services: Services, actor: Actor, run: Run) -> None:
+def draw_sharing(services: Services, actor: Actor, run: PlaygroundRun) -> None:
     """The switch that lets colleagues open the run by its address."""
     now = st.toggle(
         "Shared with colleagues",

@@ -10,7 +10,7 @@ from lib.access.preferences import PLAYGROUND_CONFIGURATION
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
 from lib.playground.question import PlaygroundQuestion
-from lib.playground.run import MOST_PANES, Pane, Run
+from lib.playground.run import MOST_PANES, Pane, PlaygroundRun
 from lib.services import Services
 from lib.ui import blocks
 from lib.ui.activity import inspector
@@ -24,7 +24,7 @@ _REQUEST = ":material/data_object:"
 _OPENED = "playground-opened"
 
 
-def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration], run: Run | None) -> None:
+def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration], run: PlaygroundRun | None) -> None:
     """Before anything is drawn: the panes as the address has them, which is as the opened run was asked."""
     state = st.session_state
     opened = run.id if run is not None else st.query_params.get("config", "")
@@ -49,7 +49,7 @@ def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration],
                 _settle_system(run, ready[slug], position)
 
 
-def _settle_system(run: Run, configuration: Configuration, position: int) -> None:
+def _settle_system(run: PlaygroundRun, configuration: Configuration, position: int) -> None:
     """The system prompt as the pane was asked, where nothing else on the page says the same."""
     system_prompt = run.panes[position].system_prompt
     alone = len(run.panes) == 1
@@ -118,7 +118,7 @@ def read_parameters(configuration: Configuration, position: int) -> dict[str, An
 def draw_answer(
     services: Services,
     actor: Actor,
-    run: Run,
+    run: PlaygroundRun,
     position: int,
     question: PlaygroundQuestion | None,
     ready: Mapping[str, Configuration],
@@ -173,7 +173,7 @@ def draw_answer(
 def _again(
     services: Services,
     actor: Actor,
-    run: Run,
+    run: PlaygroundRun,
     position: int,
     question: PlaygroundQuestion | None,
     ready: Mapping[str, Configuration],

@@ -15,14 +15,14 @@ from lib.statistics import explore
 from lib.statistics.exchange import RateBook
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Fold, Measure, MetricMeasure, Shape, Tag, axis_named, measure_named
-from lib.statistics.periods import Cycle, Step, buckets
+from lib.statistics.periods import Cycle, PeriodStep, buckets
 from lib.ui import blocks, format, session
 from lib.ui import names as ids
 from lib.ui.statistics import chart_card, saved_views, statistics_filters
 from lib.ui.statistics.models_table import write_file
 from lib.ui.statistics.statistics_view import LISTS, StatisticsView
 
-AXES = [*Dimension, *Step, *Cycle]
+AXES = [*Dimension, *PeriodStep, *Cycle]
 _SHAPES = {
     Shape.TABLE: "Table",
     Shape.HEAT: "Heat map",
@@ -127,7 +127,7 @@ def rows_behind(
     if start is None or end is None:
         return None
     for axis, value in picked.items():
-        if isinstance(axis, Step):
+        if isinstance(axis, PeriodStep):
             bucket = next(
                 (candidate for candidate in buckets(start, end, axis, criteria.zone) if candidate.key == value), None
             )
@@ -179,7 +179,7 @@ def _draw_chart(
     titles = explore.title_of(by), explore.title_of(across)
     options: Any = {
         "stacks": cross_table.measure.is_sum,
-        "is_time": isinstance(across, Step),
+        "is_time": isinstance(across, PeriodStep),
         "currency": cross_table.currency,
         "key": f"{key}-{view.shape}",
     }

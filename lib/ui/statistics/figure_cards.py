@@ -12,7 +12,7 @@ import streamlit as st
 from lib.money import USD, format_large_money, format_sum
 from lib.statistics.charts import figure_charts
 from lib.statistics.filters import Dimension, Measure
-from lib.statistics.periods import Step, steps_for
+from lib.statistics.periods import PeriodStep, steps_for
 from lib.statistics.queries import Figures
 from lib.ui import blocks, format, session
 from lib.ui.statistics import chart_card, outlook, statistics_filters
@@ -133,7 +133,7 @@ def show_over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.Vi
             _show_choice("By", list(kinds), kinds, statistics_filters.bind_control(view, "by"))
             steps = steps_for(scene.range.start, scene.range.end)
             if len(steps) > 1:
-                labels = {step: step.value.capitalize() for step in Step}
+                labels = {step: step.value.capitalize() for step in PeriodStep}
                 step_options = statistics_filters.bind_control(view.changed("step", scene.step), "step")
                 _show_choice("Step", steps, labels, step_options)
         if frame.value.fillna(0).sum() == 0:

@@ -15,7 +15,7 @@ from lib.statistics.anomalies import Anomaly, Mover, find_unusual_days
 from lib.statistics.charts.outlook_chart import times
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
 from lib.statistics.forecast import COVERAGE, LEAST_DAYS, Outlook, month_end
-from lib.statistics.periods import Bucket, Step, buckets, midnight
+from lib.statistics.periods import Bucket, PeriodStep, buckets, midnight
 from lib.statistics.week import Week
 from lib.ui import blocks, format
 from lib.ui.statistics.report_context import Scene
@@ -41,7 +41,7 @@ class View:
 
     def layers(self, scene: Scene) -> dict[str, Any]:
         """The chart's keyword arguments for forecast days and marked days; empty unless it shows cost by day."""
-        if scene.step is not Step.DAY or scene.view.measure is not Measure.COST:
+        if scene.step is not PeriodStep.DAY or scene.view.measure is not Measure.COST:
             return {}
         ahead = self.month.forecast.days if self.drawn and self.month.forecast else ()
         return {"ahead": ahead, "marks": self.unusual}
@@ -52,7 +52,7 @@ def compute_view(services: Services, actor: Actor, scene: Scene, criteria: Stati
     ask = services.statistics
     view = scene.view
     month = month_end(ask, actor, criteria, now)
-    daily = scene.step is Step.DAY and view.measure is Measure.COST
+    daily = scene.step is PeriodStep.DAY and view.measure is Measure.COST
     first, last = (moment.astimezone(scene.zone).date() for moment in (scene.range.start, scene.range.end))
     unusual = find_unusual_days(ask, actor, criteria, first, last - timedelta(days=1), now) if daily else ()
     reaches_now = scene.range.start <= now < scene.range.end

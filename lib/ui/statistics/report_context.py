@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from lib.money import USD
 from lib.statistics.filters import Dimension
-from lib.statistics.periods import Bucket, ReportRange, Step, buckets
+from lib.statistics.periods import Bucket, PeriodStep, ReportRange, buckets
 from lib.ui import format
 from lib.ui.statistics.statistics_view import StatisticsView
 
@@ -23,7 +23,7 @@ class Scene:
     view: StatisticsView
     range: ReportRange
     zone: ZoneInfo
-    step: Step
+    step: PeriodStep
     names: Mapping[str, str]  # of users and teams
     compact: bool
     currency: str = USD  # of cost

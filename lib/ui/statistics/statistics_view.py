@@ -17,9 +17,9 @@ from lib.statistics.filters import Dimension, Measure, StatisticsFilter
 from lib.statistics.measures import Shape, axis_named, measure_named
 from lib.statistics.periods import (
     Baseline,
+    PeriodStep,
     ReportPeriod,
     ReportRange,
-    Step,
     default_step,
     last_year,
     resolve,
@@ -43,7 +43,7 @@ TAB_DIMENSIONS = (
 _UTC = ZoneInfo("UTC")
 _MOST_VALUES = 100
 _LONGEST = 200
-_Chosen = TypeVar("_Chosen", ReportPeriod, Baseline, Measure, Dimension, Step, Shape)
+_Chosen = TypeVar("_Chosen", ReportPeriod, Baseline, Measure, Dimension, PeriodStep, Shape)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class StatisticsView:
     compare: Baseline = Baseline.PREVIOUS
     measure: Measure = Measure.COST
     by: Dimension = Dimension.PROVIDER
-    step: Step | None = None
+    step: PeriodStep | None = None
     rows: Dimension = Dimension.PROVIDER
     columns: Dimension = Dimension.APP
     tab: str = "figures"
@@ -105,7 +105,7 @@ class StatisticsView:
         date_range = resolve(self.period, zone, now, self.first, self.last)
         return last_year(date_range, zone, now) if self.compare is Baseline.LAST_YEAR else date_range
 
-    def step_in(self, date_range: ReportRange) -> Step:
+    def step_in(self, date_range: ReportRange) -> PeriodStep:
         """The chosen step where it fits the range, else the range's own."""
         offered = steps_for(date_range.start, date_range.end)
         return self.step if self.step in offered else default_step(date_range.start, date_range.end)
@@ -163,7 +163,7 @@ class StatisticsView:
             measure=read_choice("measure", Measure, Measure.COST, MEASURES),
             by=read_choice("by", Dimension, Dimension.PROVIDER, (Dimension.PROVIDER, Dimension.MODEL)),
             compare=read_choice("compare", Baseline, Baseline.PREVIOUS, Baseline),
-            step=Step(last("step")) if last("step") in set(Step) else None,
+            step=PeriodStep(last("step")) if last("step") in set(PeriodStep) else None,
             rows=read_choice("rows", Dimension, Dimension.PROVIDER, TAB_DIMENSIONS),
             columns=read_choice("columns", Dimension, Dimension.APP, TAB_DIMENSIONS),
             tab=last("tab") if last("tab") in TABS else "figures",

@@ -10,7 +10,7 @@ from lib.errors import InvalidInput, LLMManagerError
 from lib.services import Services
 from lib.ui import blocks
 from lib.ui.canvas.component import draw_canvas
-from lib.ui.workflows.draft import Draft, list_ports
+from lib.ui.workflows.draft import WorkflowDraft, list_ports
 from lib.ui.workflows.run_view import STEP_STATES
 from lib.workflows.definition import NODE_TYPES, read_document
 from lib.workflows.run import Run, Step
@@ -41,18 +41,18 @@ def draw_builder(services: Services, actor: Actor, workflow: Workflow, *, may_ed
         _draw_node_form(services, actor, draft, str(drawn["selected"] or ""), problems, may_edit=may_edit)
 
 
-def _get_draft(services: Services, actor: Actor, workflow: Workflow) -> Draft:
+def _get_draft(services: Services, actor: Actor, workflow: Workflow) -> WorkflowDraft:
     key = f"draft-{workflow.slug}"
     draft = st.session_state.get(key)
-    if not isinstance(draft, Draft) or (draft.based_on != workflow.newest and not draft.changed):
+    if not isinstance(draft, WorkflowDraft) or (draft.based_on != workflow.newest and not draft.changed):
         newest = services.workflows.version(actor, workflow.slug, "newest")
-        fresh = Draft.begin(newest.definition, newest.version)
-        fresh.version = draft.version + 1 if isinstance(draft, Draft) else 1
+        fresh = WorkflowDraft.begin(newest.definition, newest.version)
+        fresh.version = draft.version + 1 if isinstance(draft, WorkflowDraft) else 1
         draft = st.session_state[key] = fresh
     return draft
 
 
-def _check(services: Services, actor: Actor, draft: Draft) -> Sequence[Problem]:
+def _check(services: Services, actor: Actor, draft: WorkflowDraft) -> Sequence[Problem]:
     try:
         return services.workflows.check(actor, draft.document)[1]
     except InvalidInput as error:
@@ -61,7 +61,13 @@ def _check(services: Services, actor: Actor, draft: Draft) -> Sequence[Problem]:
 
 
 def _draw_bar(
-    services: Services, actor: Actor, workflow: Workflow, draft: Draft, problems: Sequence[Problem], *, may_edit: bool
+    services: Services,
+    actor: Actor,
+    workflow: Workflow,
+    draft: WorkflowDraft,
+    problems: Sequence[Problem],
+    *,
+    may_edit: bool,
 ) -> None:
     errors = [problem for problem in problems if problem.is_error]
     with blocks.row():
@@ -95,7 +101,7 @@ def _draw_bar(
             st.caption(blocks.plain(problem.message))
 
 
-def _draw_parts(draft: Draft) -> None:
+def _draw_parts(draft: WorkflowDraft) -> None:
     name = st.text_input("Name of a new part", placeholder="one_item")
     if st.button("Add part", icon=":material/add:", disabled=not name.isidentifier() or name in draft.graphs()):
         draft.add_part(name)
@@ -105,7 +111,7 @@ def _draw_parts(draft: Draft) -> None:
         st.rerun()
 
 
-def _save(services: Services, actor: Actor, workflow: Workflow, draft: Draft) -> None:
+def _save(services: Services, actor: Actor, workflow: Workflow, draft: WorkflowDraft) -> None:
     try:
         services.workflows.save(actor, workflow.slug, draft.parse(), draft.based_on)
     except LLMManagerError as error:
@@ -116,7 +122,7 @@ def _save(services: Services, actor: Actor, workflow: Workflow, draft: Draft) ->
 
 
 def _build_data(
-    draft: Draft, problems: Sequence[Problem], status: Mapping[str, Any], *, may_edit: bool
+    draft: WorkflowDraft, problems: Sequence[Problem], status: Mapping[str, Any], *, may_edit: bool
 ) -> dict[str, Any]:
     graph = draft.graph
     marks: dict[str, dict[str, Any]] = {node_id: dict(mark) for node_id, mark in status.items()}
@@ -141,7 +147,7 @@ def _build_data(
 
 def draw_run_canvas(services: Services, actor: Actor, run: Run, steps: Sequence[Step]) -> None:
     """The drawing of a run's version, each step in the colour of its state."""
-    draft = Draft.begin(services.workflow_runs.definition(actor, run.id), run.version)
+    draft = WorkflowDraft.begin(services.workflow_runs.definition(actor, run.id), run.version)
     status = {
         step.path: {"status": str(step.state), **({} if step.duration_ms is None else {"ms": step.duration_ms})}
         for step in steps
@@ -151,7 +157,7 @@ def draw_run_canvas(services: Services, actor: Actor, run: Run, steps: Sequence[
 
 
 def _draw_node_form(
-    services: Services, actor: Actor, draft: Draft, node_id: str, problems: Sequence[Problem], *, may_edit: bool
+    services: Services, actor: Actor, draft: WorkflowDraft, node_id: str, problems: Sequence[Problem], *, may_edit: bool
 ) -> None:
     node = draft.find(node_id)
     if node is None:

@@ -30,7 +30,7 @@ _NEW: dict[str, dict[str, Any]] = {
 
 
 @dataclass
-class Draft:
+class WorkflowDraft:
     """A definition's document that is being changed, made from the version `based_on`."""
 
     document: dict[str, Any]
@@ -42,7 +42,7 @@ class Draft:
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, definition: Definition, based_on: int) -> "Draft":
+    def begin(cls, definition: Definition, based_on: int) -> "WorkflowDraft":
         """Begin from a stored version; nodes without places are put in a row."""
         draft = cls(_to_plain(to_document(definition)), based_on)
         for graph in draft.graphs().values():

@@ -4,7 +4,7 @@ from typing import Any
 
 from lib.limited.expressions import ExpressionError
 from lib.workflows.definition import InputNode, LoopNode, MapNode, WorkflowNode
-from lib.workflows.execution import Branch, Frame, Outcome, StepContext, run_all
+from lib.workflows.execution import Branch, Frame, NodeOutcome, StepContext, run_all
 from lib.workflows.expressions import evaluate, evaluate_condition, fill_value
 from lib.workflows.form import check_inputs
 from lib.workflows.run import StepError, StepHeld, StepResult
@@ -39,7 +39,7 @@ class MapStep:
         """Run the part for each item; a failed one fails the step, or leaves a null in its place."""
         node: MapNode = context.node
         items = self._list_items(context)
-        outcomes: list[Outcome | None] = [None] * len(items)
+        outcomes: list[NodeOutcome | None] = [None] * len(items)
         failed: dict[int, tuple[str, str]] = {}
         numbers = iter(range(len(items)))
 
