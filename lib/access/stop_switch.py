@@ -67,9 +67,11 @@ class StopSwitch:
             by_key = {row.id: row for row in connection.execute(keys)}
         listed = list[Stop]()
         for row in rows:
-            label, team_id = row.subject or row.kind, actor.team_id
+            label = row.subject or row.kind
+            team_id = actor.team_id
             if row.kind == StopKind.TEAM:
-                label, team_id = names.get(int(row.subject), row.subject), int(row.subject)
+                team_id = int(row.subject)
+                label = names.get(team_id, row.subject)
             elif row.kind == StopKind.KEY:
                 key = by_key.get(row.subject)
                 label, team_id = (key.name, key.team_id) if key else (row.subject, ALL_TEAMS)

@@ -157,7 +157,8 @@ class Metrics:
                     figures_by_key[row["key"]] |= row
             for name, value, count, all_of_key in connection.execute(_select_texts(conditions)):
                 if (figures := figures_by_key.get(name)) is not None:
-                    figures["texts"], figures["values"] = int(all_of_key), (*figures.get("values", ()), (value, count))
+                    figures["texts"] = int(all_of_key)
+                    figures["values"] = (*figures.get("values", ()), (value, count))
         return [KeyStatistics(**figures) for figures in figures_by_key.values()]
 
     def numeric_keys(self, actor: Actor) -> Sequence[str]:

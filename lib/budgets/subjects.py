@@ -81,7 +81,7 @@ def team_of(connection: Connection, scope: str, subject: str) -> int:
 
 
 def _reach(actor: Actor, kind: BudgetScope) -> ColumnElement[bool]:
-    """What an actor may name: of other teams only super-admins anything; providers are of the installation."""
+    """Build the condition on the subjects that an actor may name: only super-admins name other teams'."""
     match kind:
         case BudgetScope.CONFIGURATION:
             return usable(actor, configurations.c.team_id)

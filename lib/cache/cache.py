@@ -162,7 +162,7 @@ class Cache:
         self.recall.follow()
 
     def figures(self, actor: Actor, days: int = 30) -> list[CacheFigures]:
-        """What each configuration's cache holds, and did in the last days; those with a cache or figures."""
+        """List what each configuration's cache holds and did in the last `days`; only those with any of it."""
         actor.require(Permission.VIEW_STATS)
         self.recall.flush()
         since = utc_now() - timedelta(days=days)
@@ -314,7 +314,7 @@ class Cache:
         self.recall.forget()
 
     def proofs(self, actor: Actor) -> list[PoolProof]:
-        """What is proved, for each pool with would-be hits in the last 30 days."""
+        """List what the samples of each pool prove, for pools with would-be hits in the last 30 days."""
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
             rules = {row.configuration_id: _read_rules(row) for row in connection.execute(select(cache_policies))}

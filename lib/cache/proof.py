@@ -21,7 +21,8 @@ def upper_bound(errors: int, samples: int) -> float:
     """The largest error rate (0 to 1) that the samples leave likely; 1 where there are none."""
     if samples <= 0 or errors >= samples:
         return 1.0
-    low, high = errors / samples, 1.0
+    low = errors / samples
+    high = 1.0
     while high - low > 1e-9:
         middle = (low + high) / 2
         low, high = (middle, high) if _at_most(errors, samples, middle) > 1 - CONFIDENCE else (low, middle)
@@ -34,7 +35,8 @@ def sizes(bound_per_mille: int) -> tuple[int, ...]:
     sample_counts = []
     samples = 1
     for errors in range(_MOST_ERRORS + 1):
-        low, high = samples, 1
+        low = samples
+        high = 1
         while upper_bound(errors, high) > bound_per_mille / 1000:
             high *= 2
         while low < high:
@@ -84,7 +86,8 @@ def _at_most(errors: int, samples: int, rate: float) -> float:
         return 1.0
     if rate >= 1:
         return 0.0
-    log_rate, log_rest = math.log(rate), math.log1p(-rate)
+    log_rate = math.log(rate)
+    log_rest = math.log1p(-rate)
     return sum(
         math.exp(
             math.lgamma(samples + 1)

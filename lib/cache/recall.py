@@ -196,7 +196,7 @@ class Recall:
                 self._known.add(loose)
 
     def forget(self) -> None:
-        """Something was deleted: read all known hashes anew."""
+        """Read all known hashes anew, after entries were deleted."""
         self._known = set()
         self._followed_to = None
         self.follow()
@@ -216,7 +216,8 @@ class Recall:
         if hits:
             self._entries.note_hits(hits)
         with self._lock:
-            counts, self._counts = self._counts, Counter()
+            counts = self._counts
+            self._counts = Counter()
         if counts:
             self._entries.note_counts(counts.items())
 

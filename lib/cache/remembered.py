@@ -27,7 +27,7 @@ class Remembered:
         return _LANE
 
     def bound(self, call: LiveCall) -> Bound:
-        """It costs nothing."""
+        """Return that a remembered answer costs nothing."""
         return FREE
 
     def limit(self, call: LiveCall) -> Throttled | None:
@@ -51,7 +51,7 @@ class Remembered:
         yield Finish("stop")
 
     def compute_saved_nano(self, call: LiveCall) -> int | None:
-        """What the model was paid for it, in nano-dollars."""
+        """Return what the model was paid for the answer when it was made, in nano-dollars; None where unknown."""
         return self.entry.cost_nano_usd
 
     def _pause_s(self) -> float:

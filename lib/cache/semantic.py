@@ -37,7 +37,9 @@ NEAREST = 5  # candidates that are looked at
 LEAST_SIMILARITY = 0.80  # cosine: below that nothing is a candidate
 EXPLORED = 0.05  # of would-be hits in the mode `proved`: asked of the model all the same, for ever
 _MOST_INDEXES = 64
-SAME, DIFFERENT, FAILED = "same", "different", "failed"
+SAME = "same"
+DIFFERENT = "different"
+FAILED = "failed"
 _QUESTION_FOR_JUDGE = (
     "Two people ask an assistant. Decide whether one answer serves both exactly: same facts asked for, same entities, "
     "numbers, units, dates, direction, conditions and language.\n\nFirst: {first}\n\nSecond: {second}\n\n"
@@ -131,7 +133,7 @@ class Semantic:
         self._add(stored.id, keys)
 
     def judge(self, rules: CacheRules, first: str, second: str) -> str | None:
-        """What the judge says of two questions; None where there is no judge."""
+        """Ask the judge whether two questions mean the same: same, different or failed; None without a judge."""
         return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second)
 
     def _compare_answers(self, rules: CacheRules, first: CacheEntry, second: CacheEntry) -> str | None:

@@ -62,7 +62,7 @@ def find_language(text: str) -> str | None:
 
 
 def significant_words(text: str, language: str) -> list[str] | None:
-    """What has to be the same, in order; None where every sign counts."""
+    """List the words in which two equal questions must agree, in order; None where every sign counts."""
     if _SIGN_FOR_SIGN.search(text.strip()):
         return None
     words = split(text)

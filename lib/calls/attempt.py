@@ -129,7 +129,7 @@ class Attempt:
         return _NEVER_SENT if call.stop_requested or _is_being_cancelled() else None
 
     def _make_request(self) -> OpeningRequest:
-        """What is asked of budgets, and of limits by a call's first attempt that passes."""
+        """Build the request to budgets for this attempt, and to limits where no attempt of the call was counted yet."""
         call = self._call
         attempt = call.attempt
         plan = call.plan

@@ -80,7 +80,7 @@ class AnswerSource(Protocol):
         ...
 
     def compute_saved_nano(self, call: "LiveCall") -> int | None:
-        """What an upstream would have cost, in nano-dollars, once it has been read; None where nobody knows."""
+        """Return what an upstream would have cost, in nano-dollars, once the answer was read; None where unknown."""
         ...
 
 

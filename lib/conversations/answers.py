@@ -66,7 +66,7 @@ def settle(store: Store, owner_id: str | None = None) -> int:
 
 
 def _read_endings(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> dict[str, dict[str, Any]]:
-    """What is written of each answer: of a turn with tools once all of it has ended, else of its call."""
+    """Read what to store of each answer, by message: of a turn with tools once all has ended, else of its call."""
     turns = read_turns(connection, [row["call_id"] for row in rows]) if rows else {}
     done: dict[str, dict[str, Any]] = {}
     for row in rows:

@@ -145,7 +145,7 @@ def drop_unused(connection: Connection, messages_ids: Collection[str]) -> None:
 
 
 def _strip_messages(request: Any) -> dict[str, Any]:
-    """What stays of a stored request beside its messages."""
+    """Return a stored request without its messages."""
     if not isinstance(request, Mapping):
         return {"content_policy": FULL}
     return {name: value for name, value in request.items() if name != "messages"}

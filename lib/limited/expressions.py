@@ -55,7 +55,7 @@ def parse_json(value: Any) -> Any:
 
 
 def _list_fences(text: str) -> Iterator[str]:
-    """What stands in fences that say nothing of their language, or that it is JSON."""
+    """List the texts of fenced blocks whose language is JSON or not named."""
     start = text.find(_FENCE)
     while start >= 0 and (line_end := text.find("\n", start)) >= 0:
         end = text.find(_FENCE, line_end)

@@ -184,7 +184,7 @@ def _find_drift(pin: Pin | None, definition: Mapping[str, Any] | None, is_same_s
 
 
 def _diff(pin: Pin | None, definition: Mapping[str, Any] | None) -> list[str]:
-    """What changed since the approval, invisible characters shown; empty when nothing did."""
+    """List the lines that changed since the approval, with invisible characters shown; empty when none did."""
     old = _write_lines(pin.definition) if pin else []
     new = _write_lines(definition) if definition else []
     return [*difflib.unified_diff(old, new, "approved", "now", lineterm="", n=2)] if pin is not None else []

@@ -66,7 +66,7 @@ def read_servers(connection: Connection, machine: str | None = None) -> list[Mcp
 
 
 def read_marks(connection: Connection) -> Any:
-    """What a runner follows of every server: it changes with what is wanted, approved or set."""
+    """Read a value that changes whenever a server's wanted state, approval or settings do; runners compare it."""
     query = select(_S.id, _S.wanted, _S.revision, _S.approved_hash).order_by(_S.id)
     return [tuple(row) for row in connection.execute(query)]
 

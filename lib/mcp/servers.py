@@ -262,7 +262,7 @@ def _change(connection: Connection, server: McpServer, **values: Any) -> None:
 
 
 def _read_stamp(connection: Connection) -> Any:
-    """What changes whenever a server, its state or a pin does."""
+    """Read a value that changes whenever a server, its state or a pin does."""
     servers = connection.execute(select(_S.id, _S.updated_at)).all()
     states = connection.execute(select(_T.server_id, _T.machine, _T.actual, _T.since, _T.tools_at, _T.reason)).all()
     pinned = connection.execute(select(func.count(), func.max(_P.approved_at))).all()

@@ -27,7 +27,7 @@ class PipedTools:
         self._server = server
 
     async def list_tools(self) -> Sequence[ToolDefinition]:
-        """List them."""
+        """List the tools that this server offers."""
         return [define_bundled(self._server, tool, tool.name) for tool in self._server.tools]
 
     async def run(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:

@@ -70,7 +70,9 @@ class Counters:
         with self._lock:
             at, snapshot = self._snapshots.get(team_id, (0.0, None))
             if snapshot is None or time.monotonic() - at > _MOST_AGE_S:
-                at, snapshot = self._snapshots[team_id] = (time.monotonic(), self._read(team_id))
+                read_at = time.monotonic()
+                snapshot = self._read(team_id)
+                self._snapshots[team_id] = (read_at, snapshot)
             return snapshot
 
     def _read(self, team_id: int | None) -> Snapshot:

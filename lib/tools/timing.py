@@ -15,7 +15,7 @@ class Stopwatch:
         self._started = time.monotonic()
 
     def stop(self) -> None:
-        """End counting."""
+        """End counting at this moment."""
         self._stopped = time.monotonic()
 
     @property

@@ -136,7 +136,8 @@ class TurnLoop:
         while live.state.pending:
             await asyncio.sleep(_LOOK_EVERY_S)
             await self._program.beat()
-            pending, live.state.pending = live.state.pending, []
+            pending = live.state.pending
+            live.state.pending = []
             for tool in pending:
                 await self._settle(tool)
         return True
@@ -350,7 +351,8 @@ class TurnLoop:
 
     async def _resume(self) -> None:
         live = self._live
-        pending, live.state.pending = live.state.pending, []
+        pending = live.state.pending
+        live.state.pending = []
         async with asyncio.TaskGroup() as group:
             for tool in pending:
                 group.create_task(self._settle(tool))

@@ -70,7 +70,7 @@ class WorkRun:
         self._outputs: dict[tuple[str, str], Any] = {}  # of this execution, so that they need not be opened again
 
     def within(self, step: str) -> Within:
-        """What a model call of a step is within: with it the call's closing record carries the step's result."""
+        """Return the step as the parent of a model call, whose closing record then carries the step's result."""
         root, name = self._name_row(step)
         return Within(workflow_run_id=root, workflow_step=name)
 

@@ -124,7 +124,7 @@ class Work:
 
     @property
     def schedules(self) -> "Schedules":
-        """What is done at certain moments."""
+        """Return the schedules: work that is done at certain moments."""
         return Schedules(self._open)
 
     def list_steps(self, run_id: str) -> list[dict[str, Any]]:
@@ -160,7 +160,7 @@ class Work:
 
     @property
     def executor_id(self) -> str:
-        """This process's name among those that run work."""
+        """Return the name of this process among those that run work."""
         return self._open().processes.executor_id
 
     def close(self) -> None:

@@ -99,7 +99,7 @@ class Bench:
 
 
 def judge_case(case: TestCase, run: Run, steps: Sequence[Step]) -> list[str]:
-    """What of a case does not hold after its run, as sentences."""
+    """List the checks of a case that do not hold after its run, as sentences."""
     if run.state.is_at_work:
         return [f"It did not end within {LONGEST_CASE_S:g} seconds."]
     if not case.checks and run.state is not RunState.DONE:

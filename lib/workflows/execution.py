@@ -424,7 +424,7 @@ class Execution:
         return StepResult(earlier.output, earlier.port)
 
     def _compute_changes(self, context: StepContext, result: StepResult) -> dict[str, Any]:
-        """What a step sets in shared state, one after the other: a later one sees what an earlier one set."""
+        """Compute what a step sets in shared state, one after the other: a later one sees what an earlier one set."""
         changes: dict[str, Any] = {}
         for name, expression in context.node.set.items():
             scope = {**context.scope, "output": result.output, "state": context.frame.state | changes}

@@ -228,7 +228,7 @@ _STEP_COLUMNS = (
 
 
 def _add_usage(step: Step, earlier_usage: StepUsage) -> dict[str, Any]:
-    """What a step's calls add to the run's sums beyond what they had added before."""
+    """Build the updates that add a step's calls to the run's sums, without what they had added before."""
     prompt = step.prompt_tokens - earlier_usage.prompt_tokens
     completion = step.completion_tokens - earlier_usage.completion_tokens
     values: dict[str, Any] = {}

@@ -53,7 +53,7 @@ class Answer:
         return cls(record["text"], tuple(record["tool_calls"]), record["finish_reason"], record["call_id"])
 
     def to_record(self) -> dict[str, Any]:
-        """As an action's result holds it."""
+        """Return the answer as a JSON object, in the form in which an action's result stores it."""
         calls = [dict(call) for call in self.tool_calls]
         return {"text": self.text, "tool_calls": calls, "finish_reason": self.finish_reason, "call_id": self.call_id}
 

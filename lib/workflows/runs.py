@@ -378,7 +378,7 @@ class WorkflowRuns:
         self.tell(run.id)
 
     def tell(self, run_id: str) -> None:
-        """There is news for a run that waits: a decision, a signal, a time that has come."""
+        """Take up a waiting run that there is news for: a decision, a signal, a time that has come."""
         with self._store.write() as connection:
             connection.execute(update(workflow_runs).where(R.id == run_id).values(signals=R.signals + 1))
             row = connection.execute(select(R.state, R.team_id, R.signals).where(R.id == run_id)).one_or_none()

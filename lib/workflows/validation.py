@@ -55,7 +55,7 @@ class Problem:
     is_error: bool = True
 
     def __str__(self) -> str:
-        """One line."""
+        """Return the problem as one line, with its node in front."""
         return f"{self.node}: {self.message}" if self.node else self.message
 
 

@@ -28,7 +28,7 @@ class Runners:
     teams: tuple[int, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
-        """As it is stored."""
+        """Return the roles and teams as a JSON object, in the form in which the database stores it."""
         return {"roles": [role.value for role in self.roles], "teams": [*self.teams]}
 
 

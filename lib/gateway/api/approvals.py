@@ -78,7 +78,7 @@ class RevokedBody(Struct):
 
 
 def list_waiting(asking: Asking[Nothing, Nothing]) -> ApprovalsBody:
-    """What waits for the key's owner."""
+    """List the requests that wait for the key's owner."""
     return ApprovalsBody([_describe(approval) for approval in asking.services.approvals.waiting(asking.actor)])
 
 
@@ -97,7 +97,7 @@ def decide(asking: Asking[Nothing, DecisionBody]) -> ApprovalBody:
 
 
 def list_grants(asking: Asking[Nothing, Nothing]) -> GrantsBody:
-    """What runs without a question."""
+    """List the standing grants, by which subjects run without a question."""
     return GrantsBody([_describe_grant(grant) for grant in asking.services.approvals.standing(asking.actor)])
 
 

@@ -241,7 +241,7 @@ def list_runs(asking: Asking[RunsQuery, Nothing]) -> RunsBody:
 
 
 def quote_run(asking: Asking[Nothing, QuoteInputsBody]) -> RunQuoteBody:
-    """What a run will cost."""
+    """Estimate the cost of a run before it begins."""
     body = asking.body
     runs = asking.services.workflow_runs
     return _describe_quote(runs.quote(asking.actor, asking.path["slug"], body.inputs, _version(body.version)))
@@ -286,7 +286,7 @@ def rerun(asking: Asking[Nothing, RerunBody]) -> RunBody:
 
 
 def quote_rerun(asking: Asking[Nothing, RerunBody]) -> RunQuoteBody:
-    """What repeating a run from a step will cost."""
+    """Estimate the cost of repeating a run from a step on."""
     if not asking.body.from_step:
         raise InvalidInput("from_step is missing.", "", "Name the step to begin at.", field="from_step")
     runs = asking.services.workflow_runs

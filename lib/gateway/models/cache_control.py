@@ -13,7 +13,7 @@ _LARGEST_AGE = 366 * 86_400
 
 
 def read_cache_policy(headers: Mapping[bytes, bytes]) -> CachePolicy | None:
-    """What the request's head says of remembered answers; None where it says nothing."""
+    """Read the request's `Cache-Control` header as a policy for remembered answers; None without one."""
     if not (line := headers.get(HEADER)):
         return None
     reads: bool | None = None

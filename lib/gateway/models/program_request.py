@@ -10,7 +10,8 @@ from lib.fast_json import decode, encode_text
 
 _DEEPEST = 200
 _FAR_TOO_MANY = 5
-MOST_PARTS, MOST_VALUES = 20_000, 1_000_000  # objects and lists of a body (messages, parts, tools); what they hold
+MOST_PARTS = 20_000  # objects and lists of a body: messages, parts, tools
+MOST_VALUES = 1_000_000  # that these hold
 
 
 class ProgramRequest(Struct, frozen=True):
@@ -84,10 +85,13 @@ def read_json(raw: bytes) -> dict[str, Any]:
 
 def check_amount(body: dict[str, Any]) -> None:
     """InvalidInput when a body is made of more pieces than any model takes: others would wait while they are walked."""
-    parts, values, waiting = 0, 0, list[Any]([body])
+    parts = 0
+    values = 0
+    waiting = list[Any]([body])
     while waiting:
         value_part = waiting.pop()
-        parts, values = parts + 1, values + len(value_part)
+        parts += 1
+        values += len(value_part)
         if parts + len(waiting) > MOST_PARTS or values > MOST_VALUES:
             raise _too_many()
         waiting += [

@@ -23,7 +23,7 @@ _OF_IDS = frozenset("0123456789abcdefABCDEF-")
 
 
 def read_within(headers: Mapping[bytes, bytes], body: Mapping[str, Any]) -> Within:
-    """What the request is part of; InvalidInput for a header of ours that can't be a session."""
+    """Read the session that a request is part of; InvalidInput for a header of ours that can't be one."""
     for name in _ANY:
         if name not in headers:
             continue

@@ -64,7 +64,7 @@ def _cancel(task: "asyncio.Task[object]") -> None:
 
 
 def _leave_to_client(toolset: Toolset, client_tools: tuple[Any, ...]) -> Toolset:
-    """Of a request that brings tools, the set's tools that only read and have none of the request's names."""
+    """Keep, beside a program's own tools, only tools of the set that read and have none of their names."""
     if not client_tools:
         return toolset
     names = {str(tool.get("function", tool).get("name", "")) for tool in client_tools}

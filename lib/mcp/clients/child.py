@@ -53,7 +53,7 @@ class ErrorText:
 
     @property
     def text(self) -> str:
-        """What is kept, as text."""
+        """Return the last bytes of the stream that were kept, decoded as UTF-8."""
         return self._text.decode("utf-8", "replace").replace("\0", "")
 
 

@@ -129,11 +129,11 @@ class GivenStreams:
         self._streams = streams
 
     async def __aenter__(self) -> Any:
-        """The streams."""
+        """Return the streams as they are."""
         return self._streams
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing."""
+        """Leave the streams open; their owner closes them."""
 
 
 @asynccontextmanager

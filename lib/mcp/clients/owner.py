@@ -72,7 +72,7 @@ class ConnectionOwner:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Begin the task that connects to the server and keeps the connection."""
         self._task = asyncio.create_task(self._live(), name=self.server.name)
 
     async def stop(self) -> None:

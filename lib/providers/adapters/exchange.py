@@ -95,7 +95,8 @@ async def post(
 ) -> Any:
     """In the place of `AsyncHTTPHandler.post`: the response, or httpx's HTTPStatusError with its body read."""
     if isinstance(data, str | bytes):
-        data, content = None, data
+        content = data
+        data = None
     client = handler.client
     exchange = _current.get() or UpstreamExchange()
     request = client.build_request(

@@ -22,7 +22,8 @@ from lib.providers.redaction import redact
 
 _K = ErrorKind
 LARGEST_ERROR = 64 * 1024  # bytes that are read of a body that says what is wrong
-_LONGEST_DETAIL, _LONGEST_READ = 300, 64 * 1024  # characters: shown, and searched for what to show
+_LONGEST_DETAIL = 300  # characters that are shown
+_LONGEST_READ = 64 * 1024  # characters that are searched for what to show
 _OF_LITELLM = compile_pattern(r"litellm|drop_params|allowed_openai_params", re.IGNORECASE)
 _HTML = compile_pattern(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
 _WORDS_OF_KIND: tuple[tuple[ErrorKind, str], ...] = (

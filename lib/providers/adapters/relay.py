@@ -123,7 +123,7 @@ async def _read_document(response: Response, request: ModelRequest) -> tuple[byt
 def _last_pieces(
     document: _UnstreamedAnswer | None, request: ModelRequest, reader: Reader, *, is_done: bool
 ) -> list[Passed | Chunk]:
-    """What goes on after the last event, or the whole answer where it came as a document.
+    """Build what is passed on after the last event, or the whole answer where it came as a document.
 
     A document stands in for a stream, or a stream for a document, where the provider answered in the other form: in
     the chat protocol it is written in the form that was asked for, else its chunks are passed on to be written anew.

@@ -63,7 +63,8 @@ def _fit_item(item: Mapping[str, Any], ids: _Ids, protocol: Protocol) -> Any:
         return _with(item, "content", [_fit_block(b, ids) for b in blocks]) if isinstance(blocks, list) else item
     if protocol is Protocol.RESPONSES:
         return _fit_field(item, "call_id", ids)
-    item, calls = _fit_field(item, "tool_call_id", ids), item.get("tool_calls")
+    calls = item.get("tool_calls")
+    item = _fit_field(item, "tool_call_id", ids)
     return (
         _with(item, "tool_calls", [_fit_field(call, "id", ids) for call in calls]) if isinstance(calls, list) else item
     )

@@ -100,7 +100,7 @@ def _draw_unrun_tool_calls(message: Message) -> None:
 
 
 def _rounds(services: Services, actor: Actor, message: Message) -> None:
-    """What the model asked of tools before its answer, and what they returned."""
+    """Draw what the model asked of tools before its answer, and what they returned."""
     turn = services.talk.turn(actor, message)
     if turn is not None and turn.steps:
         tool_cards.draw_turn(services, actor, turn, message.id)

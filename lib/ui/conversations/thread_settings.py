@@ -139,7 +139,7 @@ def _meter(services: Services, actor: Actor, thread: Thread, configuration: str)
 
 
 def _meter_notes(meter: Meter, unpriced_calls: int) -> list[str]:
-    """What the figures don't say by themselves."""
+    """List notes on what the meter's figures leave out."""
     notes = [] if meter.window else ["the model's window is not known"]
     if meter.selection.left_out:
         notes.append(f"{meter.selection.left_out} messages are not sent")

@@ -110,7 +110,8 @@ def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
             return
         if view.error_message:
             blocks.show_failure(view.error_message)
-        turn.answer, turn.checked = view.text, check(view.text, [hit.text for hit in turn.retrieval.sources])
+        turn.answer = view.text
+        turn.checked = check(view.text, [hit.text for hit in turn.retrieval.sources])
         blocks.redraw_page()
 
     growing()

@@ -53,7 +53,7 @@ def _list_agents(node: AgentsNode) -> list[Agent]:
 
 
 async def _speak(context: StepContext, resolved: Any, agent: Agent, key: str, prompt: str, rules: str = "") -> str:
-    """What an agent answers; its tools, if it has any, run in between."""
+    """Ask an agent and return its answer as text; its tools, if it has any, run in between."""
     system = "\n\n".join(part for part in (resolved["roles"][agent.name], rules) if part) or None
     messages = [{"role": "user", "content": prompt}]
     question = Question(messages, agent.configuration, system, None, {"agent": agent.name})

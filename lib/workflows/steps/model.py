@@ -22,7 +22,7 @@ class PromptStep:
     """Asks a model."""
 
     async def resolve(self, context: StepContext) -> Any:
-        """What is asked: the prompt filled in, with the template's or the node's own system prompt and role."""
+        """Build the question: the prompt filled in, with the template's or the node's own system prompt and role."""
         node: PromptNode = context.node
         system = None if node.system is None else fill_text(node.system, context.scope)
         parameters: dict[str, Any] = dict(node.parameters)
@@ -58,7 +58,8 @@ class PromptStep:
         if node.tools:
             answer, rounds = await converse(context, "round", question, node.tools, node.max_rounds)
         else:
-            answer, rounds = await context.execution.interpreter.models.ask(context, "call", question), 1
+            answer = await context.execution.interpreter.models.ask(context, "call", question)
+            rounds = 1
         output: dict[str, Any] = {"text": answer.text}
         if node.tools:
             output["rounds"] = rounds

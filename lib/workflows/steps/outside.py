@@ -53,7 +53,7 @@ class RetrieveStep:
         }
 
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
-        """Search."""
+        """Search the collection; the output has the passages, and their texts as one."""
         passages = await search_passages(context, resolved["collection"], resolved["question"], resolved["k"])
         text = "\n\n".join(f"[{passage['n']}] {passage['title']}\n{passage['text']}" for passage in passages)
         return StepResult({"text": text, "passages": passages})

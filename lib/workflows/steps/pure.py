@@ -32,7 +32,7 @@ class ConditionStep:
     """Two ways."""
 
     async def resolve(self, context: StepContext) -> Any:
-        """The expression."""
+        """Return the condition's expression, not yet evaluated."""
         return {"when": context.node.when}
 
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
@@ -49,7 +49,7 @@ class SwitchStep:
     """Several ways."""
 
     async def resolve(self, context: StepContext) -> Any:
-        """The cases."""
+        """Return the cases by port, not yet evaluated."""
         return {"cases": {case.port: case.when for case in context.node.cases}}
 
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
@@ -68,11 +68,11 @@ class TransformStep:
     """A computed value."""
 
     async def resolve(self, context: StepContext) -> Any:
-        """The expression."""
+        """Return the expression, not yet evaluated."""
         return {"value": context.node.value}
 
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
-        """Compute it."""
+        """Evaluate the expression; its value is the output."""
         node: TransformNode = context.node
         try:
             return StepResult(evaluate(node.value, context.scope))
