@@ -133,7 +133,7 @@ def test_the_llm_command_prints_the_answer(connection: GatewayAccess, tmp_path: 
 def test_the_javascript_programs_parse(tmp_path: Path, title: str, model: str) -> None:
     file = tmp_path / "program.mjs"
     file.write_text(named(GatewayAccess("http://h", "llmm_x", model, "e"), "JavaScript", title).text)
-    ran("node", "--check", str(file))
+    assert ran("node", "--check", str(file)) == ""
 
 
 def test_an_odd_name_stays_whole_in_the_entry_for_llm(tmp_path: Path) -> None:

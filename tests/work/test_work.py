@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 
 from lib.clock import new_id, utc_now
+from lib.db.tables import work_processes
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.work.registry import Schedule
 from lib.work.run import WorkRun
@@ -250,6 +251,11 @@ def test_a_schedule_fires_is_paused_and_goes(work: Work) -> None:
             work.schedules.set(Schedule("bad", kind, cron, None, zone))
 
 
+def count_beats(work: Work) -> int:
+    with work._store.read() as connection:
+        return int(connection.scalars(select(work_processes.c.beats)).one())
+
+
 def test_the_loop_that_looks_after_runs_outlives_errors_of_the_database(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,8 +269,10 @@ def test_the_loop_that_looks_after_runs_outlives_errors_of_the_database(
             raise OSError("the database is away")
         beat()
 
+    earlier = count_beats(work)
     monkeypatch.setattr(engine.processes, "beat", fail_at_first)
     until(lambda: len(beats) >= 4)
+    assert count_beats(work) > earlier
 
 
 def test_old_runs_go_and_their_results_are_erased(work: Work) -> None:

@@ -52,7 +52,8 @@ def test_a_form_is_filled_by_who_decides(rig: FlowRig) -> None:
     check = node("approval", "check", question="How much?", fields=fields)
     run = rig.finish(draw(start(), check, finish("{{check.data.amount}}"), edges="start>check check:approved>finish"))
     decide(rig, Verdict.APPROVE, data={"amount": 12})
-    until(lambda: rig.services.workflow_runs.get(AMIRA, run.id).output == "12")
+    until(lambda: rig.services.workflow_runs.get(AMIRA, run.id).state.is_over)
+    assert rig.services.workflow_runs.get(AMIRA, run.id).output == "12"
 
 
 def test_each_item_of_a_map_asks_for_itself(rig: FlowRig) -> None:
