@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Role
-from lib.ui import blocks, currency, session
+from lib.ui import blocks, currency, session, session_keys
 from lib.ui.access import audit_log, data_settings, people, teams_tab, usage_imports
 
 actor = session.require_administrator()
@@ -22,20 +22,22 @@ with blocks.errors_shown():
         data_settings.show_keys_tab(services, actor, zone)
         st.stop()
     if not is_super_admin:
-        tab_teams, tab_audit = st.tabs(["Team", "Audit"], key="tab", on_change="rerun", bind="query-params")
+        tab_teams, tab_audit = st.tabs(
+            ["Team", "Audit"], key=session_keys.OPEN_TAB, on_change="rerun", bind="query-params"
+        )
         with tab_teams:
-            teams_tab.show_tab(services, actor, zone, is_open=st.session_state.get("tab") != "Audit")
+            teams_tab.show_tab(services, actor, zone, is_open=st.session_state.get(session_keys.OPEN_TAB) != "Audit")
         with tab_audit:
             audit_log.show_tab(services, actor, zone)
         st.stop()
     names = ["People", "Teams", "Roles", "Keys", "Data", "Currency", "Import", "Audit"]
     tab_people, tab_teams, tab_roles, tab_keys, tab_data, tab_currency, tab_import, tab_audit = st.tabs(
-        names, key="tab", on_change="rerun", bind="query-params"
+        names, key=session_keys.OPEN_TAB, on_change="rerun", bind="query-params"
     )
     with tab_people:
         people.show_people(services, actor, services.users.list(actor), zone)
     with tab_teams:
-        teams_tab.show_tab(services, actor, zone, is_open=st.session_state.get("tab") == "Teams")
+        teams_tab.show_tab(services, actor, zone, is_open=st.session_state.get(session_keys.OPEN_TAB) == "Teams")
     with tab_roles:
         people.show_roles()
     with tab_keys:

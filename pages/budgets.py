@@ -4,7 +4,7 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.budgets.budget import BudgetScope
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.budgets import budget_cards, budget_forms, webhook_dialog
 
 actor = session.require(Permission.VIEW_STATS)
@@ -31,7 +31,7 @@ with blocks.header("Budgets"):
     ):
         st.dialog("New budget")(budget_forms.add_dialog)(services, actor)
 
-if (error := st.session_state.pop("budget_error", None)) is not None:
+if (error := st.session_state.pop(session_keys.BUDGET_ERROR, None)) is not None:
     blocks.show_error(error)
 
 zone = services.preferences.report_zone(actor)

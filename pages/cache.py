@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.cache import detail, overview, rules_dialog
 
 actor = session.require(Permission.VIEW_STATS)
@@ -26,7 +26,7 @@ with blocks.header("Cache"):
             services, actor, configurations, selected
         )
 
-if (notice := st.session_state.pop("cache_notice", None)) is not None:
+if (notice := st.session_state.pop(session_keys.CACHE_NOTICE, None)) is not None:
     st.toast(notice)
 
 if not everything:

@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.configurations import configuration_form, configuration_table
 
 actor = session.require(Permission.VIEW_CONFIGS)
@@ -29,7 +29,7 @@ with blocks.header("Configurations"):
     ):
         st.dialog("New configuration", width="medium")(configuration_form.editor)(services, actor, None)
 
-if (error := st.session_state.pop("configuration_error", None)) is not None:
+if (error := st.session_state.pop(session_keys.CONFIGURATION_ERROR, None)) is not None:
     blocks.show_error(error)
 
 everything = services.configurations.list(actor)

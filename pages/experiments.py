@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.experiments import experiment_form, experiment_view
 
 actor = session.require(Permission.TEST_CONFIGS)
@@ -15,7 +15,7 @@ with blocks.header("Experiments"):
     if st.button("New" if compact else "New experiment", icon=":material/add:"):
         st.dialog("New experiment", width="large")(experiment_form.dialog)(services, actor, prompt)
 
-if (error := st.session_state.pop("experiment_error", None)) is not None:
+if (error := st.session_state.pop(session_keys.EXPERIMENT_ERROR, None)) is not None:
     blocks.show_error(error)
 
 experiments = services.experiments.list(actor)

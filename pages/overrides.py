@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.configurations import overrides
 
 actor = session.require(Permission.VIEW_CONFIGS)
@@ -20,7 +20,7 @@ with blocks.header("Overrides"):
     ):
         st.dialog("New override", width="medium")(overrides.editor)(services, actor, None)
 
-if (error := st.session_state.pop("override_error", None)) is not None:
+if (error := st.session_state.pop(session_keys.OVERRIDE_ERROR, None)) is not None:
     blocks.show_error(error)
 
 everything = services.overrides.list(actor)

@@ -9,7 +9,7 @@ from lib.access.permissions import Permission
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, PlaygroundQuestion, rebuild_question
 from lib.playground.run import MOST_PANES, PlaygroundRun
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.activity import inspector
 from lib.ui.playground import answer_pane, comparison, panes, prompt_choice, question_extras, sending
 
@@ -74,7 +74,7 @@ if sent:
     except LLMManagerError as error:
         sending.keep_error(error)
     st.rerun()
-if st.session_state.pop("run_again", None) is not None and run is not None and run.first_call is not None:
+if st.session_state.pop(session_keys.RUN_AGAIN, None) is not None and run is not None and run.first_call is not None:
     if (repeated := rebuild_question(run.first_call)) is not None:
         begin(replace(repeated, system_prompt=extras.system_prompt))
     st.rerun()
@@ -107,7 +107,7 @@ else:
     comparison.draw_vote(services, actor, run)
     with blocks.row(gap="xsmall"):
         if not run.running and question is not None and st.button("Run all again", icon=":material/replay:"):
-            st.session_state["run_again"] = True
+            st.session_state[session_keys.RUN_AGAIN] = True
             st.rerun()
         if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
             comparison.code_dialog(question, run.panes)

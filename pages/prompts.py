@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.prompts import prompt_editor, prompt_table
 
 actor = session.require(Permission.VIEW_CONFIGS)
@@ -27,7 +27,7 @@ with blocks.header("Prompts"):
     if st.button("New" if compact else "New prompt", icon=":material/add:", disabled=not may_create):
         st.dialog("New prompt", width="medium")(prompt_editor.create_dialog)(services, actor)
 
-if (error := st.session_state.pop("prompt_error", None)) is not None:
+if (error := st.session_state.pop(session_keys.PROMPT_ERROR, None)) is not None:
     blocks.show_error(error)
 
 with blocks.row():

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.access import data_settings
 from lib.ui.providers import provider_cards
 
@@ -27,7 +27,7 @@ with blocks.header("Providers"):
     ):
         st.dialog("Add provider")(provider_cards.add_dialog)(services, actor)
 
-if (error := st.session_state.pop("provider_error", None)) is not None:
+if (error := st.session_state.pop(session_keys.PROVIDER_ERROR, None)) is not None:
     blocks.show_error(error)
 
 everything = services.providers.list(actor)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.servers import bundled_settings, server_cards, server_forms
 
 actor = session.require(Permission.MANAGE_TOOLS)
@@ -19,7 +19,7 @@ with blocks.header("MCP servers"):
     if st.button("Add" if compact else "Add server", icon=":material/add:", type="primary"):
         st.dialog("Add server", width="medium")(server_forms.add_dialog)(services, actor)
 
-if (error := st.session_state.pop("server_error", None)) is not None:
+if (error := st.session_state.pop(session_keys.SERVER_ERROR, None)) is not None:
     blocks.show_error(error)
 
 opened, tab = blocks.tabs(["Servers", "Bundled"])

@@ -5,7 +5,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 
 
 def menu(services: Services, actor: Actor) -> None:
@@ -37,8 +37,8 @@ def choose_team(services: Services, actor: Actor) -> None:
     if len(names) < 2:
         return
     key = "acting-team"
-    if st.session_state.get("acting-team-known") != actor.team_id or st.session_state.get(key) not in names:
-        st.session_state["acting-team-known"] = actor.team_id  # perhaps chosen in another tab
+    if st.session_state.get(session_keys.ACTING_TEAM_KNOWN) != actor.team_id or st.session_state.get(key) not in names:
+        st.session_state[session_keys.ACTING_TEAM_KNOWN] = actor.team_id  # perhaps chosen in another tab
         st.session_state[key] = actor.team_id if actor.team_id in names else next(iter(names))
     team_id = st.selectbox(
         "Team", list(names), format_func=names.__getitem__, key=key, help="What you do is this team's"

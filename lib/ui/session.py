@@ -13,7 +13,7 @@ from lib.access.permissions import Actor, Permission
 from lib.access.session_cookie import token_from
 from lib.errors import PermissionDenied
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 
 
 def services() -> Services:
@@ -88,9 +88,9 @@ def sign_out() -> None:
 
 def register(pages: dict[str, Any]) -> None:
     """Keep the pages of this run, by name."""
-    st.session_state["_pages"] = pages
+    st.session_state[session_keys.PAGES] = pages
 
 
 def page(name: str) -> Any:
     """The page of a name, for links and switches."""
-    return st.session_state["_pages"][name]
+    return st.session_state[session_keys.PAGES][name]

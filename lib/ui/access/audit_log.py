@@ -12,7 +12,7 @@ from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.ui import names as ids
 
 _MONEY = "_nano_usd"
@@ -21,7 +21,7 @@ _MONEY = "_nano_usd"
 def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Draw the tab Audit: filters, a page of entries, the selected entry in full, and a CSV of all that match."""
     criteria = _show_filters(services, actor, zone)
-    page = services.audit.page(actor, criteria, st.session_state.get("audit-page", 1))
+    page = services.audit.page(actor, criteria, st.session_state.get(session_keys.AUDIT_PAGE, 1))
     if not page.count:
         st.caption("Nothing was changed that matches.")
         return
@@ -53,7 +53,7 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     )
     if page.pages > 1:
         with blocks.row(horizontal_alignment="right"):
-            st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key="audit-page")
+            st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key=session_keys.AUDIT_PAGE)
     if event.selection.rows:
         _show_entry(page.entries[event.selection.rows[0]], names, zone)
 

@@ -11,14 +11,12 @@ from lib.errors import LLMManagerError
 from lib.imports import FORMATS, GENERIC, ImportBatch, ImportPreview, UsageFile, Wishes
 from lib.money import format_cost, format_sum
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.ui.preferences import zone_names
 from lib.usage_files.formats import FIELDS
 
 _LABELS = {form.name: form.label for form in (*FORMATS.values(), GENERIC)}
 _MOST_SAMPLE_ROWS = 10
-_CACHED_PREVIEW = "import-preview"
-_MAPPING = "import-mapping"
 
 
 def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
@@ -41,19 +39,19 @@ def _show_import(services: Services, actor: Actor, zone: ZoneInfo, source: Usage
     """Draw the options for the uploaded file, the preview of its rows, and the button that imports them."""
     wishes = _ask_wishes(zone, file_id)
     _ask_mapping(services.imports.look(actor, source, wishes), file_id)
-    cached = st.session_state.get(_CACHED_PREVIEW)
+    cached = st.session_state.get(session_keys.IMPORT_PREVIEW)
     if cached is None or cached[0] != (file_id, wishes):
         bar = st.progress(0.0, "Reading…")
         preview = services.imports.preview(actor, source, wishes, _report_progress_in(bar))
         bar.empty()
-        cached = st.session_state[_CACHED_PREVIEW] = ((file_id, wishes), preview)
+        cached = st.session_state[session_keys.IMPORT_PREVIEW] = ((file_id, wishes), preview)
     preview = cached[1]
     _show_preview(preview, zone)
     many = f"{preview.rows:,} {'row' if preview.rows == 1 else 'rows'}"
     if st.button(f"Import {many}", type="primary", icon=":material/upload:", disabled=not preview.rows):
         bar = st.progress(0.0, "Writing…")
         batch = services.imports.run(actor, source, wishes, _report_progress_in(bar))
-        del st.session_state[_CACHED_PREVIEW]
+        del st.session_state[session_keys.IMPORT_PREVIEW]
         st.toast(f"{batch.rows:,} rows are in the ledger.")
         st.rerun()
 
@@ -61,7 +59,7 @@ def _show_import(services: Services, actor: Actor, zone: ZoneInfo, source: Usage
 def _ask_wishes(zone: ZoneInfo, file_id: str) -> Wishes:
     names = [None, *_LABELS]
     zones = zone_names(zone.key)
-    given_for, mapping = st.session_state.get(_MAPPING, (file_id, None))
+    given_for, mapping = st.session_state.get(session_keys.IMPORT_MAPPING, (file_id, None))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         form = st.selectbox(
             "Form", names, format_func=lambda name: _LABELS.get(name, "As the file says"), key="import-form", width=230
@@ -95,7 +93,10 @@ def _ask_mapping(preview: ImportPreview, file_id: str) -> None:
             for number, (name, column) in enumerate(column_by_field.items())
         }
         if st.form_submit_button("Read the file so"):
-            st.session_state[_MAPPING] = (file_id, {name: column or "" for name, column in chosen_columns.items()})
+            st.session_state[session_keys.IMPORT_MAPPING] = (
+                file_id,
+                {name: column or "" for name, column in chosen_columns.items()},
+            )
             st.rerun()
 
 

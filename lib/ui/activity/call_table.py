@@ -13,11 +13,10 @@ from lib.activity.call_rows import ActivityPage, ActivityRow
 from lib.clock import utc_now
 from lib.money import format_cost, format_sum, usd_from_nano
 from lib.services import Services
-from lib.ui import blocks, format, grammar
+from lib.ui import blocks, format, grammar, session_keys
 from lib.ui.activity import call_filters
 from lib.ui.activity.call_panel import find_user_name, load_sample_names
 
-_TURNS = "activity-page"
 _WIDE = ["time", "status", "provider", "model", "app", "user", "tokens", "cost", "duration"]
 _BESIDE_PANEL = ["time", "status", "model", "app", "tokens", "cost"]
 _COMPACT = ["time", "status", "model", "cost"]
@@ -155,10 +154,10 @@ def show_footer(page: ActivityPage) -> None:
 
 def _show_pager(page: ActivityPage) -> None:
     """Page numbers. A new key only where the address has moved on by itself, so that paging keeps the focus."""
-    turns = st.session_state.get(_TURNS, 0)
-    if st.session_state.get(f"{_TURNS}-{turns}", page.page) != page.page:
-        turns = st.session_state[_TURNS] = turns + 1
-    key = f"{_TURNS}-{turns}"
+    turns = st.session_state.get(session_keys.ACTIVITY_PAGE, 0)
+    if st.session_state.get(f"{session_keys.ACTIVITY_PAGE}-{turns}", page.page) != page.page:
+        turns = st.session_state[session_keys.ACTIVITY_PAGE] = turns + 1
+    key = f"{session_keys.ACTIVITY_PAGE}-{turns}"
 
     def turn() -> None:
         if (number := st.session_state[key]) > 1:

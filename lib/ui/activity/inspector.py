@@ -7,21 +7,19 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 from lib.ui.activity import call_panel
 from lib.ui.configurations import overrides
-
-_INSPECTED_CALL = "inspected-call"
 
 
 def request_inspection(call_id: str) -> None:
     """Ask for the dialog of a call: it opens once when the page is next drawn."""
-    st.session_state[_INSPECTED_CALL] = call_id
+    st.session_state[session_keys.INSPECTED_CALL] = call_id
 
 
 def show_requested(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Open the dialog of the call that was asked for, once."""
-    if (call_id := st.session_state.pop(_INSPECTED_CALL, None)) is not None:
+    if (call_id := st.session_state.pop(session_keys.INSPECTED_CALL, None)) is not None:
         inspect(services, actor, call_id, zone)
 
 

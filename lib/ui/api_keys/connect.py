@@ -12,21 +12,18 @@ from lib.clock import short_id
 from lib.configs.configuration import Configuration
 from lib.services import Services
 from lib.snippets.app_snippets import GatewayAccess, Snippet, build_snippets
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, session, session_keys
 from lib.ui.api_keys import key_forms
 from lib.ui.playground import answer_pane
 
-_NEW_KEY = "connect_key"
-_TRIAL_CALL = "connect_tried"
-_KEY_CHOICE = "connect-key"
 _NO_MODEL = "provider/embedding-model"
 
 
 def list_usable_keys(services: Services, actor: Actor) -> list[ApiKey]:
     """The keys that the actor sees and that work, the actor's own first; one that was just made is chosen."""
     if (new_key := key_forms.take_new_key()) is not None:
-        st.session_state[_NEW_KEY] = new_key
-        st.session_state[_KEY_CHOICE] = new_key["id"]
+        st.session_state[session_keys.CONNECTING_KEY] = new_key
+        st.session_state[session_keys.CONNECTED_KEY_CHOICE] = new_key["id"]
     working = [key for key in services.api_keys.list(actor) if key.state() == "active"]
     return sorted(working, key=lambda key: key.user_id != actor.user_id)
 
@@ -55,9 +52,11 @@ def choose_key(keys: Sequence[ApiKey]) -> ApiKey:
     """One of the keys, which are known by their beginning; the address keeps it."""
     names = {key.id: f"{key.name} · {key.prefix}… · app {key.app}" for key in keys}
     initial_id = next((key.id for key in keys if key.prefix == st.query_params.get("key")), keys[0].id)
-    if st.session_state.get(_KEY_CHOICE) not in names:  # not chosen yet, or gone meanwhile
-        st.session_state[_KEY_CHOICE] = initial_id
-    chosen_id = st.selectbox("API key", list(names), format_func=lambda key_id: names[key_id], key=_KEY_CHOICE)
+    if st.session_state.get(session_keys.CONNECTED_KEY_CHOICE) not in names:  # not chosen yet, or gone meanwhile
+        st.session_state[session_keys.CONNECTED_KEY_CHOICE] = initial_id
+    chosen_id = st.selectbox(
+        "API key", list(names), format_func=lambda key_id: names[key_id], key=session_keys.CONNECTED_KEY_CHOICE
+    )
     key = next(key for key in keys if key.id == chosen_id)
     if key.prefix != st.query_params.get("key", keys[0].prefix):
         st.query_params["key"] = key.prefix
@@ -66,7 +65,7 @@ def choose_key(keys: Sequence[ApiKey]) -> ApiKey:
 
 def show_programs(key: ApiKey, model: str, configurations: Sequence[Configuration]) -> None:
     """Draw a warning if the key can't use the model, the base URLs, and programs to copy by language."""
-    new_key = st.session_state.get(_NEW_KEY, {})
+    new_key = st.session_state.get(session_keys.CONNECTING_KEY, {})
     token = new_key.get("token") if new_key.get("id") == key.id else None
     able = (c.slug for c in configurations if "embeddings" in c.capabilities)
     to = GatewayAccess(key_forms.find_origin(), token or f"{key.prefix}...", model, next(able, _NO_MODEL))
@@ -106,15 +105,15 @@ def try_it(services: Services, actor: Actor, key: ApiKey, model: str) -> None:
     st.caption(blocks.plain(f"A real call, made as you and counted for the app {key.app}."))
     question = st.text_input("Question", "Say hello.", max_chars=2_000, key="connect-question")
     if st.button("Ask the model", icon=":material/send:", type="primary", disabled=not question.strip()):
-        st.session_state.pop(_TRIAL_CALL, None)
+        st.session_state.pop(session_keys.CONNECTION_TRIAL, None)
         with blocks.errors_shown(), st.spinner("Waiting for the answer…"):
             messages = [{"role": "user", "content": question}]
             slug, name = (None, model) if "/" in model else (model, None)
             view = services.calls.run(
                 CallRequest(actor=actor, messages=messages, configuration=slug, model=name, app=key.app)
             )
-            st.session_state[_TRIAL_CALL] = (model, view.call_id)
-    tried_model, call_id = st.session_state.get(_TRIAL_CALL, ("", ""))
+            st.session_state[session_keys.CONNECTION_TRIAL] = (model, view.call_id)
+    tried_model, call_id = st.session_state.get(session_keys.CONNECTION_TRIAL, ("", ""))
     if tried_model == model:
         with blocks.errors_shown():
             _show_answer(services, actor, call_id)

@@ -13,10 +13,8 @@ from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.snippets.app_snippets import GatewayAccess, build_snippets
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.configurations.configuration_form import show_in_form
-
-_NEW_KEY = "api_key_made"
 
 
 def create_dialog(services: Services, actor: Actor) -> None:
@@ -49,12 +47,12 @@ def create_dialog(services: Services, actor: Actor) -> None:
 
 def remember_new_key(new_key: dict[str, str]) -> None:
     """Hand id and token to the next page that asks."""
-    st.session_state[_NEW_KEY] = new_key
+    st.session_state[session_keys.NEW_API_KEY] = new_key
 
 
 def take_new_key() -> dict[str, str] | None:
     """Id and token of the key that was made just now, once."""
-    new_key: dict[str, str] | None = st.session_state.pop(_NEW_KEY, None)
+    new_key: dict[str, str] | None = st.session_state.pop(session_keys.NEW_API_KEY, None)
     return new_key
 
 

@@ -10,7 +10,7 @@ from lib.cache.policy import DAY_S, CacheRules, SemanticMode, SharingScope
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 from lib.ui.cache.overview import SCOPES
 
 _AGES = {"an hour": 3_600, "a day": DAY_S, "a week": 7 * DAY_S, "30 days": 30 * DAY_S}
@@ -132,5 +132,5 @@ def show_purge(services: Services, actor: Actor, configurations: Sequence[Config
         except LLMManagerError as error:
             blocks.show_error(error)
             return
-        st.session_state["cache_notice"] = f"{gone:,} answers were forgotten."
+        st.session_state[session_keys.CACHE_NOTICE] = f"{gone:,} answers were forgotten."
         st.rerun()

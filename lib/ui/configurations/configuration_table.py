@@ -12,7 +12,7 @@ from lib.configs.configurations import Configuration
 from lib.configs.routing import Routing
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, session, session_keys
 from lib.ui.configurations.configuration_form import editor, select
 from lib.ui.configurations.routing_form import describe
 
@@ -130,7 +130,7 @@ def _format_parameter(value: Any) -> str:
 
 def _check(configuration: Configuration) -> None:
     """The result of the newest test in this session."""
-    check = st.session_state.get("configuration_check")
+    check = st.session_state.get(session_keys.CONFIGURATION_CHECK)
     if check is None or check["id"] != configuration.id:
         return
     if check["ok"]:
@@ -202,7 +202,7 @@ def run_test(services: Services, actor: Actor, configuration: Configuration) -> 
         outcome |= {"first_token_ms": check.first_token_ms}
     except LLMManagerError as error:
         outcome = {"ok": False, "message": str(error)}
-    st.session_state["configuration_check"] = {"id": configuration.id, **outcome}
+    st.session_state[session_keys.CONFIGURATION_CHECK] = {"id": configuration.id, **outcome}
     st.rerun()
 
 
@@ -211,7 +211,7 @@ def change(action: Any) -> None:
     try:
         action()
     except LLMManagerError as error:
-        st.session_state["configuration_error"] = error
+        st.session_state[session_keys.CONFIGURATION_ERROR] = error
     st.rerun()
 
 

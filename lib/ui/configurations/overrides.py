@@ -12,7 +12,7 @@ from lib.configs.effective import EffectiveParameters, MergeStrategy, Override
 from lib.configs.overrides import OverrideDraft
 from lib.errors import InvalidInput, LLMManagerError
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 from lib.ui.configurations.configuration_form import show_in_form
 
 _STATES = ("✓ on", "■ off")
@@ -101,7 +101,7 @@ def _act(action: Any) -> None:
     try:
         action()
     except LLMManagerError as error:
-        st.session_state["override_error"] = error
+        st.session_state[session_keys.OVERRIDE_ERROR] = error
     st.rerun()
 
 

@@ -9,7 +9,7 @@ from lib.clock import utc_now
 from lib.conversations.conversation import Conversation, Status
 from lib.conversations.conversations import ConversationQuery
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 
 _LONGEST = 34
 
@@ -27,7 +27,7 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
         _hits(services, actor, words, zone)
         return
     criteria = _filters(services, actor)
-    page = st.session_state.get("conversations-page", 1)
+    page = st.session_state.get(session_keys.CONVERSATIONS_PAGE, 1)
     conversations, has_older = services.conversations.list(actor, criteria, page)
     if not conversations:
         st.caption(
@@ -44,7 +44,7 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
                 ("Older", "chevron_right", 1, has_older),
             ):
                 if st.button(label, type="tertiary", icon=f":material/{icon}:", disabled=not possible):
-                    st.session_state["conversations-page"] = page + step
+                    st.session_state[session_keys.CONVERSATIONS_PAGE] = page + step
                     st.rerun()
 
 

@@ -16,7 +16,7 @@ from lib.errors import LLMManagerError
 from lib.knowledge.quoting import QuotedSource
 from lib.money import format_cost
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.ui.activity import inspector
 from lib.ui.knowledge import citations
 from lib.ui.tools import tool_cards
@@ -50,7 +50,7 @@ def draw(
 ) -> None:
     """A message that is whole."""
     with st.chat_message(message.role, avatar=f":material/{_AVATARS.get(message.role, 'chat_bubble')}:"):
-        if st.session_state.get("editing") == message.id:
+        if st.session_state.get(session_keys.EDITED_MESSAGE) == message.id:
             _editor(message, actions)
             return
         _words(services, actor, message)
@@ -132,11 +132,11 @@ def _editor(message: Message, actions: MessageActions) -> None:
     text = st.text_area("Your message", message.content, key=f"edit-{message.id}", label_visibility="collapsed")
     with blocks.row():
         if st.button("Send as a new branch", icon=":material/send:"):
-            st.session_state.pop("editing")
+            st.session_state.pop(session_keys.EDITED_MESSAGE)
             actions.edit(message, text)
             st.rerun()
         if st.button("Keep as it is", type="tertiary"):
-            st.session_state.pop("editing")
+            st.session_state.pop(session_keys.EDITED_MESSAGE)
             st.rerun()
 
 
@@ -191,7 +191,7 @@ def _buttons(message: Message, actions: MessageActions) -> None:
 
 
 def _start_editing(message_id: str) -> None:
-    st.session_state["editing"] = message_id
+    st.session_state[session_keys.EDITED_MESSAGE] = message_id
 
 
 def _about(message: Message, zone: ZoneInfo) -> str:

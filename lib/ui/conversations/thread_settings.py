@@ -18,7 +18,7 @@ from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
 from lib.money import format_money, format_sum
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.ui.knowledge import collection_cards
 
 PREFERRED = "conversations.configuration"
@@ -74,7 +74,7 @@ def draw_header(
 ) -> str | None:
     """The head; the configuration that answers the next message, None when there is none to choose."""
     conversation = thread.conversation
-    if (error := st.session_state.pop("conversation-error", None)) is not None:
+    if (error := st.session_state.pop(session_keys.CONVERSATION_ERROR, None)) is not None:
         blocks.show_error(error)
     with blocks.row(gap="xsmall"):
         st.subheader(blocks.plain(conversation.name), anchor=False, width="stretch")

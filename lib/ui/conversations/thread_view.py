@@ -19,7 +19,7 @@ from lib.conversations.talk import SHOWN
 from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 from lib.ui.activity import inspector
 from lib.ui.conversations import message_view, thread_settings
 from lib.ui.playground import answer_pane
@@ -97,18 +97,18 @@ def ask(
         raise
     if created is not None:
         st.session_state[f"box-{created.id}"] = name_input(None)
-        st.session_state["begun"] = st.session_state.get("begun", 0) + 1
+        st.session_state[session_keys.TURNS_BEGUN] = st.session_state.get(session_keys.TURNS_BEGUN, 0) + 1
     return conversation_id
 
 
 def keep_unsent(conversation_id: str | None, text: str, error: LLMManagerError) -> None:
     """Keep a message that could not be sent on the page, with the reason."""
-    st.session_state["unsent"] = (conversation_id, text, error)
+    st.session_state[session_keys.UNSENT_MESSAGE] = (conversation_id, text, error)
 
 
 def draw_unsent(services: Services, actor: Actor, conversation_id: str | None) -> None:
     """The message that could not be sent, to be corrected and sent again."""
-    draft = st.session_state.get("unsent")
+    draft = st.session_state.get(session_keys.UNSENT_MESSAGE)
     if draft is None or draft[0] != conversation_id:
         return
     _, text, error = draft
@@ -117,7 +117,7 @@ def draw_unsent(services: Services, actor: Actor, conversation_id: str | None) -
         words = st.text_area("Your message", text, key="unsent-text")
         with blocks.row():
             if st.button("Send again", icon=":material/send:"):
-                del st.session_state["unsent"]
+                del st.session_state[session_keys.UNSENT_MESSAGE]
                 configuration = thread_settings.read_configuration_choice(conversation_id)
                 try:
                     if configuration is not None:
@@ -133,7 +133,7 @@ def draw_unsent(services: Services, actor: Actor, conversation_id: str | None) -
                     keep_unsent(conversation_id, words, again)
                 st.rerun()
             if st.button("Discard", type="tertiary"):
-                del st.session_state["unsent"]
+                del st.session_state[session_keys.UNSENT_MESSAGE]
                 st.rerun()
 
 
@@ -186,7 +186,7 @@ class _ThreadActions(message_view.MessageActions):
         try:
             deed(self._actor, self._conversation.id)
         except LLMManagerError as error:
-            st.session_state["conversation-error"] = error
+            st.session_state[session_keys.CONVERSATION_ERROR] = error
 
 
 def _growing(services: Services, actor: Actor, thread: Thread, message: Message) -> None:

@@ -14,7 +14,7 @@ from lib.experiments.intervals import Figure
 from lib.experiments.scoring import SHARES
 from lib.money import format_money, format_sum
 from lib.services import Services
-from lib.ui import blocks, format, grammar, session
+from lib.ui import blocks, format, grammar, session, session_keys
 from lib.ui.experiments.experiment_form import SCORES
 
 REDRAW_S = 1.0
@@ -365,7 +365,7 @@ def _do(action: Any, toast: str = "") -> None:
     try:
         action()
     except LLMManagerError as error:
-        st.session_state["experiment_error"] = error
+        st.session_state[session_keys.EXPERIMENT_ERROR] = error
     else:
         if toast:
             st.toast(toast)

@@ -10,7 +10,7 @@ from lib.knowledge.collections import Collection
 from lib.knowledge.documents.chunking import Chunking
 from lib.knowledge.documents.document_service import KINDS, TAKEN_IN, About, Chunk, Document
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 
 _STATES = {
     "queued": ("Waiting", "gray"),
@@ -173,14 +173,14 @@ def passages_dialog(services: Services, actor: Actor, collection: Collection, do
     chunks, _ = services.documents.chunks(actor, document.id, (int(page or 1) - 1) * _PASSAGES, _PASSAGES)
     for chunk in chunks:
         st.caption(blocks.plain(describe_place(chunk)))
-        if collection.may_change and st.session_state.get("editing-passage") == chunk.id:
+        if collection.may_change and st.session_state.get(session_keys.EDITED_PASSAGE) == chunk.id:
             _editor(services, actor, chunk)
         else:
             st.code(chunk.text, language=None, wrap_lines=True)
             if collection.may_change and st.button(
                 "Edit", icon=":material/edit:", type="tertiary", key=f"edit-{chunk.id}"
             ):
-                st.session_state["editing-passage"] = chunk.id
+                st.session_state[session_keys.EDITED_PASSAGE] = chunk.id
                 st.rerun(scope="fragment")
 
 
@@ -190,7 +190,7 @@ def _editor(services: Services, actor: Actor, chunk: Chunk) -> None:
         if st.form_submit_button("Save passage"):
             with blocks.errors_shown():
                 services.documents.edit_chunk(actor, chunk.id, text)
-                st.session_state.pop("editing-passage", None)
+                st.session_state.pop(session_keys.EDITED_PASSAGE, None)
                 st.rerun(scope="fragment")
 
 

@@ -12,10 +12,9 @@ from lib.knowledge.documents.document_service import Document
 from lib.knowledge.evaluation.question_sets import QuestionSet
 from lib.knowledge.evaluation.questions import JudgedQuestion, Judgement
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 
 _SHOWN = 500
-_IMPORTED = "questions_imported"
 
 
 def draw_questions(services: Services, actor: Actor, collection: Collection, question_set: QuestionSet) -> None:
@@ -111,7 +110,7 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
                 field_key.clear()
                 st.rerun()
     with imported:
-        if (words := st.session_state.pop(_IMPORTED, None)) is not None:
+        if (words := st.session_state.pop(session_keys.IMPORTED_QUESTIONS, None)) is not None:
             st.success(words, icon=":material/check:")
         file = st.file_uploader("CSV with question, document (its name or id) and, if you want, grade", type="csv")
         if file is not None and st.button("Import questions", icon=":material/upload:"):
@@ -121,7 +120,9 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
                 done = services.question_sets.import_asked(
                     actor, question_set.id, read_csv(decode_text(file.getvalue()))
                 )
-                st.session_state[_IMPORTED] = _import_words(done.added, done.left_out, done.unknown_documents)
+                st.session_state[session_keys.IMPORTED_QUESTIONS] = _import_words(
+                    done.added, done.left_out, done.unknown_documents
+                )
                 st.rerun()  # what stands above counts them, too
     with proposed, blocks.row():
         count = st.number_input("Questions", 1, 100, 10, width=120)

@@ -12,7 +12,7 @@ from lib.knowledge.documents.document_service import KINDS
 from lib.knowledge.search import DocumentFilter, PassageHit
 from lib.knowledge.settings import MOST_HITS, SearchSettings
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 from lib.ui.knowledge.collection_cards import MODES
 
 _AROUND = 700
@@ -71,7 +71,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     hits_column, passage_column = (
         (st.container(), st.container()) if blocks.compact() else st.columns([1, 1.15], gap="small")
     )
-    opened = st.session_state.get("opened-passage")
+    opened = st.session_state.get(session_keys.OPENED_PASSAGE)
     if opened not in {hit.chunk_id for hit in response.hits}:
         opened = response.hits[0].chunk_id
     with hits_column:
@@ -88,7 +88,7 @@ def draw_card(number: int, hit: PassageHit, is_open: bool) -> None:
             st.markdown(f"**{number}** {blocks.plain(hit.title)}", width="stretch")
             icon = ":material/visibility:" if is_open else ":material/arrow_forward:"
             if st.button("", icon=icon, type="tertiary", help="Show the passage", key=f"hit-{hit.chunk_id}"):
-                st.session_state["opened-passage"] = hit.chunk_id
+                st.session_state[session_keys.OPENED_PASSAGE] = hit.chunk_id
                 st.rerun()
         st.text(" ".join(hit.text.split())[:240] + ("…" if len(hit.text) > 240 else ""))
         st.caption(explain_rank(hit))

@@ -17,7 +17,7 @@ from lib.money import format_cost, format_money, format_sum
 from lib.providers.parameters import Parameter, not_offered, offered
 from lib.services import Services
 from lib.tokens.message_text import text_of
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, session, session_keys
 from lib.ui.knowledge import citations
 
 _MEMORY = {
@@ -230,7 +230,7 @@ def draw_events(view: CallView) -> None:
 def draw_recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: str | None) -> None:
     """The actor's own runs, newest first, a page at a time; each opens by its address."""
     st.subheader("Recent runs", anchor=False)
-    page = st.session_state.get("runs_page", 1)
+    page = st.session_state.get(session_keys.PLAYGROUND_RUNS_PAGE, 1)
     runs, has_older = services.playground.recent(actor, page, RUNS_PER_PAGE)
     if not runs:
         st.caption("Your runs will stand here, each with its cost. They are kept when you leave the page.")
@@ -251,8 +251,8 @@ def draw_recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: 
     if page > 1 or has_older:
         with blocks.row():
             if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
-                st.session_state["runs_page"] = page - 1
+                st.session_state[session_keys.PLAYGROUND_RUNS_PAGE] = page - 1
                 st.rerun()
             if st.button("Older", type="tertiary", disabled=not has_older, icon=":material/chevron_right:"):
-                st.session_state["runs_page"] = page + 1
+                st.session_state[session_keys.PLAYGROUND_RUNS_PAGE] = page + 1
                 st.rerun()

@@ -12,7 +12,7 @@ from lib.errors import LLMManagerError
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import MOST_PANES, Pane, PlaygroundRun
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 from lib.ui.activity import inspector
 from lib.ui.configurations import overrides
 from lib.ui.playground import answer_pane, comparison
@@ -21,16 +21,15 @@ from lib.ui.tools import tool_cards
 COUNT = "panes"
 _AGAIN = ":material/replay:"
 _REQUEST = ":material/data_object:"
-_OPENED = "playground-opened"
 
 
 def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration], run: PlaygroundRun | None) -> None:
     """Before anything is drawn: the panes as the address has them, which is as the opened run was asked."""
     state = st.session_state
     opened = run.id if run is not None else st.query_params.get("config", "")
-    if not ready or (state.get(_OPENED) == opened and COUNT in state):
+    if not ready or (state.get(session_keys.OPENED_RUN) == opened and COUNT in state):
         return
-    state[_OPENED] = opened
+    state[session_keys.OPENED_RUN] = opened
     slugs = [pane.slug for pane in run.panes] if run is not None else opened.split(",") if opened else []
     if run is None:
         slugs = [slug for slug in slugs if slug in ready]
@@ -186,7 +185,7 @@ def _again(
         own = read_system_prompt(position) if len(run.panes) > 1 else None
         services.playground.ask_again(actor, run.id, position, question, Pane(slug, parameters, own))
     except LLMManagerError as error:
-        st.session_state["send_error"] = error  # drawn by `sending.show_kept_error`
+        st.session_state[session_keys.SEND_ERROR] = error  # drawn by `sending.show_kept_error`
 
 
 def _key(position: int) -> str:

@@ -11,10 +11,8 @@ from lib.errors import LLMManagerError
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 from lib.ui.playground import panes
-
-_ERROR = "send_error"
 
 
 def send(
@@ -38,17 +36,17 @@ def send(
         )
         for name in ("config", "prompt"):
             st.query_params.pop(name, None)
-        st.session_state["runs_page"] = 1
+        st.session_state[session_keys.PLAYGROUND_RUNS_PAGE] = 1
     except LLMManagerError as error:
         keep_error(error)
 
 
 def keep_error(error: LLMManagerError) -> None:
     """Keep an error for `show_kept_error`, over the redraw that follows."""
-    st.session_state[_ERROR] = error
+    st.session_state[session_keys.SEND_ERROR] = error
 
 
 def show_kept_error() -> None:
     """Draw the error that was kept, once."""
-    if (error := st.session_state.pop(_ERROR, None)) is not None:
+    if (error := st.session_state.pop(session_keys.SEND_ERROR, None)) is not None:
         blocks.show_error(error)

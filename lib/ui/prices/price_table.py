@@ -17,7 +17,7 @@ from lib.providers.prices import price_list
 from lib.providers.prices.rates import Price, Rates, Tier
 from lib.services import Services
 from lib.statistics.filters import Dimension, StatisticsFilter
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 
 _LABELS = {
     "input": "Input",
@@ -288,7 +288,7 @@ def edit_price(services: Services, actor: Actor, price: Price | None, *, is_new:
     except LLMManagerError as error:
         blocks.show_error(error)
         return
-    st.session_state["reprice-model"] = (model.strip(), since)
+    st.session_state[session_keys.REPRICED_MODEL] = (model.strip(), since)
     st.rerun()
 
 

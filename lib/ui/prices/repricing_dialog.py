@@ -10,18 +10,20 @@ from lib.activity.repricing import RepricingPreview, RepricingScope
 from lib.clock import utc_now
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 
 _DAYS = 30
 
 
 def show_section(services: Services, actor: Actor) -> None:
     """The card; after a price was set it offers that model's calls."""
-    model = st.session_state.pop("reprice-model", None)
+    model = st.session_state.pop(session_keys.REPRICED_MODEL, None)
     if model is not None:
-        st.session_state["reprice-wanted"] = model
-        st.session_state.pop("reprice-preview", None)
-    suggested_model, first = st.session_state.get("reprice-wanted", ("", utc_now().date() - timedelta(days=_DAYS)))
+        st.session_state[session_keys.REPRICING_SUGGESTION] = model
+        st.session_state.pop(session_keys.REPRICING_PREVIEW, None)
+    suggested_model, first = st.session_state.get(
+        session_keys.REPRICING_SUGGESTION, ("", utc_now().date() - timedelta(days=_DAYS))
+    )
     with st.expander("Price past calls again", icon=":material/history:", expanded=bool(suggested_model)):
         if suggested_model:
             model_name = blocks.plain(suggested_model)
@@ -31,8 +33,8 @@ def show_section(services: Services, actor: Actor) -> None:
             return
         if st.button("Show the difference", icon=":material/difference:"):
             with blocks.errors_shown(), st.spinner("Pricing…"):
-                st.session_state["reprice-preview"] = (range_, services.repricing.preview(actor, range_))
-        stored_preview = st.session_state.get("reprice-preview")
+                st.session_state[session_keys.REPRICING_PREVIEW] = (range_, services.repricing.preview(actor, range_))
+        stored_preview = st.session_state.get(session_keys.REPRICING_PREVIEW)
         if stored_preview is not None and stored_preview[0] == range_:
             _show_preview(services, actor, *stored_preview)
 
@@ -84,8 +86,8 @@ def _show_preview(services: Services, actor: Actor, range_: RepricingScope, prev
 
         with blocks.errors_shown():
             done = services.repricing.apply(actor, range_, show)
-            st.session_state.pop("reprice-preview", None)
-            st.session_state.pop("reprice-wanted", None)
+            st.session_state.pop(session_keys.REPRICING_PREVIEW, None)
+            st.session_state.pop(session_keys.REPRICING_SUGGESTION, None)
             st.toast(f"{done.total.changed:,} attempts have their new cost.")
             st.rerun()
 

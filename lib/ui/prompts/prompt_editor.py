@@ -12,26 +12,25 @@ from lib.errors import InvalidInput, LLMManagerError
 from lib.prompts.template import PromptVersion, Template, VersionDraft, find_names
 from lib.prompts.variable import Variable, VariableType
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 
-_OPENED = "prompt-opened"
 _PLACEHOLDER = "Sum up the following in {{words}} words:\n\n{{text}}"
 
 
 def read_opened() -> tuple[str, int, int]:
     """The template in the editor, its newest version when it was opened, and the version it began with."""
-    opened: tuple[str, int, int] = st.session_state.get(_OPENED, ("", 0, 0))
+    opened: tuple[str, int, int] = st.session_state.get(session_keys.OPENED_PROMPT, ("", 0, 0))
     return opened
 
 
 def open_at(slug: str, base: int, version: int) -> None:
     """Open a version in the editor; `base` is the newest version at that moment."""
-    st.session_state[_OPENED] = (slug, base, version)
+    st.session_state[session_keys.OPENED_PROMPT] = (slug, base, version)
 
 
 def close() -> None:
     """Begin with the newest version."""
-    st.session_state.pop(_OPENED, None)
+    st.session_state.pop(session_keys.OPENED_PROMPT, None)
 
 
 def draw_words(version: PromptVersion, key: str, *, locked: bool) -> tuple[str, str | None, dict[str, Any] | str]:
@@ -200,5 +199,5 @@ def move(services: Services, actor: Actor, slug: str, label: str, version: int |
     try:
         services.prompts.move_label(actor, slug, check_slug(label, "label"), version)
     except LLMManagerError as error:
-        st.session_state["prompt_error"] = error
+        st.session_state[session_keys.PROMPT_ERROR] = error
     st.rerun()

@@ -11,7 +11,7 @@ from lib.errors import LLMManagerError
 from lib.money import format_sum
 from lib.prompts.template import PRODUCTION, PromptVersion, Template, fill_text, write_values
 from lib.services import Services
-from lib.ui import blocks, format, session, text_difference
+from lib.ui import blocks, format, session, session_keys, text_difference
 from lib.ui.prompts import prompt_editor
 from lib.ui.prompts.variable_inputs import variable_inputs
 
@@ -34,7 +34,7 @@ class Use:
 
 def clear_search() -> None:
     """Show every prompt again."""
-    st.session_state["q"] = ""
+    st.session_state[session_keys.SEARCH_WORDS] = ""
     st.session_state[CATEGORY] = None
 
 

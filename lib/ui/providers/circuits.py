@@ -10,7 +10,7 @@ from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.providers.circuits import Circuit
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 
 
 def show_open_circuits(services: Services, actor: Actor, circuits: Sequence[Circuit], zone: ZoneInfo) -> None:
@@ -34,5 +34,5 @@ def show_open_circuits(services: Services, actor: Actor, circuits: Sequence[Circ
                 try:
                     services.circuits.close(actor, circuit.provider_id, circuit.model)
                 except LLMManagerError as error:
-                    st.session_state["provider_error"] = error
+                    st.session_state[session_keys.PROVIDER_ERROR] = error
                 st.rerun()

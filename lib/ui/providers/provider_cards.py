@@ -14,7 +14,7 @@ from lib.providers.circuits import Circuit
 from lib.providers.kinds import FACTS, KindFacts, ProviderKind, facts
 from lib.providers.provider import Provider
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.ui.configurations.configuration_form import show_in_form
 from lib.ui.providers.circuits import show_open_circuits
 from lib.ui.providers.model_list import show_models
@@ -101,7 +101,7 @@ def _run_action(action: Any) -> None:
     try:
         action()
     except LLMManagerError as error:
-        st.session_state["provider_error"] = error
+        st.session_state[session_keys.PROVIDER_ERROR] = error
     st.rerun()
 
 

@@ -13,7 +13,7 @@ from lib.errors import LLMManagerError
 from lib.mcp.pins import Drift, PinnedTool, show_invisible
 from lib.mcp.server import ActualState, McpServer
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.ui.servers import server_forms
 
 _BADGES: dict[ActualState, tuple[str, Any]] = {
@@ -118,7 +118,7 @@ def _show_deed(label: str, icon: str, server: McpServer, deed: Any, actor: Actor
         try:
             deed(actor, server.name)
         except LLMManagerError as error:
-            st.session_state["server_error"] = error
+            st.session_state[session_keys.SERVER_ERROR] = error
         st.rerun()
 
 

@@ -15,7 +15,7 @@ from lib.money import format_sum
 from lib.services import Services
 from lib.tools.execution_log import PAGE_SIZE, ExecutionFilter, ToolFigures
 from lib.tools.tool import ExecutionStatus, ToolExecution
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, session, session_keys
 from lib.ui.tools import tool_cards
 
 _PERIODS = {"24 hours": 1, "7 days": 7, "30 days": 30, "90 days": 90}
@@ -147,7 +147,7 @@ def draw_detail(execution: ToolExecution) -> None:
 def draw(services: Services, actor: Actor, names: Sequence[str], zone: ZoneInfo, *, compact: bool) -> None:
     """Draw the tab: filters, figures, runs, one of them."""
     criteria = draw_filters(names)
-    page = int(st.session_state.get("run-page", 1))
+    page = int(st.session_state.get(session_keys.TOOL_RUNS_PAGE, 1))
     try:
         executions = services.tools.executions.list(actor, criteria, page)
         figures = services.tools.executions.figures(actor, criteria)
@@ -172,14 +172,14 @@ def _draw_turning(page: int, count: int) -> None:
         return
     with blocks.row():
         if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
-            st.session_state["run-page"] = page - 1
+            st.session_state[session_keys.TOOL_RUNS_PAGE] = page - 1
             st.rerun()
         if st.button("Older", type="tertiary", disabled=count < PAGE_SIZE, icon=":material/chevron_right:"):
-            st.session_state["run-page"] = page + 1
+            st.session_state[session_keys.TOOL_RUNS_PAGE] = page + 1
             st.rerun()
 
 
 def _clear() -> None:
     for key in _KEYS[:2]:
         st.session_state[key] = None
-    st.session_state["run-page"] = 1
+    st.session_state[session_keys.TOOL_RUNS_PAGE] = 1

@@ -19,7 +19,7 @@ from lib.services import Services
 from lib.tools.execution_log import ExecutionFilter, ToolFigures
 from lib.tools.tool import ToolContext, ToolDefinition
 from lib.tools.tool_settings import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, NO_SETTINGS, ToolSettings
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.ui.tools import http_form, tool_cards
 from lib.ui.tools.schema_form import draw_form
 
@@ -38,8 +38,8 @@ def read_figures(services: Services, actor: Actor) -> dict[str, ToolFigures]:
 
 def clear_search() -> None:
     """Empty the search and the choice of a source."""
-    st.session_state["q"] = ""
-    st.session_state["tool-source"] = None
+    st.session_state[session_keys.SEARCH_WORDS] = ""
+    st.session_state[session_keys.TOOL_SOURCE] = None
 
 
 def choose_tools(tools: Sequence[ToolDefinition], words: str, source: str | None) -> list[ToolDefinition]:

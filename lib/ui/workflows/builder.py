@@ -8,7 +8,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput, LLMManagerError
 from lib.services import Services
-from lib.ui import blocks
+from lib.ui import blocks, session_keys
 from lib.ui.canvas.component import draw_canvas
 from lib.ui.workflows.draft import WorkflowDraft, list_ports
 from lib.ui.workflows.run_view import STEP_STATES
@@ -115,7 +115,7 @@ def _save(services: Services, actor: Actor, workflow: Workflow, draft: WorkflowD
     try:
         services.workflows.save(actor, workflow.slug, draft.parse(), draft.based_on)
     except LLMManagerError as error:
-        st.session_state["workflow_error"] = error
+        st.session_state[session_keys.WORKFLOW_ERROR] = error
     else:
         draft.changed = False
     st.rerun()

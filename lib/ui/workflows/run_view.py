@@ -12,7 +12,7 @@ from lib.fast_json import encode_text
 from lib.limited.expressions import to_text
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, session, session_keys
 from lib.ui.workflows.run_chart import build_timeline
 from lib.ui.workflows.start_form import describe_quote, read_cap
 from lib.workflows.run import Run, RunState, Step, StepState
@@ -125,7 +125,7 @@ def _do(work: Any) -> None:
     try:
         work()
     except LLMManagerError as error:
-        st.session_state["workflow_error"] = error
+        st.session_state[session_keys.WORKFLOW_ERROR] = error
     st.rerun()
 
 
@@ -149,7 +149,7 @@ def _rerun_dialog(services: Services, actor: Actor, run: Run) -> None:
 
 
 def _draw_answer(run: Run) -> None:
-    if run.state is RunState.WAITING and "approvals" in st.session_state.get("_pages", {}):
+    if run.state is RunState.WAITING and "approvals" in st.session_state.get(session_keys.PAGES, {}):
         st.page_link(session.page("approvals"), label="Decide in the inbox", icon=":material/inbox:")
     if not run.shows_content:
         st.caption("What went in and came out is for the person who started it.")

@@ -9,7 +9,7 @@ from lib.access.permissions import Actor, Role
 from lib.errors import LLMManagerError
 from lib.fast_json import encode_text
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.ui.workflows.run_view import draw_run_table
 from lib.ui.workflows.start_form import draw_start_form
 from lib.workflows.bench import BenchResult
@@ -239,5 +239,5 @@ def _do(work: Any) -> None:
     try:
         work()
     except LLMManagerError as error:
-        st.session_state["workflow_error"] = error
+        st.session_state[session_keys.WORKFLOW_ERROR] = error
     st.rerun()

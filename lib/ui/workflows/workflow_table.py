@@ -10,7 +10,7 @@ from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, session_keys
 from lib.workflows.runs import RunFigures
 from lib.workflows.templates import get_template, list_templates
 from lib.workflows.workflow import Workflow
@@ -127,6 +127,6 @@ def may_manage(actor: Actor) -> bool:
 
 def show_page_error() -> None:
     """An error that a button of the run before left."""
-    error = st.session_state.pop("workflow_error", None)
+    error = st.session_state.pop(session_keys.WORKFLOW_ERROR, None)
     if isinstance(error, LLMManagerError):
         blocks.show_error(error)
