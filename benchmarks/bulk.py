@@ -27,7 +27,7 @@ from lib.db import schema
 from lib.db.engine import Store
 from lib.demo import Demo
 from lib.demo.year import draw_blocks
-from lib.imports import Imports, Source
+from lib.imports import Imports, UsageFile
 from lib.providers.prices.price_book import PriceBook
 
 DEMO_ROWS_A_SECOND, IMPORT_S, IMPORT_MB = 100_000, 60, 200
@@ -119,7 +119,7 @@ def main() -> int:
         store, before = a_store(folder), peak_mb()
         imports, found = Imports(store, prices), list[str]()
         with (folder / "spend.csv").open("rb") as file:
-            source = Source(file, "spend.csv")
+            source = UsageFile(file, "spend.csv")
             clock, processor = timed(lambda: found.append(imports.run(OPERATOR, source).id))
         grown = peak_mb() - before
         undone, _ = timed(lambda: imports.undo(OPERATOR, found[0]))

@@ -41,7 +41,7 @@ def end(request: Any, owner: str | None = "amira") -> Closing:
 
 def write(store: Store, *closings: Closing, kept: KeptMessages | None = KEPT) -> None:
     with store.write() as connection:
-        assert insert_closings(connection, closings, stored_messages=kept) == len(closings)
+        assert insert_closings(connection, closings, kept=kept) == len(closings)
 
 
 def read(store: Store, log_id: str) -> Any:
@@ -94,7 +94,7 @@ def test_messages_go_with_the_last_payload_that_has_them(store: Store) -> None:
 def test_nobody_shares_messages_and_no_name_tells_what_was_said(store: Store) -> None:
     write(store, end(conversation(2)), end(conversation(2), "jonas"), end(conversation(2), None))
     assert count(store) == (12, 12)
-    write(store, end(conversation(2)), stored_messages=KeptMessages(b"o" * 32))
+    write(store, end(conversation(2)), kept=KeptMessages(b"o" * 32))
     assert count(store) == (16, 16), "names depend on the key"
 
 
@@ -103,7 +103,7 @@ def test_short_and_older_requests_are_stored_whole_and_read_alike(store: Store) 
     older = end(conversation(3))
     nothing = end({"content_policy": "metadata", "prompt_tokens": 3})
     write(store, short, nothing)
-    write(store, older, stored_messages=None)
+    write(store, older, kept=None)
     assert count(store) == (0, 0)
     assert read(store, short.row.id) == short.payload["request"]
     assert read(store, older.row.id) == conversation(3)
@@ -127,7 +127,7 @@ def test_a_closing_that_is_written_again_changes_nothing(store: Store) -> None:
     write(store, ended)
     before = count(store)
     with store.write() as connection:
-        assert insert_closings(connection, [again], stored_messages=KEPT) == 0
+        assert insert_closings(connection, [again], kept=KEPT) == 0
     assert count(store) == before
 
 

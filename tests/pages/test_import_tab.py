@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.access.permissions import OPERATOR, Role
-from lib.imports import Source
+from lib.imports import UsageFile
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, press_last, run, words
 
@@ -54,7 +54,7 @@ def test_columns_are_chosen_where_they_tell_nothing(visitor: Visitor) -> None:
 
 def test_an_import_is_undone_after_a_question(visitor: Visitor) -> None:
     content = (DATA / "litellm.csv").read_bytes()
-    batch = visitor.services.imports.run(OPERATOR, Source(io.BytesIO(content), "spend.csv"))
+    batch = visitor.services.imports.run(OPERATOR, UsageFile(io.BytesIO(content), "spend.csv"))
     page = visitor.draw("lib.ui.access.usage_imports.undo_dialog", "imports.list(actor)[0]")
     assert "4 rows" in words(page)
     assert visitor.services.imports.list(OPERATOR) == [batch]

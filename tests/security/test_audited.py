@@ -29,7 +29,7 @@ from lib.conversations.exports import ExportFormat
 from lib.db.engine import Store
 from lib.db.tables import audit_log, circuits
 from lib.experiments.plan import Candidate, ExperimentDraft
-from lib.imports import Source
+from lib.imports import UsageFile
 from lib.jobs.retention import Days
 from lib.knowledge.documents.document_service import About
 from lib.knowledge.evaluation.corpus import CorpusEntry
@@ -430,9 +430,9 @@ def _load_anew(s: Services, a: Actor) -> Any:
     return s.demo.load(a, 20)
 
 
-def _past() -> Source:
+def _past() -> UsageFile:
     text = f"date,model,error,status\n2026-01-01,{new_id()},{SECRET},failed\n"
-    return Source(io.BytesIO(text.encode()), "past.csv")
+    return UsageFile(io.BytesIO(text.encode()), "past.csv")
 
 
 DEEDS: dict[str, tuple[str, Deed]] = {

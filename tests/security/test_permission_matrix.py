@@ -60,7 +60,7 @@ from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
 from lib.experiments.experiments import Experiments
 from lib.experiments.plan import ExperimentDraft
-from lib.imports import Imports, Source
+from lib.imports import Imports, UsageFile
 from lib.jobs.erasure import Erasure
 from lib.jobs.hand_over import HandOver
 from lib.jobs.retention import Days, Retention
@@ -117,7 +117,7 @@ NO_LISTENER: Any = None
 _NO_DRAFT = ExperimentDraft("", [], [])
 NOT_HERE: Any = SimpleNamespace(id=NOBODY, strategy=ContextStrategy())  # a conversation that sends everything
 _QUESTION = ApprovalRequest(kind=ApprovalKind.TOOL, title="Run it?")
-_FILE = Source(io.BytesIO(b""), "empty.csv")
+_FILE = UsageFile(io.BytesIO(b""), "empty.csv")
 NO_TOOL = HttpToolDraft("no tool", "", HttpTemplate(""))
 TOOL_CONTEXT: Any = ToolContext(make_actor("u", "amira", Role.DEVELOPER))
 NEEDS: dict[str, tuple[Permission, Deed]] = {
