@@ -41,7 +41,7 @@ def end(request: Any, owner: str | None = "amira") -> Closing:
 
 def write(store: Store, *closings: Closing, kept: KeptMessages | None = KEPT) -> None:
     with store.write() as connection:
-        assert insert_closings(connection, closings, kept=kept) == len(closings)
+        assert insert_closings(connection, closings, stored_messages=kept) == len(closings)
 
 
 def read(store: Store, log_id: str) -> Any:
@@ -127,7 +127,7 @@ def test_a_closing_that_is_written_again_changes_nothing(store: Store) -> None:
     write(store, ended)
     before = count(store)
     with store.write() as connection:
-        assert insert_closings(connection, [again], kept=KEPT) == 0
+        assert insert_closings(connection, [again], stored_messages=KEPT) == 0
     assert count(store) == before
 
 
