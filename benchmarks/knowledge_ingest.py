@@ -135,10 +135,10 @@ def installation(folder: Path) -> tuple[str, str]:
         (user,) = services.users.list(OPERATOR)
         actor = make_actor(user.id, user.name, Role.DEVELOPER)
         key, _ = services.api_keys.create(actor, app="bench", endpoints=["api"])
-        asked = services.collections.create(actor, "asked").id
+        asked = services.knowledge.collections.create(actor, "asked").id
         for number, line in enumerate(lines_of_docs()[:50]):
-            services.documents.add(actor, asked, f"note{number}.txt", line.encode())
-        services.ingest.run_due()
+            services.knowledge.documents.add(actor, asked, f"note{number}.txt", line.encode())
+        services.knowledge.ingest.run_due()
     return key, asked
 
 
@@ -228,11 +228,11 @@ def in_turns(folder: Path, texts: list[str], threads: int) -> tuple[float, float
     """Texts a second through the product's calls and in the bare loop, one after the other, with nothing beside."""
     ours, bare = [], []
     with opened(folder) as services:
-        services.embedder.embed(OPERATOR, BUNDLED, texts[:1])
+        services.knowledge.embedder.embed(OPERATOR, BUNDLED, texts[:1])
         for _ in range(ROUNDS):
             began = time.perf_counter()
             for start in range(0, len(texts), BATCH):
-                services.embedder.embed(OPERATOR, BUNDLED, texts[start : start + BATCH])
+                services.knowledge.embedder.embed(OPERATOR, BUNDLED, texts[start : start + BATCH])
             ours.append(len(texts) / (time.perf_counter() - began))
             bare.append(bare_rate(texts, threads))
     return statistics.median(ours), statistics.median(bare)

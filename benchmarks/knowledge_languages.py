@@ -46,7 +46,9 @@ def read(path: Path) -> tuple[list[str], list[tuple[str, int]]]:
 
 def embed(services: Services, texts: list[str]) -> np.ndarray:
     """Vectors of the bundled model."""
-    parts = [services.embedder.embed(OPERATOR, BUNDLED, texts[n : n + BATCH]) for n in range(0, len(texts), BATCH)]
+    parts = [
+        services.knowledge.embedder.embed(OPERATOR, BUNDLED, texts[n : n + BATCH]) for n in range(0, len(texts), BATCH)
+    ]
     return np.concatenate(parts)
 
 

@@ -71,7 +71,7 @@ def texts(count: int) -> list[str]:
 
 def fill(services: Services, count: int, centres: np.ndarray | None) -> str:
     """A collection of so many chunks; its id."""
-    collection = services.collections.create(OPERATOR, "large")
+    collection = services.knowledge.collections.create(OPERATOR, "large")
     about = {"kind": "manual", "source": "command", "media_type": "text/plain", "size": 1, "sha256": "0" * 64}
     about |= {"collection_id": collection.id, "state": "ready", "serving_version": 1, "language": "english"}
     moment = {"created_at": utc_now(), "updated_at": utc_now()}

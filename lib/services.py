@@ -93,7 +93,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Services(KnowledgeServices, WorkflowServices):
+class Services(WorkflowServices):
     """Everything a door may call. Statistics and sample data load pandas and DuckDB when first used."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -158,6 +158,9 @@ class Services(KnowledgeServices, WorkflowServices):
             self.stops,
         )
         self.calls.results = self.step_results
+        self.knowledge = KnowledgeServices(
+            settings, store, self.calls, self.configurations, self.overrides, self.prices
+        )
         self.cache = Cache(store, self.vault, self.calls, self._embed_question)
         self.kept_turns = KeptTurns()
         self.runs = PastCalls(store)
@@ -174,7 +177,9 @@ class Services(KnowledgeServices, WorkflowServices):
         self.conversation_search = Search(store)
         self.conversation_exchange = Interchange(store, self.calls, self.configurations)
         self.conversation_files = ConversationFiles(store)
-        self.talk = Talk(store, self.calls, self.configurations, self.contexts, lambda: self.answers, self.turns)
+        self.talk = Talk(
+            store, self.calls, self.configurations, self.contexts, lambda: self.knowledge.answers, self.turns
+        )
 
     def _build_work(self) -> None:
         """Build what runs many calls: long work, experiments, the playground."""
@@ -185,7 +190,7 @@ class Services(KnowledgeServices, WorkflowServices):
             store, self.calls, self.configurations, self.prompts, self.work, self.launch_work
         )
         self.playground = Playground(
-            store, self.calls, self.configurations, self.metrics, lambda: self.answers, self.turns
+            store, self.calls, self.configurations, self.metrics, lambda: self.knowledge.answers, self.turns
         )
 
     @cached_property
@@ -213,7 +218,7 @@ class Services(KnowledgeServices, WorkflowServices):
 
         native = NativeTools()
         functions.register(native)
-        knowledge_tools.register(native, lambda: self.collections, lambda: self.passages)
+        knowledge_tools.register(native, lambda: self.knowledge.collections, lambda: self.knowledge.passages)
         tools = Tools(self.store, self.stops)
         tools.sources += [native, self.http_tools, BundledTools(self.bundled_servers), ServerTools(self.servers)]
         return tools
@@ -221,7 +226,7 @@ class Services(KnowledgeServices, WorkflowServices):
     def _embed_question(self, text: str) -> "np.ndarray":
         from lib.knowledge.embedding import BUNDLED
 
-        vector: np.ndarray = self.embedder.embed(OPERATOR, BUNDLED, [text])[0]
+        vector: np.ndarray = self.knowledge.embedder.embed(OPERATOR, BUNDLED, [text])[0]
         return vector
 
     @cached_property
@@ -338,8 +343,10 @@ class Services(KnowledgeServices, WorkflowServices):
     def long_jobs(self) -> list[Scheduler]:
         """Build the schedulers of long work, which runs beside the errands because those must not wait for it."""
         return [
-            Scheduler(self.store, {}, errands={"documents": lambda: self.ingest.run_due()}, errands_every_s=1.0),
-            Scheduler(self.store, {}, errands={"studies": lambda: self.optimiser.run_due()}),
+            Scheduler(
+                self.store, {}, errands={"documents": lambda: self.knowledge.ingest.run_due()}, errands_every_s=1.0
+            ),
+            Scheduler(self.store, {}, errands={"studies": lambda: self.knowledge.optimiser.run_due()}),
         ]
 
     def launch_work(self) -> None:
@@ -350,7 +357,7 @@ class Services(KnowledgeServices, WorkflowServices):
         """Stop running calls, write what is pending, close the store."""
         self.work.close()
         self.close_workflows()
-        self.close_knowledge()
+        self.knowledge.close()
         if "server_keeper" in self.__dict__:
             self.server_keeper.stop()
         self.turns.close()

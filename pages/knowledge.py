@@ -13,7 +13,7 @@ may_write = actor.can(Permission.MANAGE_KNOWLEDGE_BASE)
 collection = None
 if (collection_id := st.query_params.get("id")) is not None:
     try:
-        collection = services.collections.get(actor, collection_id)
+        collection = services.knowledge.collections.get(actor, collection_id)
     except LLMManagerError as error:
         blocks.show_error(error)
 
@@ -29,7 +29,7 @@ with blocks.header(collection.name):
 if collection.description:
     st.caption(blocks.plain(collection.description))
 
-services.embedder.warm(collection.embedding_model)
+services.knowledge.embedder.warm(collection.embedding_model)
 names = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"] if collection.may_change else [])]
 opened, panel = blocks.tabs(names)
 with panel:

@@ -1,4 +1,4 @@
-"""The services of the knowledge base, part of what `lib.services` composes; loaded when first used."""
+"""The services of the knowledge base, `services.knowledge` of what `lib.services` composes; loaded when first used."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,40 +27,49 @@ if TYPE_CHECKING:
 class KnowledgeServices:
     """Collections, their documents, searches, answers and how good they are."""
 
-    settings: Settings
-    store: Store
-    calls: Calls
-    configurations: Configurations
-    overrides: Overrides
-    prices: PriceBook
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        calls: Calls,
+        configurations: Configurations,
+        overrides: Overrides,
+        prices: PriceBook,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._calls = calls
+        self._configurations = configurations
+        self._overrides = overrides
+        self._prices = prices
 
     @cached_property
     def collections(self) -> "Collections":
         """The knowledge base: documents that are searched together."""
         from lib.knowledge.collections import Collections
 
-        return Collections(self.store)
+        return Collections(self._store)
 
     @cached_property
     def embedder(self) -> "Embedder":
         """Turns texts into vectors through the call path."""
         from lib.knowledge.embedding import Embedder
 
-        return Embedder(self.store, self.calls)
+        return Embedder(self._store, self._calls)
 
     @cached_property
     def documents(self) -> "Documents":
         """The documents of collections: added, followed, edited, removed."""
         from lib.knowledge.documents.document_service import Documents
 
-        return Documents(self.store, self.embedder)
+        return Documents(self._store, self.embedder)
 
     @cached_property
     def ingest(self) -> "Ingest":
         """The worker that parses, cuts and embeds queued documents."""
         from lib.knowledge.documents.ingest import Ingest
 
-        return Ingest(self.store, self.embedder)
+        return Ingest(self._store, self.embedder)
 
     @cached_property
     def passages(self) -> "Passages":
@@ -68,35 +77,35 @@ class KnowledgeServices:
         from lib.knowledge.indexes import Indexes
         from lib.knowledge.search import Passages
 
-        return Passages(self.store, self.embedder, Indexes(self.store, self.settings.data_dir / "knowledge"))
+        return Passages(self._store, self.embedder, Indexes(self._store, self._settings.data_dir / "knowledge"))
 
     @cached_property
     def answers(self) -> "Answers":
         """Answers from passages."""
         from lib.knowledge.answers import Answers
 
-        return Answers(self.calls, self.passages, self.configurations, self.overrides)
+        return Answers(self._calls, self.passages, self._configurations, self._overrides)
 
     @cached_property
     def question_sets(self) -> "QuestionSets":
         """Questions of collections, with what answers them."""
         from lib.knowledge.evaluation.question_sets import QuestionSets
 
-        return QuestionSets(self.store)
+        return QuestionSets(self._store)
 
     @cached_property
     def proposals(self) -> "Proposals":
         """Questions that models write."""
         from lib.knowledge.evaluation.proposals import Proposals
 
-        return Proposals(self.store, self.calls)
+        return Proposals(self._store, self._calls)
 
     @cached_property
     def evaluations(self) -> "Evaluations":
         """How well collections are searched."""
         from lib.knowledge.evaluation.evaluations import Evaluations
 
-        return Evaluations(self.store, self.passages)
+        return Evaluations(self._store, self.passages)
 
     @cached_property
     def corpora(self) -> "Corpora":
@@ -104,7 +113,7 @@ class KnowledgeServices:
         from lib.knowledge.evaluation.corpora import Corpora
         from lib.knowledge.evaluation.pool import PassagePools
 
-        return Corpora(self.store, PassagePools(self.store, self.embedder))
+        return Corpora(self._store, PassagePools(self._store, self.embedder))
 
     @cached_property
     def optimiser(self) -> "Optimiser":
@@ -112,10 +121,10 @@ class KnowledgeServices:
         from lib.knowledge.evaluation.optimiser import Optimiser
         from lib.knowledge.evaluation.pool import PassagePools
 
-        pools = PassagePools(self.store, self.embedder)
-        return Optimiser(self.store, self.embedder, pools, self.collections, self.prices)
+        pools = PassagePools(self._store, self.embedder)
+        return Optimiser(self._store, self.embedder, pools, self.collections, self._prices)
 
-    def close_knowledge(self) -> None:
+    def close(self) -> None:
         """Stop taking documents in and running studies."""
         if "ingest" in self.__dict__:
             self.ingest.stop()

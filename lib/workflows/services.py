@@ -134,9 +134,9 @@ class WorkflowServices:
         from dataclasses import replace
 
         services: Any = self  # of the knowledge base: composed beside these
-        found_collection = services.collections.get(actor, collection)
+        found_collection = services.knowledge.collections.get(actor, collection)
         settings = found_collection.search if k is None else replace(found_collection.search, k=k)
-        hits = services.passages.search(actor, found_collection.id, question, settings).hits
+        hits = services.knowledge.passages.search(actor, found_collection.id, question, settings).hits
         return [_describe_hit(number, hit) for number, hit in enumerate(hits, 1)]
 
     def close_workflows(self) -> None:

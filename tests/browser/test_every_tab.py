@@ -93,7 +93,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made = services.experiments.create(actor, ExperimentDraft("Numbers", [Candidate("quick")], [{"prompt": "one"}]))
     services.experiments.start(actor, made)
     services.experiments.wait(actor, made, CEILING_S)
-    services.collections.create(actor, COLLECTION, embedding_model="scripted/words:64")
+    services.knowledge.collections.create(actor, COLLECTION, embedding_model="scripted/words:64")
     now = utc_now()
     rows = []
     for n in range(CALLS):

@@ -38,8 +38,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_template: Pat
         OPERATOR, slug="writer", app="tests", provider="scripted", model="say:Where is it kept?"
     )
     cut = Chunking(size=200, overlap=0)
-    made = built.collections.create(OPERATOR, "Handbook", embedding_model=MODEL, chunking=cut)
-    built.corpora.take_in(OPERATOR, made.id, [CorpusEntry(name, "", text) for name, text in DOCUMENTS.items()])
+    made = built.knowledge.collections.create(OPERATOR, "Handbook", embedding_model=MODEL, chunking=cut)
+    built.knowledge.corpora.take_in(
+        OPERATOR, made.id, [CorpusEntry(name, "", text) for name, text in DOCUMENTS.items()]
+    )
     built.close()
     return tmp_path
 

@@ -60,26 +60,26 @@ def test_a_killed_process_leaves_a_document_that_another_takes_in(database_url: 
 
     services = build(Settings(data_dir=tmp_path, database_url=database_url))
     try:
-        cut = services.documents.get(OPERATOR, document_id)
+        cut = services.knowledge.documents.get(OPERATOR, document_id)
         assert (cut.state, cut.version, cut.serving_version) == ("embedding", 2, 1)
-        assert [hit.text for hit in services.passages.search(OPERATOR, collection_id, "lighthouse").hits] == [
+        assert [hit.text for hit in services.knowledge.passages.search(OPERATOR, collection_id, "lighthouse").hits] == [
             "The lighthouse stands on a rock."
         ]
         before = counted(services, chunk_vectors)
         assert before >= 128
-        assert services.ingest.run_due() == 0, "what another process may still hold is left alone"
+        assert services.knowledge.ingest.run_due() == 0, "what another process may still hold is left alone"
         with services.store.write() as connection:
             connection.execute(update(documents).values(worker_until=utc_now() - timedelta(seconds=1)))
-        asked = services.embedder.embed
+        asked = services.knowledge.embedder.embed
         sent: list[str] = []
 
         def embed(actor: Actor, model: str, texts: Sequence[str]) -> Any:
             sent.extend(texts)
             return asked(actor, model, texts)
 
-        services.embedder.embed = embed  # type: ignore[method-assign]
-        assert services.ingest.run_due() == 1
-        whole = services.documents.get(OPERATOR, document_id)
+        services.knowledge.embedder.embed = embed  # type: ignore[method-assign]
+        assert services.knowledge.ingest.run_due() == 1
+        whole = services.knowledge.documents.get(OPERATOR, document_id)
         assert (whole.state, whole.serving_version) == ("ready", 2)
         assert counted(services, chunks) == whole.chunks_total > 300
         assert len(sent) == counted(services, chunk_vectors) - before, "what had its vector is not sent again"
@@ -117,14 +117,14 @@ def test_a_process_killed_while_it_keeps_an_index_leaves_the_one_before(
     settings = Settings(data_dir=tmp_path, database_url=database_url)
     services = build(settings)
     services.providers.create(OPERATOR, name="scripted", kind="scripted")
-    made = services.collections.create(OPERATOR, "docs", embedding_model="scripted/words:64")
-    services.documents.add(OPERATOR, made.id, "a.txt", b"The lighthouse stands on a rock.")
-    services.ingest.run_due()
-    services.passages.search(OPERATOR, made.id, "rock")
+    made = services.knowledge.collections.create(OPERATOR, "docs", embedding_model="scripted/words:64")
+    services.knowledge.documents.add(OPERATOR, made.id, "a.txt", b"The lighthouse stands on a rock.")
+    services.knowledge.ingest.run_due()
+    services.knowledge.passages.search(OPERATOR, made.id, "rock")
     home = tmp_path / "knowledge" / made.id
     kept = (home / "index.json").read_text()
-    services.documents.add(OPERATOR, made.id, "b.txt", b"The windmill stands on a hill.")
-    services.ingest.run_due()
+    services.knowledge.documents.add(OPERATOR, made.id, "b.txt", b"The windmill stands on a hill.")
+    services.knowledge.ingest.run_due()
     services.close()
     code = _SAVING.format(project=str(PROJECT), folder=str(tmp_path), url=database_url, collection=made.id)
     ended = subprocess.run([sys.executable, "-c", code], check=False)
@@ -134,7 +134,7 @@ def test_a_process_killed_while_it_keeps_an_index_leaves_the_one_before(
 
     services = build(settings)
     try:
-        hits = services.passages.search(OPERATOR, made.id, "windmill").hits
+        hits = services.knowledge.passages.search(OPERATOR, made.id, "windmill").hits
         assert hits[0].text == "The windmill stands on a hill."
         assert len([one for one in home.iterdir() if one.is_dir()]) == 1, "what the killed process left is cleared away"
         assert "can't be used" not in caplog.text

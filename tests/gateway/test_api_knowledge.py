@@ -40,7 +40,7 @@ def one(rig: ApiRig, client: TestClient) -> str:
     path = f"{ROOT}/{made['id']}/documents"
     added = post(client, rig.of_jonas, path, 201, file_name="boiler.txt", base64=data, tags=["steam"])
     assert added["state"] == "queued"
-    rig.services.ingest.run_due()
+    rig.services.knowledge.ingest.run_due()
     found = client.get(f"/api/documents/{added['id']}", headers=rig.of_jonas).json()
     assert (found["state"], found["chunks_total"], found["tags"]) == ("ready", 1, ["steam"])
     return str(made["id"])

@@ -32,18 +32,18 @@ class KnowledgeRig:
     def collection(self, actor: Actor, name: str, model: str = MODEL, **more: Any) -> str:
         """A collection's id."""
         more.setdefault("chunking", Chunking(size=200, overlap=0))
-        return self.services.collections.create(actor, name, embedding_model=model, **more).id
+        return self.services.knowledge.collections.create(actor, name, embedding_model=model, **more).id
 
     def add(self, name: str, text: str, about: About | None = None, collection: str | None = None) -> Document:
         """A document of Amira's, taken in."""
         services = self.services
-        added, _ = services.documents.add(self.amira, collection or self.id, name, text.encode(), about)
-        services.ingest.run_due()
-        return services.documents.get(self.amira, added.id)
+        added, _ = services.knowledge.documents.add(self.amira, collection or self.id, name, text.encode(), about)
+        services.knowledge.ingest.run_due()
+        return services.knowledge.documents.get(self.amira, added.id)
 
     def found(self, question: str, actor: Actor | None = None, **more: Any) -> list[str]:
         """Titles of the passages that a question finds, the best first."""
-        hits = self.services.passages.search(actor or self.amira, self.id, question, **more).hits
+        hits = self.services.knowledge.passages.search(actor or self.amira, self.id, question, **more).hits
         return [hit.title for hit in hits]
 
     def rows(self) -> list[Any]:

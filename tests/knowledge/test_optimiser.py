@@ -44,28 +44,32 @@ class Studying:
     def __init__(self, rig: KnowledgeRig, settings: Settings) -> None:
         self.rig, self.settings, self.amira = rig, settings, rig.amira
         self.id = rig.collection(rig.amira, "studied", MODEL)
-        rig.services.corpora.take_in(rig.amira, self.id, [CorpusEntry(name, "", text) for name, text in TEXTS.items()])
+        rig.services.knowledge.corpora.take_in(
+            rig.amira, self.id, [CorpusEntry(name, "", text) for name, text in TEXTS.items()]
+        )
         rig.services.calls.flush()  # what a quote takes the speed from
-        self.set_id = rig.services.question_sets.create(rig.amira, self.id, "Questions").id
-        for one in rig.services.documents.list(rig.amira, self.id):
+        self.set_id = rig.services.knowledge.question_sets.create(rig.amira, self.id, "Questions").id
+        for one in rig.services.knowledge.documents.list(rig.amira, self.id):
             subject = one.title.partition(".")[0]
-            rig.services.question_sets.add(rig.amira, self.set_id, f"Is there a {subject} 2?", [Judgement(one.id)])
+            rig.services.knowledge.question_sets.add(
+                rig.amira, self.set_id, f"Is there a {subject} 2?", [Judgement(one.id)]
+            )
         self.embedded: list[str] = []
         self.watch(rig.services)
 
     @property
     def optimiser(self) -> Any:
-        return self.rig.services.optimiser
+        return self.rig.services.knowledge.optimiser
 
     def watch(self, services: Services) -> None:
         """Write down what is sent to be embedded."""
-        embed = services.embedder.embed
+        embed = services.knowledge.embedder.embed
 
         def watched(actor: Any, model: str, texts: Sequence[str]) -> Any:
             self.embedded += texts
             return embed(actor, model, texts)
 
-        services.embedder.embed = watched  # type: ignore[method-assign]
+        services.knowledge.embedder.embed = watched  # type: ignore[method-assign]
 
     def begin(self, grid: Grid = GRID) -> str:
         return str(self.optimiser.begin(self.amira, self.set_id, grid))
@@ -103,7 +107,7 @@ def test_a_quote_is_what_a_run_then_takes(studying: Studying) -> None:
 
 def test_what_needs_no_vectors_embeds_nothing(studying: Studying) -> None:
     words = SearchSettings(Mode.KEYWORD, 2)
-    studying.rig.services.collections.update(studying.amira, studying.id, search=words)
+    studying.rig.services.knowledge.collections.update(studying.amira, studying.id, search=words)
     grid = Grid(
         (ChunkingStrategy.RECURSIVE, ChunkingStrategy.HEADING),
         (200, 400),
@@ -122,11 +126,13 @@ def test_what_needs_no_vectors_embeds_nothing(studying: Studying) -> None:
 def test_an_unknown_price_and_an_unknown_speed_are_unknown(studying: Studying) -> None:
     rig = studying.rig
     other = rig.collection(studying.amira, "unpriced", "scripted/words:64+unpriced")
-    rig.services.corpora.take_in(studying.amira, other, [CorpusEntry("a.txt", "", "A sentence of a few words. " * 30)])
-    made = rig.services.question_sets.create(studying.amira, other, "Questions").id
-    one = rig.services.documents.list(studying.amira, other)[0]
-    rig.services.question_sets.add(studying.amira, made, "Which sentence?", [Judgement(one.id)])
-    quote = rig.services.optimiser.quote(studying.amira, made, GRID)
+    rig.services.knowledge.corpora.take_in(
+        studying.amira, other, [CorpusEntry("a.txt", "", "A sentence of a few words. " * 30)]
+    )
+    made = rig.services.knowledge.question_sets.create(studying.amira, other, "Questions").id
+    one = rig.services.knowledge.documents.list(studying.amira, other)[0]
+    rig.services.knowledge.question_sets.add(studying.amira, made, "Which sentence?", [Judgement(one.id)])
+    quote = rig.services.knowledge.optimiser.quote(studying.amira, made, GRID)
     assert quote.tokens_to_embed > 0
     assert (quote.cost_nano_usd, quote.seconds) == (None, None)
 
@@ -137,12 +143,12 @@ def test_a_trial_finds_what_the_search_finds_once_it_is_applied(studying: Studyi
     current = next(trial for trial in study.trials if trial.is_current)
     assert current.cell.chunking == Chunking(size=200, overlap=0)
     for trial in study.trials:
-        services.optimiser.apply(amira, study.id, trial.ordinal)
-        services.ingest.run_due()
-        questions = services.question_sets.questions(amira, studying.set_id)
+        services.knowledge.optimiser.apply(amira, study.id, trial.ordinal)
+        services.knowledge.ingest.run_due()
+        questions = services.knowledge.question_sets.questions(amira, studying.set_id)
         figures, texts = {}, []
         for one in questions:
-            hits = services.passages.search(amira, studying.id, one.text).hits
+            hits = services.knowledge.passages.search(amira, studying.id, one.text).hits
             places = [PassageSpan(hit.document_id, hit.start, hit.end) for hit in hits]
             figures[one.id] = ranking_metrics.parse_metric("ndcg@10").compute(
                 [*fold(places, one.judgements)], grades_of(one.judgements)
@@ -165,17 +171,17 @@ def test_applying_sets_the_search_and_cuts_anew_only_where_it_must(studying: Stu
         cells = {(one.cell.chunking.size, one.cell.search.mode, one.cell.search.k): one.ordinal for one in study.trials}
         return int(cells[size, mode, 2])
 
-    now = services.optimiser.apply(amira, study.id, trial(200, Mode.KEYWORD))
+    now = services.knowledge.optimiser.apply(amira, study.id, trial(200, Mode.KEYWORD))
     assert (now.search, now.chunking.size) == (SearchSettings(Mode.KEYWORD, 2, rerank=False), 200)
-    assert services.ingest.run_due() == 0
-    now = services.optimiser.apply(amira, study.id, trial(400, Mode.HYBRID))
+    assert services.knowledge.ingest.run_due() == 0
+    now = services.knowledge.optimiser.apply(amira, study.id, trial(400, Mode.HYBRID))
     assert (now.search.mode, now.chunking.size) == (Mode.HYBRID, 400)
-    passages = services.passages.search(amira, studying.id, "windmill").passages
+    passages = services.knowledge.passages.search(amira, studying.id, "windmill").passages
     assert passages > 0, "what was there is found until it is cut anew"
-    assert services.ingest.run_due() == len(TEXTS)
-    assert services.passages.search(amira, studying.id, "windmill").passages < passages
+    assert services.knowledge.ingest.run_due() == len(TEXTS)
+    assert services.knowledge.passages.search(amira, studying.id, "windmill").passages < passages
     with pytest.raises(NotFound, match="no such trial"):
-        services.optimiser.apply(amira, study.id, 99)
+        services.knowledge.optimiser.apply(amira, study.id, 99)
 
 
 def test_a_stopped_study_goes_on_in_another_process_and_embeds_nothing_twice(studying: Studying) -> None:
@@ -192,11 +198,11 @@ def test_a_stopped_study_goes_on_in_another_process_and_embeds_nothing_twice(stu
     other = build(studying.settings)
     try:
         studying.watch(other)
-        done = other.optimiser.run(studying.amira, study_id)
+        done = other.knowledge.optimiser.run(studying.amira, study_id)
         assert (done.state, done.done) == (State.DONE, 5)
         assert len(studying.embedded) == len({*studying.embedded})
         assert {trial.ordinal: trial.result for trial in done.trials if trial.ordinal in first} == first
-        assert other.optimiser.run(studying.amira, study_id) == done, "what is done is done"
+        assert other.knowledge.optimiser.run(studying.amira, study_id) == done, "what is done is done"
     finally:
         other.close()
 
@@ -207,8 +213,8 @@ def test_what_a_process_that_ends_leaves_waits_for_the_next(studying: Studying) 
     assert (left.state, left.done) == (State.WAITING, 1)
     other = build(studying.settings)
     try:
-        assert other.optimiser.run_due() == 1
-        assert other.optimiser.get(studying.amira, study_id).state == State.DONE
+        assert other.knowledge.optimiser.run_due() == 1
+        assert other.knowledge.optimiser.get(studying.amira, study_id).state == State.DONE
         other.calls.flush()
         assert {row.user_id for row in studying.rig.rows()} == {studying.amira.user_id}, "as whoever began it"
     finally:
@@ -258,19 +264,19 @@ def test_a_hold_is_renewed_while_a_trial_lasts_longer_than_it(
 def test_a_study_that_fails_says_why_and_goes_on_when_it_is_run_again(
     studying: Studying, monkeypatch: pytest.MonkeyPatch, raised: Exception, told: str
 ) -> None:
-    study_id, embed = studying.begin(), studying.rig.services.embedder.embed
+    study_id, embed = studying.begin(), studying.rig.services.knowledge.embedder.embed
 
     def failing(*_: object) -> None:
         raise raised
 
     with monkeypatch.context() as patch:
-        patch.setattr(studying.rig.services.embedder, "embed", failing)
+        patch.setattr(studying.rig.services.knowledge.embedder, "embed", failing)
         with pytest.raises(type(raised)):
             studying.optimiser.run(studying.amira, study_id)
     failed = studying.optimiser.get(studying.amira, study_id)
     assert (failed.state, failed.error) == (State.FAILED, told)
     assert studying.optimiser.run_due() == 0, "it is not tried for ever"
-    assert studying.rig.services.embedder.embed == embed
+    assert studying.rig.services.knowledge.embedder.embed == embed
     done = studying.optimiser.run(studying.amira, study_id)
     assert (done.state, done.error) == (State.DONE, None)
 
@@ -283,7 +289,7 @@ def test_a_provider_that_refuses_in_the_background_is_told(studying: Studying, m
         raise ProviderError(ErrorKind.AUTHENTICATION, "The key was refused.", "")
 
     study_id = studying.begin()
-    monkeypatch.setattr(studying.rig.services.embedder, "embed", refusing)
+    monkeypatch.setattr(studying.rig.services.knowledge.embedder, "embed", refusing)
     assert studying.optimiser.run_due() == 0
     failed = studying.optimiser.get(studying.amira, study_id)
     assert (failed.state, "The key was refused" in (failed.error or "")) == (State.FAILED, True)
@@ -295,7 +301,7 @@ def test_a_set_that_is_deleted_meanwhile_ends_its_study(studying: Studying) -> N
 
     def deleting(done: int, of: int) -> None:
         if done == 1:
-            studying.rig.services.question_sets.delete(studying.amira, studying.set_id)
+            studying.rig.services.knowledge.question_sets.delete(studying.amira, studying.set_id)
 
     with pytest.raises(NotFound):
         studying.optimiser.run(studying.amira, study_id, deleting)
@@ -323,7 +329,7 @@ def test_what_cannot_be_studied_is_not_begun(studying: Studying) -> None:
         ("limit is 500", lambda: optimiser.begin(amira, studying.set_id, large)),
         ("no figure", lambda: optimiser.begin(amira, studying.set_id, GRID, "map@3")),
     ]
-    empty = rig.services.question_sets.create(amira, studying.id, "Empty").id
+    empty = rig.services.knowledge.question_sets.create(amira, studying.id, "Empty").id
     asks.append(("nothing to ask", lambda: optimiser.quote(amira, empty, GRID)))
     for why, ask in asks:
         with pytest.raises(InvalidInput, match=why):
@@ -371,7 +377,7 @@ def test_somebody_elses_studies_are_not_there(studying: Studying) -> None:
     for ask in reading + changing:
         with pytest.raises(NotFound):
             ask()
-    studying.rig.services.collections.update(studying.amira, studying.id, is_shared=True)
+    studying.rig.services.knowledge.collections.update(studying.amira, studying.id, is_shared=True)
     for ask in reading:
         ask()
     for ask in changing:

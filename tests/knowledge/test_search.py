@@ -46,7 +46,7 @@ def test_each_mode_finds_by_its_leg_and_says_so(rig: KnowledgeRig) -> None:
     rig.add("fox.txt", "The quick brown fox jumps.")
     rig.add("sky.txt", "The sky is blue and wide.")
     for mode in Mode:
-        hits = rig.services.passages.search(rig.amira, rig.id, "brown fox", SearchSettings(mode, 1)).hits
+        hits = rig.services.knowledge.passages.search(rig.amira, rig.id, "brown fox", SearchSettings(mode, 1)).hits
         assert [hit.title for hit in hits] == ["fox.txt"]
         assert (hits[0].vector_rank is None) == (mode is Mode.KEYWORD)
         assert (hits[0].keyword_rank is None) == (mode is Mode.VECTOR)
@@ -71,7 +71,7 @@ def test_filters_stand_before_the_best(rig: KnowledgeRig) -> None:
 def test_a_hit_has_its_place_and_its_neighbours(rig: KnowledgeRig) -> None:
     text = "\n\n".join(f"Part {n}: " + f"{word} " * 40 for n, word in enumerate(("sun", "moon", "star")))
     rig.add("sky.txt", text)
-    hit = rig.services.passages.search(rig.amira, rig.id, "moon", SearchSettings(k=1)).hits[0]
+    hit = rig.services.knowledge.passages.search(rig.amira, rig.id, "moon", SearchSettings(k=1)).hits[0]
     assert "moon" in hit.text
     assert "sun" in hit.before
     assert hit.after != ""
@@ -82,7 +82,7 @@ def test_words_are_stemmed_in_the_documents_language(rig: KnowledgeRig) -> None:
     rig.add("es.txt", "Las facturas que la empresa ha pagado este año están en el archivo del sótano de la casa.")
     rig.add("es2.txt", "El gato duerme en la silla que está en el jardín y no quiere salir con la lluvia.")
     keyword = SearchSettings(Mode.KEYWORD, 2)
-    found = rig.services.passages.search(rig.amira, rig.id, "¿Dónde está la factura pagada?", keyword)
+    found = rig.services.knowledge.passages.search(rig.amira, rig.id, "¿Dónde está la factura pagada?", keyword)
     assert found.language == "spanish"
     assert found.hits[0].title == "es.txt"
 
@@ -142,9 +142,9 @@ def test_words_that_an_older_version_counted_are_counted_anew_and_found(rig: Kno
         touch(connection, rig.id)
     by_words = SearchSettings(Mode.KEYWORD)
     assert rig.found("राजधानी", settings=by_words) == []
-    Ingest(rig.services.store, rig.services.embedder).run_due()
+    Ingest(rig.services.store, rig.services.knowledge.embedder).run_due()
     assert rig.found("राजधानी", settings=by_words) == ["delhi.txt"]
-    assert rig.services.documents.get(rig.amira, document.id).language == "hindi"
+    assert rig.services.knowledge.documents.get(rig.amira, document.id).language == "hindi"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,9 @@ def test_a_kept_index_is_used_when_whole_and_made_again_when_damaged(
     (place,) = (one for one in folder.iterdir() if one.is_dir())
 
     def fresh() -> list[str]:
-        search = Passages(rig.services.store, rig.services.embedder, Indexes(rig.services.store, folder.parent))
+        search = Passages(
+            rig.services.store, rig.services.knowledge.embedder, Indexes(rig.services.store, folder.parent)
+        )
         return [hit.title for hit in search.search(rig.amira, rig.id, "fox").hits]
 
     assert fresh() == ["fox.txt"]
@@ -281,7 +283,7 @@ def test_an_index_that_cannot_be_kept_is_made_each_time(
     rig.add("fox.txt", "The quick brown fox jumps.")
     blocked = tmp_path / "blocked"
     blocked.write_text("a file, no folder")
-    search = Passages(rig.services.store, rig.services.embedder, Indexes(rig.services.store, blocked))
+    search = Passages(rig.services.store, rig.services.knowledge.embedder, Indexes(rig.services.store, blocked))
     assert [hit.title for hit in search.search(rig.amira, rig.id, "fox").hits] == ["fox.txt"]
 
 
@@ -297,19 +299,19 @@ def test_a_reranking_model_puts_the_best_in_order_and_what_it_costs_is_logged(ri
     rig.add("b.txt", "The boiler boiler boiler is old.")
     services = rig.services
     reading = SearchSettings(reranker="scripted/words:512", k=1)
-    services.collections.update(rig.amira, rig.id, search=reading)
-    found = services.passages.search(rig.amira, rig.id, "boiler")
+    services.knowledge.collections.update(rig.amira, rig.id, search=reading)
+    found = services.knowledge.passages.search(rig.amira, rig.id, "boiler")
     assert [(hit.title, hit.relevance) for hit in found.hits] == [("b.txt", 3.0)], "it says how many words are shared"
     (row,) = [row for row in rig.rows() if row.tags.get("purpose") == "rerank"]
     assert (row.origin, row.model, row.user_id) == ("rag", "words:512", rig.amira.user_id)
-    off = services.passages.search(rig.amira, rig.id, "boiler", replace(reading, rerank=False))
+    off = services.knowledge.passages.search(rig.amira, rig.id, "boiler", replace(reading, rerank=False))
     assert all(hit.relevance is None for hit in off.hits)
 
 
 def test_without_its_reranking_model_a_search_still_answers_and_says_so(rig: KnowledgeRig) -> None:
     rig.add("a.txt", "The boiler is descaled, says the manual.")
     for broken in ("scripted/words:8+error:500", "nobody/words:8"):
-        found = rig.services.passages.search(rig.amira, rig.id, "boiler", SearchSettings(reranker=broken))
+        found = rig.services.knowledge.passages.search(rig.amira, rig.id, "boiler", SearchSettings(reranker=broken))
         assert [hit.title for hit in found.hits] == ["a.txt"]
         assert found.failure
     for bad in ("words", "/x", "x/"):

@@ -29,18 +29,20 @@ class Kitchen:
         assert actor is not None
         self.actor: Actor = actor
         chunking = Chunking(size=200, overlap=0)
-        made = self.services.collections.create(actor, "K", embedding_model="scripted/words:64", chunking=chunking)
+        made = self.services.knowledge.collections.create(
+            actor, "K", embedding_model="scripted/words:64", chunking=chunking
+        )
         self.id = made.id
         for name, text in TEXTS.items():
-            self.services.documents.add(actor, self.id, name, text.encode())
-        self.services.ingest.run_due()
-        self.ids = {one.title: one.id for one in self.services.documents.list(actor, self.id)}
+            self.services.knowledge.documents.add(actor, self.id, name, text.encode())
+        self.services.knowledge.ingest.run_due()
+        self.ids = {one.title: one.id for one in self.services.knowledge.documents.list(actor, self.id)}
 
     def asked(self) -> str:
         """A set with a question that is found, and one that is not."""
-        made = self.services.question_sets.create(self.actor, self.id, "Staff").id
+        made = self.services.knowledge.question_sets.create(self.actor, self.id, "Staff").id
         for question, title in (("descaled boiler", "boiler.txt"), ("dark beans", "cups.txt")):
-            self.services.question_sets.add(self.actor, made, question, [Judgement(self.ids[title])])
+            self.services.knowledge.question_sets.add(self.actor, made, question, [Judgement(self.ids[title])])
         return made
 
 
@@ -65,8 +67,8 @@ def test_a_set_is_made_and_a_question_is_written_with_the_passage_that_answers_i
     assert next(box for box in page.text_input if box.label == "Question").value == "How often is it descaled?"
     next(box for box in page.text_area if box.label == "Passage").set_value("every four weeks")
     press(page, "Add question")
-    (made,) = kitchen.services.question_sets.list(kitchen.actor, kitchen.id)
-    (question,) = kitchen.services.question_sets.questions(kitchen.actor, made.id)
+    (made,) = kitchen.services.knowledge.question_sets.list(kitchen.actor, kitchen.id)
+    (question,) = kitchen.services.knowledge.question_sets.questions(kitchen.actor, made.id)
     assert [one.quote for one in question.judgements] == ["every four weeks"]
 
 
@@ -75,23 +77,23 @@ def test_a_model_proposes_and_a_person_approves(kitchen: Kitchen) -> None:
     kitchen.services.configurations.create(
         OPERATOR, slug="asker", app="knowledge", provider="scripted", model="say:What is kept in the dark?"
     )
-    made = kitchen.services.question_sets.create(kitchen.actor, kitchen.id, "Staff").id
+    made = kitchen.services.knowledge.question_sets.create(kitchen.actor, kitchen.id, "Staff").id
     page = kitchen.visitor.open("knowledge", id=kitchen.id, tab="evaluate")
     next(box for box in page.number_input if box.label == "Questions").set_value(2)
     next(box for box in page.selectbox if box.label == "Written by").set_value("asker")
     page = press(page, "Propose")
-    proposed = kitchen.services.question_sets.questions(kitchen.actor, made)
+    proposed = kitchen.services.knowledge.question_sets.questions(kitchen.actor, made)
     assert [one.is_approved for one in proposed] == [False, False]
     press(page, "Approve all 2")
-    assert all(one.is_approved for one in kitchen.services.question_sets.questions(kitchen.actor, made))
+    assert all(one.is_approved for one in kitchen.services.knowledge.question_sets.questions(kitchen.actor, made))
 
 
 @pytest.mark.feature("RAG-6")
 def test_a_run_shows_its_figures_what_was_missed_and_whether_a_change_is_chance(kitchen: Kitchen) -> None:
     asked = kitchen.asked()
-    before = kitchen.services.evaluations.run(kitchen.actor, asked, SearchSettings(Mode.KEYWORD))
+    before = kitchen.services.knowledge.evaluations.run(kitchen.actor, asked, SearchSettings(Mode.KEYWORD))
     page = press(kitchen.visitor.open("knowledge", id=kitchen.id, tab="evaluate"), "Run")
-    runs = kitchen.services.evaluations.list(kitchen.actor, kitchen.id)
+    runs = kitchen.services.knowledge.evaluations.list(kitchen.actor, kitchen.id)
     assert len(runs) == 2
     figures = {metric.label: metric.value for metric in page.metric}
     assert figures["recall@10"] == f"{runs[0].figures['recall@10'].value:.3f}"
@@ -103,7 +105,7 @@ def test_a_run_shows_its_figures_what_was_missed_and_whether_a_change_is_chance(
     next(box for box in page.selectbox if box.label == "Run").set_value(before.id).run()
     assert not page.exception
     press(page, ":red[Delete run]")
-    assert [run.id for run in kitchen.services.evaluations.list(kitchen.actor, kitchen.id)] == [runs[0].id]
+    assert [run.id for run in kitchen.services.knowledge.evaluations.list(kitchen.actor, kitchen.id)] == [runs[0].id]
     page = press(page, ":red[Delete question set]")
     assert "No questions yet" in words(page)
 
@@ -116,18 +118,18 @@ def test_a_study_is_quoted_begun_followed_and_applied(kitchen: Kitchen) -> None:
     page = kitchen.visitor.open("knowledge", id=kitchen.id, tab="optimise")
     assert not any(button.label == "Begin" for button in page.button), "first it is said what it takes"
     page = press(page, "What will it take?")
-    quote = kitchen.services.optimiser.quote(kitchen.actor, asked, Grid())
+    quote = kitchen.services.knowledge.optimiser.quote(kitchen.actor, asked, Grid())
     assert f"{quote.trials} trials" in words(page)
     assert f"{quote.texts_to_embed:,} texts" in words(page)
     page = press(page, "Begin")
-    (study,) = kitchen.services.optimiser.list(kitchen.actor, kitchen.id)
+    (study,) = kitchen.services.knowledge.optimiser.list(kitchen.actor, kitchen.id)
     assert f"0 of {quote.trials} trials" in words(page)
-    done = kitchen.services.optimiser.run(kitchen.actor, study.id)
+    done = kitchen.services.knowledge.optimiser.run(kitchen.actor, study.id)
     page = kitchen.visitor.open("knowledge", id=kitchen.id, tab="optimise")
     assert f"{quote.trials} of {quote.trials} trials, judged by ndcg@10" in words(page)
     best = next(trial for trial in done.trials if not trial.is_current)
     press(page, "Apply to the collection")
-    now = kitchen.services.collections.get(kitchen.actor, kitchen.id)
+    now = kitchen.services.knowledge.collections.get(kitchen.actor, kitchen.id)
     assert (now.search, now.chunking.size) == (best.cell.search, best.cell.chunking.size)
 
 
@@ -144,15 +146,15 @@ def test_a_file_is_previewed_before_it_is_added(kitchen: Kitchen) -> None:
 @pytest.mark.feature("RAG-6")
 @pytest.mark.feature("RAG-7")
 def test_who_may_only_read_sees_figures_and_changes_nothing(kitchen: Kitchen) -> None:
-    theirs = kitchen.services.collections.create(
+    theirs = kitchen.services.knowledge.collections.create(
         OPERATOR, "Theirs", embedding_model="scripted/words:64", is_shared=True
     ).id
-    kitchen.services.documents.add(OPERATOR, theirs, "a.txt", b"The boiler is descaled every four weeks.")
-    kitchen.services.ingest.run_due()
-    asked = kitchen.services.question_sets.create(OPERATOR, theirs, "q").id
-    document = kitchen.services.documents.list(OPERATOR, theirs)[0].id
-    kitchen.services.question_sets.add(OPERATOR, asked, "boiler?", [Judgement(document)])
-    kitchen.services.optimiser.begin(OPERATOR, asked, Grid(sizes=(200,), overlaps=(0,), ks=(2,)))
+    kitchen.services.knowledge.documents.add(OPERATOR, theirs, "a.txt", b"The boiler is descaled every four weeks.")
+    kitchen.services.knowledge.ingest.run_due()
+    asked = kitchen.services.knowledge.question_sets.create(OPERATOR, theirs, "q").id
+    document = kitchen.services.knowledge.documents.list(OPERATOR, theirs)[0].id
+    kitchen.services.knowledge.question_sets.add(OPERATOR, asked, "boiler?", [Judgement(document)])
+    kitchen.services.knowledge.optimiser.begin(OPERATOR, asked, Grid(sizes=(200,), overlaps=(0,), ks=(2,)))
     page = kitchen.visitor.open("knowledge", id=theirs, tab="evaluate")
     labels = {button.label for button in page.button}
     assert "Run" in labels

@@ -23,12 +23,12 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 def collection(visitor: Visitor, **more: Any) -> str:
     actor = visitor.services.sessions.find_actor(str(session.token()))
     assert actor is not None
-    made = visitor.services.collections.create(
+    made = visitor.services.knowledge.collections.create(
         actor, "Manual", embedding_model="scripted/words:64", chunking=Chunking(size=200, overlap=0), **more
     )
-    visitor.services.documents.add(actor, made.id, "boiler.txt", b"The boiler is descaled every four weeks.")
-    visitor.services.documents.add(actor, made.id, "broken.pdf", b"%PDF-1.4 nothing")
-    visitor.services.ingest.run_due()
+    visitor.services.knowledge.documents.add(actor, made.id, "boiler.txt", b"The boiler is descaled every four weeks.")
+    visitor.services.knowledge.documents.add(actor, made.id, "broken.pdf", b"%PDF-1.4 nothing")
+    visitor.services.knowledge.ingest.run_due()
     return made.id
 
 
@@ -39,7 +39,7 @@ def test_an_empty_knowledge_base_says_what_it_is_for_and_makes_a_collection(visi
     form = visitor.draw("lib.ui.knowledge.collection_cards.create_dialog")
     next(box for box in form.text_input if box.label == "Name").set_value("Handbook")
     press(form, "Make collection")
-    assert [one.name for one in visitor.services.collections.list(OPERATOR)] == ["Handbook"]
+    assert [one.name for one in visitor.services.knowledge.collections.list(OPERATOR)] == ["Handbook"]
 
 
 @pytest.mark.feature("RAG-1")
@@ -50,7 +50,7 @@ def test_documents_say_how_far_they_are_and_why_one_failed(visitor: Visitor) -> 
     assert "boiler" in text
     assert "It is damaged or was cut off" in text
     press(page, "Try again")
-    states = {d.title: d.state for d in visitor.services.documents.list(OPERATOR, one)}
+    states = {d.title: d.state for d in visitor.services.knowledge.documents.list(OPERATOR, one)}
     assert states == {"boiler.txt": "ready", "broken.pdf": "queued"}
 
 
@@ -84,10 +84,10 @@ def test_questions_are_answered_from_the_collection(visitor: Visitor) -> None:
 
 @pytest.mark.feature("RAG-1")
 def test_what_is_not_shared_is_not_there(settings: Settings, monkeypatch: pytest.MonkeyPatch, visitor: Visitor) -> None:
-    other = visitor.services.collections.create(OPERATOR, "Secret", embedding_model="scripted/words:64")
+    other = visitor.services.knowledge.collections.create(OPERATOR, "Secret", embedding_model="scripted/words:64")
     page = visitor.open("knowledge", id=other.id)
     assert "It was deleted, or it belongs to somebody else." in words(page)
-    visitor.services.collections.update(OPERATOR, other.id, is_shared=True)
+    visitor.services.knowledge.collections.update(OPERATOR, other.id, is_shared=True)
     page = visitor.open("knowledge", id=other.id)
     assert [tab.label for tab in page.tabs][:3] == ["Documents", "Search", "Answer"]
     assert "Settings" not in [tab.label for tab in page.tabs]

@@ -115,9 +115,11 @@ def test_a_pane_opens_its_request_with_where_its_parameters_come_from(visitor: V
 @pytest.mark.feature("PLAY-2")
 def test_passages_of_a_collection_go_with_the_question_and_citations_are_checked(visitor: Visitor) -> None:
     services = visitor.services
-    made = services.collections.create(OPERATOR, "Manuals", embedding_model="scripted/words:256", is_shared=True)
-    services.documents.add(OPERATOR, made.id, "boiler.txt", b"The boiler is descaled every four weeks.")
-    services.ingest.run_due()
+    made = services.knowledge.collections.create(
+        OPERATOR, "Manuals", embedding_model="scripted/words:256", is_shared=True
+    )
+    services.knowledge.documents.add(OPERATOR, made.id, "boiler.txt", b"The boiler is descaled every four weeks.")
+    services.knowledge.ingest.run_due()
     said = "say:The boiler every four weeks [1]. The boiler is hot [7]."
     services.configurations.create(OPERATOR, slug="saying", app="play", provider="scripted", model=said)
     page = visitor.open("playground", config="saying")

@@ -228,64 +228,66 @@ def _reject(s: Services, a: Actor, name: str) -> None:
 
 
 def _collection(s: Services) -> str:
-    return s.collections.create(
+    return s.knowledge.collections.create(
         OPERATOR, f"c-{new_id()[-12:]}", embedding_model=f"{_scripted(s).provider_name}/words:8"
     ).id
 
 
 def _document(s: Services, text: str = SECRET) -> str:
-    return s.documents.add_text(OPERATOR, _collection(s), "t", text).id
+    return s.knowledge.documents.add_text(OPERATOR, _collection(s), "t", text).id
 
 
 def _chunk(s: Services) -> int:
     document = _document(s)
-    s.ingest.run_due()
-    return s.documents.chunks(OPERATOR, document)[0][0].id
+    s.knowledge.ingest.run_due()
+    return s.knowledge.documents.chunks(OPERATOR, document)[0][0].id
 
 
 def _questions(s: Services) -> str:
     """A set with one question, of a collection with one document."""
     collection = _collection(s)
-    s.corpora.take_in(OPERATOR, collection, [CorpusEntry("1", "t", "The boiler is descaled every four weeks." * 4)])
-    made = s.question_sets.create(OPERATOR, collection, "q").id
-    s.question_sets.add(OPERATOR, made, "How often?", _answer(s, made))
+    s.knowledge.corpora.take_in(
+        OPERATOR, collection, [CorpusEntry("1", "t", "The boiler is descaled every four weeks." * 4)]
+    )
+    made = s.knowledge.question_sets.create(OPERATOR, collection, "q").id
+    s.knowledge.question_sets.add(OPERATOR, made, "How often?", _answer(s, made))
     return made
 
 
 def _answer(s: Services, set_id: str) -> list[Judgement]:
-    collection = s.question_sets.get(OPERATOR, set_id).collection_id
-    return [Judgement(s.documents.list(OPERATOR, collection)[0].id)]
+    collection = s.knowledge.question_sets.get(OPERATOR, set_id).collection_id
+    return [Judgement(s.knowledge.documents.list(OPERATOR, collection)[0].id)]
 
 
 def _change_question(s: Services, a: Actor) -> None:
     made = _questions(s)
-    (question,) = s.question_sets.questions(OPERATOR, made)
-    s.question_sets.update(a, question.id, SECRET, _answer(s, made))
+    (question,) = s.knowledge.question_sets.questions(OPERATOR, made)
+    s.knowledge.question_sets.update(a, question.id, SECRET, _answer(s, made))
 
 
 def _add_question(s: Services, a: Actor) -> None:
     made = _questions(s)
-    s.question_sets.add(a, made, SECRET, _answer(s, made))
+    s.knowledge.question_sets.add(a, made, SECRET, _answer(s, made))
 
 
 def _propose(s: Services, a: Actor) -> None:
     slug = f"c-{new_id()[-12:]}"
     provider = _scripted(s).provider_name
     s.configurations.create(OPERATOR, slug=slug, app="app", provider=provider, model="say:What is descaled?")
-    s.proposals.propose(a, _questions(s), 1, configuration=slug)
+    s.knowledge.proposals.propose(a, _questions(s), 1, configuration=slug)
 
 
 def _evaluation(s: Services) -> str:
-    return s.evaluations.run(OPERATOR, _questions(s)).id
+    return s.knowledge.evaluations.run(OPERATOR, _questions(s)).id
 
 
 def _study(s: Services) -> str:
-    return s.optimiser.begin(OPERATOR, _questions(s))
+    return s.knowledge.optimiser.begin(OPERATOR, _questions(s))
 
 
 def _failed_document(s: Services) -> str:
     document = _document(s, "\x01")
-    s.ingest.run_due()
+    s.knowledge.ingest.run_due()
     return document
 
 
@@ -513,32 +515,47 @@ DEEDS: dict[str, tuple[str, Deed]] = {
         lambda s, a: s.saved_views.change(a, s.saved_views.save(a, "v", {}).id, shared=True, pinned=False),
     ),
     "SavedViews.delete": ("view.delete", lambda s, a: s.saved_views.delete(a, s.saved_views.save(a, "v", {}).id)),
-    "Collections.create": ("collection.create", lambda s, a: s.collections.create(a, "c", description=SECRET)),
-    "Collections.update": ("collection.change", lambda s, a: s.collections.update(a, _collection(s), is_shared=True)),
-    "Collections.reindex": ("collection.reindex", lambda s, a: s.collections.reindex(a, _collection(s))),
-    "Collections.delete": ("collection.delete", lambda s, a: s.collections.delete(a, _collection(s))),
-    "Documents.add": ("document.add", lambda s, a: s.documents.add(a, _collection(s), "n", SECRET.encode())),
-    "Documents.add_text": ("document.add", lambda s, a: s.documents.add_text(a, _collection(s), "n", SECRET)),
-    "Documents.retry": ("document.retry", lambda s, a: s.documents.retry(a, _failed_document(s))),
-    "Documents.describe": ("document.change", lambda s, a: s.documents.describe(a, _document(s), About("New"))),
-    "Documents.delete": ("document.delete", lambda s, a: s.documents.delete(a, _document(s))),
-    "Documents.edit_chunk": ("chunk.edit", lambda s, a: s.documents.edit_chunk(a, _chunk(s), SECRET)),
-    "QuestionSets.create": ("question_set.create", lambda s, a: s.question_sets.create(a, _collection(s), "q")),
-    "QuestionSets.delete": ("question_set.delete", lambda s, a: s.question_sets.delete(a, _questions(s))),
+    "Collections.create": (
+        "collection.create",
+        lambda s, a: s.knowledge.collections.create(a, "c", description=SECRET),
+    ),
+    "Collections.update": (
+        "collection.change",
+        lambda s, a: s.knowledge.collections.update(a, _collection(s), is_shared=True),
+    ),
+    "Collections.reindex": ("collection.reindex", lambda s, a: s.knowledge.collections.reindex(a, _collection(s))),
+    "Collections.delete": ("collection.delete", lambda s, a: s.knowledge.collections.delete(a, _collection(s))),
+    "Documents.add": ("document.add", lambda s, a: s.knowledge.documents.add(a, _collection(s), "n", SECRET.encode())),
+    "Documents.add_text": ("document.add", lambda s, a: s.knowledge.documents.add_text(a, _collection(s), "n", SECRET)),
+    "Documents.retry": ("document.retry", lambda s, a: s.knowledge.documents.retry(a, _failed_document(s))),
+    "Documents.describe": (
+        "document.change",
+        lambda s, a: s.knowledge.documents.describe(a, _document(s), About("New")),
+    ),
+    "Documents.delete": ("document.delete", lambda s, a: s.knowledge.documents.delete(a, _document(s))),
+    "Documents.edit_chunk": ("chunk.edit", lambda s, a: s.knowledge.documents.edit_chunk(a, _chunk(s), SECRET)),
+    "QuestionSets.create": (
+        "question_set.create",
+        lambda s, a: s.knowledge.question_sets.create(a, _collection(s), "q"),
+    ),
+    "QuestionSets.delete": ("question_set.delete", lambda s, a: s.knowledge.question_sets.delete(a, _questions(s))),
     "QuestionSets.add": ("question.add", _add_question),
     "QuestionSets.update": ("question.change", _change_question),
-    "QuestionSets.approve": ("question.approve", lambda s, a: s.question_sets.approve(a, _questions(s), [])),
-    "QuestionSets.remove": ("question.delete", lambda s, a: s.question_sets.remove(a, _questions(s), [])),
-    "QuestionSets.import_asked": ("question.import", lambda s, a: s.question_sets.import_asked(a, _questions(s), [])),
+    "QuestionSets.approve": ("question.approve", lambda s, a: s.knowledge.question_sets.approve(a, _questions(s), [])),
+    "QuestionSets.remove": ("question.delete", lambda s, a: s.knowledge.question_sets.remove(a, _questions(s), [])),
+    "QuestionSets.import_asked": (
+        "question.import",
+        lambda s, a: s.knowledge.question_sets.import_asked(a, _questions(s), []),
+    ),
     "Proposals.propose": ("question.propose", _propose),
-    "Evaluations.delete": ("evaluation.delete", lambda s, a: s.evaluations.delete(a, _evaluation(s))),
+    "Evaluations.delete": ("evaluation.delete", lambda s, a: s.knowledge.evaluations.delete(a, _evaluation(s))),
     "Corpora.take_in": (
         "document.add_many",
-        lambda s, a: s.corpora.take_in(a, _collection(s), [CorpusEntry("1", "t", SECRET)]),
+        lambda s, a: s.knowledge.corpora.take_in(a, _collection(s), [CorpusEntry("1", "t", SECRET)]),
     ),
-    "Optimiser.begin": ("study.begin", lambda s, a: s.optimiser.begin(a, _questions(s))),
-    "Optimiser.stop": ("study.stop", lambda s, a: s.optimiser.stop(a, _study(s))),
-    "Optimiser.apply": ("collection.change", lambda s, a: s.optimiser.apply(a, _study(s), 0)),
+    "Optimiser.begin": ("study.begin", lambda s, a: s.knowledge.optimiser.begin(a, _questions(s))),
+    "Optimiser.stop": ("study.stop", lambda s, a: s.knowledge.optimiser.stop(a, _study(s))),
+    "Optimiser.apply": ("collection.change", lambda s, a: s.knowledge.optimiser.apply(a, _study(s), 0)),
     "Servers.add": ("mcp.add", lambda s, a: s.servers.add(a, _draft(f"s-{new_id()[-12:]}"))),
     "Servers.update": ("mcp.change", lambda s, a: s.servers.update(a, _draft(_server(s), "--more"))),
     "Servers.approve": ("mcp.approve", lambda s, a: _approve(s, a, _server(s))),

@@ -87,7 +87,7 @@ def furnish(services: Services, bea: Actor, team_id: int) -> dict[str, str]:
     ids["override"] = services.overrides.create(
         bea, OverrideDraft("zebra rule", {"temperature": 1}, app="zebra-app")
     ).id
-    ids["collection"] = services.collections.create(bea, "zebra papers", is_shared=True).id
+    ids["collection"] = services.knowledge.collections.create(bea, "zebra papers", is_shared=True).id
     ids["view"] = services.saved_views.save(bea, "zebra view", {"app": ["zebra-app"]}, shared=True, pinned=True).id
     _, key = services.api_keys.create(bea, app="zebra-app", name="zebra key")
     ids |= {"key": key.id, "prefix": key.prefix}
@@ -130,7 +130,7 @@ LOOKS: dict[str, Deed] = {
     "overrides of a call": lambda s, a, i: s.overrides.matching(a, "zebra-app", None, i["configuration"]),
     "prompts": lambda s, a, i: s.prompts.list(a),
     "prompts as a file": lambda s, a, i: s.prompts.export_json(a),
-    "collections": lambda s, a, i: s.collections.list(a),
+    "collections": lambda s, a, i: s.knowledge.collections.list(a),
     "saved views": lambda s, a, i: s.saved_views.list(a),
     "keys": lambda s, a, i: s.api_keys.list(replace(a, key=None)),
     "limits of apps": lambda s, a, i: s.limits.list_apps(a),
@@ -209,12 +209,12 @@ BY_ID: dict[str, tuple[str, Deed]] = {
     "change a prompt": ("prompt", lambda s, a, i: s.prompts.save(a, "zebra-prompt", VersionDraft("Mine."), 1)),
     "label a prompt": ("prompt", lambda s, a, i: s.prompts.move_label(a, "zebra-prompt", "production", 1)),
     "delete a prompt": ("prompt", lambda s, a, i: s.prompts.delete(a, "zebra-prompt")),
-    "collection": ("collection", lambda s, a, i: s.collections.get(a, i["collection"])),
-    "collection by name": ("collection", lambda s, a, i: s.collections.get(a, "zebra papers")),
-    "documents": ("collection", lambda s, a, i: s.documents.list(a, i["collection"])),
-    "search a collection": ("collection", lambda s, a, i: s.passages.search(a, i["collection"], "zebra")),
-    "add to a collection": ("collection", lambda s, a, i: s.documents.add_text(a, i["collection"], "n", "b")),
-    "delete a collection": ("collection", lambda s, a, i: s.collections.delete(a, i["collection"])),
+    "collection": ("collection", lambda s, a, i: s.knowledge.collections.get(a, i["collection"])),
+    "collection by name": ("collection", lambda s, a, i: s.knowledge.collections.get(a, "zebra papers")),
+    "documents": ("collection", lambda s, a, i: s.knowledge.documents.list(a, i["collection"])),
+    "search a collection": ("collection", lambda s, a, i: s.knowledge.passages.search(a, i["collection"], "zebra")),
+    "add to a collection": ("collection", lambda s, a, i: s.knowledge.documents.add_text(a, i["collection"], "n", "b")),
+    "delete a collection": ("collection", lambda s, a, i: s.knowledge.collections.delete(a, i["collection"])),
     "view": ("view", lambda s, a, i: s.saved_views.get(a, i["view"])),
     "delete a view": ("view", lambda s, a, i: s.saved_views.delete(a, i["view"])),
     "find a key": ("key", lambda s, a, i: s.api_keys.find(replace(a, key=None), i["prefix"])),

@@ -104,7 +104,7 @@ def list_collections(arguments: argparse.Namespace) -> None:
                 "failed": collection.failed,
             }
             | {"shared": collection.is_shared, "embedding_model": collection.embedding_model}
-            for collection in services.collections.list(OPERATOR)
+            for collection in services.knowledge.collections.list(OPERATOR)
         ]
     output.show(rows, as_json=arguments.json, empty="No collections yet.")
 
@@ -113,7 +113,7 @@ def create(arguments: argparse.Namespace) -> None:
     """Make a collection; its id is the last line."""
     with open_services() as services:
         embedding: dict[str, Any] = {"embedding_model": arguments.embedding} if arguments.embedding else {}
-        collection = services.collections.create(
+        collection = services.knowledge.collections.create(
             OPERATOR,
             arguments.name,
             description=arguments.description,
@@ -159,9 +159,9 @@ def _collection_named(services: "Services", name: str) -> str:
     from lib.errors import NotFound
 
     try:
-        return str(services.collections.get(OPERATOR, name).id)
+        return str(services.knowledge.collections.get(OPERATOR, name).id)
     except NotFound:
-        return str(services.collections.create(OPERATOR, name).id)
+        return str(services.knowledge.collections.create(OPERATOR, name).id)
 
 
 def _named_sources(sources: Sequence[str]) -> list[tuple[str, "Path | str"]]:
@@ -190,12 +190,12 @@ def _longer_name(name: str, source: "Path | str") -> str:
 def _add(services: "Services", collection_id: str, name: str, source: "Path | str", about: Any) -> str:
     """The id of the document that a file or an address becomes; InvalidInput says why it becomes none."""
     if isinstance(source, str):
-        return str(services.documents.add_url(OPERATOR, collection_id, source, about).id)
+        return str(services.knowledge.documents.add_url(OPERATOR, collection_id, source, about).id)
     try:
         data = source.read_bytes()
     except OSError as error:
         raise InvalidInput(f"{name} can't be read.", f"{error.strerror}.") from None
-    return str(services.documents.add(OPERATOR, collection_id, name, data, about, "command")[0].id)
+    return str(services.knowledge.documents.add(OPERATOR, collection_id, name, data, about, "command")[0].id)
 
 
 def _verdict(name: str, document: Any = None, error: str | None = None) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def _take_in(services: "Services", collection_id: str, path: Path, about: Any) -
     entries = [*read_entries(path)]
     note = output.make_progress_line("documents")
     report = None if note is None else (lambda done: note(done, len(entries)))
-    done = services.corpora.take_in(OPERATOR, collection_id, entries, about, report)
+    done = services.knowledge.corpora.take_in(OPERATOR, collection_id, entries, about, report)
     summary = f"{done.added:,} added, {done.unchanged:,} unchanged, {done.empty:,} without words"
     print(f"{path}: {len(entries):,} documents, {summary}", file=sys.stderr)
     return {"id": None, "title": path.name, "state": "ready", "chunks": done.passages, "note": None, "error": None}
@@ -238,8 +238,8 @@ def _wait_for_documents(services: "Services", ids: list[str]) -> list[Any]:
     from lib.knowledge.documents.document_service import SETTLED
 
     while True:
-        services.ingest.run_due()
-        documents = [services.documents.get(OPERATOR, document_id) for document_id in ids]
+        services.knowledge.ingest.run_due()
+        documents = [services.knowledge.documents.get(OPERATOR, document_id) for document_id in ids]
         if all(document.state in SETTLED for document in documents):
             return documents
         time.sleep(0.5)
@@ -248,11 +248,11 @@ def _wait_for_documents(services: "Services", ids: list[str]) -> list[Any]:
 def list_documents(arguments: argparse.Namespace) -> None:
     """Print the documents of a collection."""
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         rows = [
             {"id": d.id, "title": d.title, "kind": d.kind, "state": d.state_in_words, "chunks": d.chunks_total}
             | {"language": d.language, "note": d.note, "error": d.error}
-            for d in services.documents.list(OPERATOR, collection.id)
+            for d in services.knowledge.documents.list(OPERATOR, collection.id)
         ]
     output.show(rows, as_json=arguments.json, empty="No documents yet.")
 
@@ -260,9 +260,9 @@ def list_documents(arguments: argparse.Namespace) -> None:
 def search(arguments: argparse.Namespace) -> None:
     """Print the passages that match a question, best first."""
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         settings = _read_search_settings(arguments, services, collection.id)
-        passages = services.passages.search(
+        passages = services.knowledge.passages.search(
             OPERATOR, collection.id, arguments.question, settings, _read_restriction(arguments)
         )
     rows = [asdict(hit) for hit in passages.hits]
@@ -277,8 +277,8 @@ def answer(arguments: argparse.Namespace) -> None:
     from lib.knowledge.answers import NOT_IN_SOURCES, check
 
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
-        pending_answer = services.answers.ask(
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
+        pending_answer = services.knowledge.answers.ask(
             OPERATOR,
             [collection.id],
             arguments.question,
@@ -310,20 +310,22 @@ def answer(arguments: argparse.Namespace) -> None:
 def reindex(arguments: argparse.Namespace) -> None:
     """Queue every document of a collection and index them here."""
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
-        services.collections.reindex(
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
+        services.knowledge.collections.reindex(
             OPERATOR, collection.id, chunking=_read_chunking(arguments), embedding_model=arguments.embedding
         )
-        print(f"{services.ingest.run_due()} documents were taken in anew.")
+        print(f"{services.knowledge.ingest.run_due()} documents were taken in anew.")
 
 
 def delete(arguments: argparse.Namespace) -> None:
     """Delete a collection, or one document of it."""
     with open_services() as services:
         if arguments.document:
-            services.documents.delete(OPERATOR, arguments.document)
+            services.knowledge.documents.delete(OPERATOR, arguments.document)
             return
-        services.collections.delete(OPERATOR, services.collections.get(OPERATOR, arguments.collection).id)
+        services.knowledge.collections.delete(
+            OPERATOR, services.knowledge.collections.get(OPERATOR, arguments.collection).id
+        )
 
 
 def _list_files(folder: Path) -> list[Path]:
@@ -343,7 +345,7 @@ def _read_chunking(arguments: argparse.Namespace) -> Any:
 def _read_search_settings(arguments: argparse.Namespace, services: "Services", collection_id: str) -> Any:
     from dataclasses import replace
 
-    settings = services.collections.get(OPERATOR, collection_id).search
+    settings = services.knowledge.collections.get(OPERATOR, collection_id).search
     return replace(
         settings,
         mode=arguments.mode or settings.mode,

@@ -82,7 +82,7 @@ def _evaluate_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = SearchSettings(Mode(arguments.mode or Mode.HYBRID), rerank=not arguments.no_rerank)
     metric_names = arguments.metric or ranking_metrics.DEFAULT
     with open_services() as services:
-        evaluation = services.corpora.evaluate(
+        evaluation = services.knowledge.corpora.evaluate(
             OPERATOR,
             entries,
             questions,
@@ -114,22 +114,24 @@ def _evaluate_collection(arguments: argparse.Namespace) -> dict[str, Any]:
 
     metric_names = arguments.metric or ranking_metrics.DEFAULT
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         settings = replace(
             collection.search,
             mode=arguments.mode or collection.search.mode,
             rerank=collection.search.rerank and not arguments.no_rerank,
         )
         question_set = find_set(services, collection.id, arguments.set)
-        done = services.evaluations.run(
+        done = services.knowledge.evaluations.run(
             OPERATOR, question_set.id, settings, metric_names, output.make_progress_line("questions asked")
         )
-        outcomes = services.evaluations.outcomes(OPERATOR, done.id)
+        outcomes = services.knowledge.evaluations.outcomes(OPERATOR, done.id)
         report = {"id": done.id, "metrics": _to_records(done.figures), "questions": len(outcomes)}
         report |= {"passages": done.passages, "settings": done.settings, "took_ms": done.took_ms}
         if arguments.compare:
             report["compared"] = {
-                name: asdict(services.evaluations.compare(OPERATOR, arguments.compare, done.id, name).difference)
+                name: asdict(
+                    services.knowledge.evaluations.compare(OPERATOR, arguments.compare, done.id, name).difference
+                )
                 for name in done.figures
             }
     if arguments.per_question:
@@ -150,16 +152,17 @@ def _evaluate_collection(arguments: argparse.Namespace) -> dict[str, Any]:
 def list_evaluations(arguments: argparse.Namespace) -> None:
     """Print the evaluations of a collection, newest first."""
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         set_names = {
-            question_set.id: question_set.name for question_set in services.question_sets.list(OPERATOR, collection.id)
+            question_set.id: question_set.name
+            for question_set in services.knowledge.question_sets.list(OPERATOR, collection.id)
         }
         rows = [
             {"id": evaluation.id, "at": evaluation.created_at, "set": set_names.get(evaluation.set_id)}
             | {"mode": evaluation.settings["mode"], "rerank": evaluation.settings["rerank"]}
             | {"passages": evaluation.passages}
             | {name: round(figure.value, 4) for name, figure in evaluation.figures.items()}
-            for evaluation in services.evaluations.list(OPERATOR, collection.id)
+            for evaluation in services.knowledge.evaluations.list(OPERATOR, collection.id)
         ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     output.show([{name: row.get(name) for name in columns} for row in rows], as_json=arguments.json, empty="None yet.")

@@ -52,19 +52,19 @@ def add_actions(actions: Any) -> None:
 def optimise(arguments: argparse.Namespace) -> None:
     """Print the quote, ask, try every combination and print the trials, best first."""
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         study_id = arguments.resume
         if study_id is None:
             question_set = find_set(services, collection.id, arguments.set)
             grid = _read_grid(arguments)
-            quote = services.optimiser.quote(OPERATOR, question_set.id, grid)
+            quote = services.knowledge.optimiser.quote(OPERATOR, question_set.id, grid)
             if arguments.quote:
                 output.show_record(_to_record(quote), as_json=arguments.json)
                 return
             print(_describe_quote(quote), file=sys.stderr)
             if not arguments.yes and not _ask_to_begin():
                 raise InvalidInput("Nothing was begun.", "", "Add --yes to begin without being asked.")
-            study_id = services.optimiser.begin(OPERATOR, question_set.id, grid, arguments.metric)
+            study_id = services.knowledge.optimiser.begin(OPERATOR, question_set.id, grid, arguments.metric)
         study = _follow_study(services, study_id)
     _show(study, as_json=arguments.json)
 
@@ -73,13 +73,13 @@ def list_studies(arguments: argparse.Namespace) -> None:
     """Print the studies of a collection, newest first."""
     with open_services() as services:
         if arguments.study:
-            _show(services.optimiser.get(OPERATOR, arguments.study), as_json=arguments.json)
+            _show(services.knowledge.optimiser.get(OPERATOR, arguments.study), as_json=arguments.json)
             return
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         rows = [
             {"id": study.id, "at": study.created_at, "state": study.state, "metric": study.metric}
             | {"done": study.done, "trials": len(study.trials), "error": study.error}
-            for study in services.optimiser.list(OPERATOR, collection.id)
+            for study in services.knowledge.optimiser.list(OPERATOR, collection.id)
         ]
     output.show(rows, as_json=arguments.json, empty="No studies yet.")
 
@@ -87,8 +87,8 @@ def list_studies(arguments: argparse.Namespace) -> None:
 def apply(arguments: argparse.Namespace) -> None:
     """Give a collection the settings of a trial; documents are indexed anew here where they are cut otherwise."""
     with open_services() as services:
-        collection = services.optimiser.apply(OPERATOR, arguments.study, arguments.trial)
-        done = services.ingest.run_due()
+        collection = services.knowledge.optimiser.apply(OPERATOR, arguments.study, arguments.trial)
+        done = services.knowledge.ingest.run_due()
     chunking = collection.chunking
     search = collection.search
     print(
@@ -103,10 +103,10 @@ def _follow_study(services: "Services", study_id: str) -> "Study":
     note = output.make_progress_line("trials")
     while True:
         try:
-            return services.optimiser.run(OPERATOR, study_id, note)
+            return services.knowledge.optimiser.run(OPERATOR, study_id, note)
         except Conflict:
             time.sleep(1)
-            study = services.optimiser.get(OPERATOR, study_id)
+            study = services.knowledge.optimiser.get(OPERATOR, study_id)
             if note is not None:
                 note(study.done, len(study.trials))
             if study.state not in ("waiting", "running"):

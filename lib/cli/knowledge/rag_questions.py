@@ -55,8 +55,8 @@ def add_actions(actions: Any) -> None:
 def list_sets(arguments: argparse.Namespace) -> None:
     """Print the question sets of a collection."""
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
-        question_sets = services.question_sets.list(OPERATOR, collection.id)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
+        question_sets = services.knowledge.question_sets.list(OPERATOR, collection.id)
     rows = [
         {
             "id": question_set.id,
@@ -72,9 +72,13 @@ def list_sets(arguments: argparse.Namespace) -> None:
 def list_questions(arguments: argparse.Namespace) -> None:
     """Print the questions of a set with the documents that answer each."""
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
-        titles = {document.id: document.title for document in services.documents.list(OPERATOR, collection.id)}
-        questions = services.question_sets.questions(OPERATOR, find_set(services, collection.id, arguments.set).id)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
+        titles = {
+            document.id: document.title for document in services.knowledge.documents.list(OPERATOR, collection.id)
+        }
+        questions = services.knowledge.question_sets.questions(
+            OPERATOR, find_set(services, collection.id, arguments.set).id
+        )
     rows = [
         {"id": question.id, "question": question.text, "source": question.source, "approved": question.is_approved}
         | {"answered_by": [titles.get(j.document_id, j.document_id) for j in question.judgements if j.grade > 0]}
@@ -88,15 +92,15 @@ def add_question(arguments: argparse.Namespace) -> None:
     from lib.knowledge.evaluation.questions import Judgement
 
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         document_ids: dict[str, str] = {}
-        for document in services.documents.list(OPERATOR, collection.id):
+        for document in services.knowledge.documents.list(OPERATOR, collection.id):
             document_ids |= {document.title: document.id, document.source_name: document.id, document.id: document.id}
         if missing := [name for name in arguments.documents if name not in document_ids]:
             raise InvalidInput(f"There is no document {missing[0]}.", "", "See `rag documents`.", "documents")
         question_set = find_set(services, collection.id, arguments.set, make=True)
         judged = [Judgement(document_ids[name]) for name in dict.fromkeys(arguments.documents)]
-        print(services.question_sets.add(OPERATOR, question_set.id, arguments.question, judged).id)
+        print(services.knowledge.question_sets.add(OPERATOR, question_set.id, arguments.question, judged).id)
 
 
 def import_questions(arguments: argparse.Namespace) -> None:
@@ -111,9 +115,9 @@ def import_questions(arguments: argparse.Namespace) -> None:
     else:
         raise InvalidInput(f"{source} can't be read.", "There is no such file or folder.")
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         question_set = find_set(services, collection.id, arguments.set or source.stem, make=True)
-        done = services.question_sets.import_asked(OPERATOR, question_set.id, questions)
+        done = services.knowledge.question_sets.import_asked(OPERATOR, question_set.id, questions)
     record = {"set": question_set.name, "added": done.added, "left_out": done.left_out}
     output.show_record(record | {"unknown_documents": len(done.unknown_documents)}, as_json=arguments.json)
 
@@ -121,9 +125,9 @@ def import_questions(arguments: argparse.Namespace) -> None:
 def propose(arguments: argparse.Namespace) -> None:
     """Let a model propose questions and print them."""
     with open_services() as services:
-        collection = services.collections.get(OPERATOR, arguments.collection)
+        collection = services.knowledge.collections.get(OPERATOR, arguments.collection)
         question_set = find_set(services, collection.id, arguments.set, make=True)
-        proposals = services.proposals.propose(
+        proposals = services.knowledge.proposals.propose(
             OPERATOR,
             question_set.id,
             arguments.count,
@@ -138,38 +142,40 @@ def approve(arguments: argparse.Namespace) -> None:
     """Approve proposed questions and print how many."""
     with open_services() as services:
         question_set = _find_set(arguments, services)
-        print(f"{services.question_sets.approve(OPERATOR, question_set.id, arguments.ids)} questions were approved.")
+        count = services.knowledge.question_sets.approve(OPERATOR, question_set.id, arguments.ids)
+        print(f"{count} questions were approved.")
 
 
 def remove(arguments: argparse.Namespace) -> None:
     """Remove questions from a set and print how many."""
     with open_services() as services:
         question_set = _find_set(arguments, services)
-        print(f"{services.question_sets.remove(OPERATOR, question_set.id, arguments.ids)} questions were removed.")
+        count = services.knowledge.question_sets.remove(OPERATOR, question_set.id, arguments.ids)
+        print(f"{count} questions were removed.")
 
 
 def delete(arguments: argparse.Namespace) -> None:
     """Delete a question set with its evaluations."""
     with open_services() as services:
-        services.question_sets.delete(OPERATOR, _find_set(arguments, services).id)
+        services.knowledge.question_sets.delete(OPERATOR, _find_set(arguments, services).id)
 
 
 def _find_set(arguments: argparse.Namespace, services: "Services") -> "QuestionSet":
-    return find_set(services, services.collections.get(OPERATOR, arguments.collection).id, arguments.set)
+    return find_set(services, services.knowledge.collections.get(OPERATOR, arguments.collection).id, arguments.set)
 
 
 def find_set(services: "Services", collection_id: str, name: str | None, *, make: bool = False) -> "QuestionSet":
     """Find a question set by name or id, or the only one of the collection; `make` creates a missing one.
     Raises InvalidInput where none or several fit.
     """
-    question_sets = services.question_sets.list(OPERATOR, collection_id)
+    question_sets = services.knowledge.question_sets.list(OPERATOR, collection_id)
     matching = [
         question_set for question_set in question_sets if name is None or name in (question_set.name, question_set.id)
     ]
     if len(matching) == 1:
         return matching[0]
     if make and not matching:
-        return services.question_sets.create(OPERATOR, collection_id, name or "Questions")
+        return services.knowledge.question_sets.create(OPERATOR, collection_id, name or "Questions")
     why = (
         "There are several: " + ", ".join(question_set.name for question_set in question_sets)
         if question_sets

@@ -201,7 +201,9 @@ class KnowledgeAnswerBody(Struct, kw_only=True):
 
 def list_collections(asking: Asking[Nothing, Nothing]) -> CollectionsBody:
     """The collections that the key's owner may read."""
-    return CollectionsBody([_collection(collection) for collection in asking.services.collections.list(asking.actor)])
+    return CollectionsBody(
+        [_collection(collection) for collection in asking.services.knowledge.collections.list(asking.actor)]
+    )
 
 
 def create(asking: Asking[Nothing, NewCollectionBody]) -> CollectionBody:
@@ -210,7 +212,7 @@ def create(asking: Asking[Nothing, NewCollectionBody]) -> CollectionBody:
 
     body = asking.body
     model: dict[str, Any] = {"embedding_model": body.embedding_model} if body.embedding_model else {}
-    collection = asking.services.collections.create(
+    collection = asking.services.knowledge.collections.create(
         asking.actor,
         body.name,
         description=body.description or "",
@@ -223,13 +225,13 @@ def create(asking: Asking[Nothing, NewCollectionBody]) -> CollectionBody:
 
 def read_collection(asking: Asking[Nothing, Nothing]) -> CollectionBody:
     """The collection that the address names."""
-    return _collection(asking.services.collections.get(asking.actor, asking.path["collection_id"]))
+    return _collection(asking.services.knowledge.collections.get(asking.actor, asking.path["collection_id"]))
 
 
 def list_documents(asking: Asking[Nothing, Nothing]) -> DocumentsBody:
     """A collection's documents with their states."""
-    collection = asking.services.collections.get(asking.actor, asking.path["collection_id"])
-    documents = asking.services.documents.list(asking.actor, collection.id)
+    collection = asking.services.knowledge.collections.get(asking.actor, asking.path["collection_id"])
+    documents = asking.services.knowledge.documents.list(asking.actor, collection.id)
     return DocumentsBody([fill(DocumentBody, document) for document in documents])
 
 
@@ -238,9 +240,9 @@ def add_document(asking: Asking[Nothing, NewDocumentBody]) -> DocumentBody:
     from lib.knowledge.documents.document_service import KINDS, About
 
     body = asking.body
-    service = asking.services.documents
+    service = asking.services.knowledge.documents
     actor = asking.actor
-    collection = asking.services.collections.get(actor, asking.path["collection_id"])
+    collection = asking.services.knowledge.collections.get(actor, asking.path["collection_id"])
     title = body.title or ""
     about = About(title=title, kind=body.kind or KINDS[0], tags=tuple(body.tags or ()))
     if body.url is not None:
@@ -256,20 +258,22 @@ def add_document(asking: Asking[Nothing, NewDocumentBody]) -> DocumentBody:
 
 def read_document(asking: Asking[Nothing, Nothing]) -> DocumentBody:
     """The document that the address names."""
-    return fill(DocumentBody, asking.services.documents.get(asking.actor, asking.path["document_id"]))
+    return fill(DocumentBody, asking.services.knowledge.documents.get(asking.actor, asking.path["document_id"]))
 
 
 def delete_document(asking: Asking[Nothing, Nothing]) -> DeletedBody:
     """Remove one document."""
-    asking.services.documents.delete(asking.actor, asking.path["document_id"])
+    asking.services.knowledge.documents.delete(asking.actor, asking.path["document_id"])
     return DeletedBody(asking.path["document_id"])
 
 
 def search(asking: Asking[Nothing, KnowledgeQuestionBody]) -> PassagesBody:
     """Passages for a question."""
-    collection = asking.services.collections.get(asking.actor, asking.path["collection_id"])
+    collection = asking.services.knowledge.collections.get(asking.actor, asking.path["collection_id"])
     settings, only = _scope(asking.body, collection.search)
-    search = asking.services.passages.search(asking.actor, collection.id, asking.body.question, settings, only)
+    search = asking.services.knowledge.passages.search(
+        asking.actor, collection.id, asking.body.question, settings, only
+    )
     passages = [fill(PassageBody, hit) for hit in search.hits]
     mode = search.settings.mode.value
     return PassagesBody(hits=passages, mode=mode, language=search.language, passages=search.passages)
@@ -278,9 +282,9 @@ def search(asking: Asking[Nothing, KnowledgeQuestionBody]) -> PassagesBody:
 def ask(asking: Asking[Nothing, KnowledgeAskedBody]) -> Any:
     """Begin an answer from a collection."""
     body = asking.body
-    collection = asking.services.collections.get(asking.actor, asking.path["collection_id"])
+    collection = asking.services.knowledge.collections.get(asking.actor, asking.path["collection_id"])
     settings, only = _scope(body, collection.search)
-    return asking.services.answers.ask(
+    return asking.services.knowledge.answers.ask(
         asking.actor,
         [collection.id],
         body.question,

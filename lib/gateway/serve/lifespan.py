@@ -59,7 +59,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
             await watcher
         await asyncio.to_thread(launching.join)
         await asyncio.to_thread(current.work.close)
-        current.close_knowledge()
+        current.knowledge.close()
         for scheduler in schedulers:
             await asyncio.to_thread(scheduler.stop)
         await asyncio.to_thread(current.calls.close, _DRAIN_S)

@@ -57,7 +57,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
             for role, text in (("user", turn.question), ("assistant", turn.answer))
         ]
         try:
-            retrieval = services.answers.ask(
+            retrieval = services.knowledge.answers.ask(
                 actor, [collection.id], question, configuration=slug, history=history, settings=settings, only=only
             )
             turns.append(_Turn(retrieval, question))

@@ -26,7 +26,7 @@ def choose_collections(
     services: Services, actor: Actor, now: Sequence[str] = (), *, key: str | None = None
 ) -> tuple[str, ...]:
     """Ids of the collections whose passages go with each question; nothing to choose where there are none."""
-    readable = {collection.id: collection.name for collection in services.collections.list(actor)}
+    readable = {collection.id: collection.name for collection in services.knowledge.collections.list(actor)}
     if not readable and not now:
         return ()
     names = readable | {gone_id: "a collection that is gone" for gone_id in now if gone_id not in readable}
@@ -46,7 +46,7 @@ def choose_collections(
 
 def draw_cards(services: Services, actor: Actor) -> None:
     """Draw a card for every collection that the actor may read."""
-    collections = services.collections.list(actor)
+    collections = services.knowledge.collections.list(actor)
     if not collections:
         sentence = "A collection holds documents that are searched together: manuals, questions and answers, API pages."
         with blocks.empty_state("menu_book", "No collections yet", sentence):
@@ -91,7 +91,7 @@ def create_dialog(services: Services, actor: Actor) -> None:
             model = embedding_input(services, actor, None, "new")
         if st.form_submit_button("Make collection", type="primary"):
             with blocks.errors_shown():
-                collection = services.collections.create(
+                collection = services.knowledge.collections.create(
                     actor,
                     name,
                     description=description,
@@ -155,7 +155,7 @@ def draw_settings(services: Services, actor: Actor, collection: Collection) -> N
         if st.form_submit_button("Save settings"):
             with blocks.errors_shown():
                 search = SearchSettings(mode, int(k), rerank, reranker.strip())
-                services.collections.update(
+                services.knowledge.collections.update(
                     actor, collection.id, name=name, description=description, is_shared=shared, search=search
                 )
                 st.rerun()
@@ -171,7 +171,7 @@ def draw_settings(services: Services, actor: Actor, collection: Collection) -> N
             _preview(services, actor, collection, chunking, model)
         if sent:
             with blocks.errors_shown():
-                services.collections.reindex(
+                services.knowledge.collections.reindex(
                     actor,
                     collection.id,
                     chunking=Chunking(**chunking),
@@ -186,14 +186,21 @@ def draw_settings(services: Services, actor: Actor, collection: Collection) -> N
 def _preview(services: Services, actor: Actor, collection: Collection, chunking: dict[str, Any], model: str) -> None:
     from lib.ui.knowledge.document_table import preview_dialog
 
-    ready = [document for document in services.documents.list(actor, collection.id) if document.serving_version]
+    ready = [
+        document for document in services.knowledge.documents.list(actor, collection.id) if document.serving_version
+    ]
     if not ready:
         st.caption("There is no document to cut yet.")
         return
     with blocks.errors_shown():
         name = ready[0].source_name or ready[0].title
         preview_dialog(
-            services, actor, name, services.documents.original(actor, ready[0].id), Chunking(**chunking), model
+            services,
+            actor,
+            name,
+            services.knowledge.documents.original(actor, ready[0].id),
+            Chunking(**chunking),
+            model,
         )
 
 
@@ -209,6 +216,6 @@ def _delete_dialog(services: Services, actor: Actor, collection: Collection) -> 
             st.rerun()
         if st.button(":red[Delete collection]", disabled=typed.strip() != collection.name):
             with blocks.errors_shown():
-                services.collections.delete(actor, collection.id)
+                services.knowledge.collections.delete(actor, collection.id)
                 st.query_params.clear()
                 st.rerun()

@@ -59,7 +59,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
 
 
 def _all(services: Services, actor: Actor, collection: Collection) -> Sequence[Document]:
-    return services.documents.list(actor, collection.id)
+    return services.knowledge.documents.list(actor, collection.id)
 
 
 def _adding(services: Services, actor: Actor, collection: Collection) -> None:
@@ -81,7 +81,9 @@ def _adding(services: Services, actor: Actor, collection: Collection) -> None:
             duplicates = 0
             for file in uploads:
                 with blocks.errors_shown():
-                    duplicates += not services.documents.add(actor, collection.id, file.name, file.getvalue(), about)[1]
+                    duplicates += not services.knowledge.documents.add(
+                        actor, collection.id, file.name, file.getvalue(), about
+                    )[1]
             if duplicates:
                 st.toast(f"{duplicates} of these files {'was' if duplicates == 1 else 'were'} here already.")
             st.rerun()
@@ -91,14 +93,14 @@ def _adding(services: Services, actor: Actor, collection: Collection) -> None:
         text = st.text_area("Text", height=160, key=field_key("text"))
         if st.form_submit_button("Add text"):
             with blocks.errors_shown():
-                services.documents.add_text(actor, collection.id, title, text, about)
+                services.knowledge.documents.add_text(actor, collection.id, title, text, about)
                 field_key.clear()
                 st.rerun()
     with address, st.form("add-url", border=False):
         url = st.text_input("Address", placeholder="https://example.com/manual.pdf", key=field_key("url"))
         if st.form_submit_button("Fetch and add"):
             with blocks.errors_shown(), st.spinner("Fetching…"):
-                services.documents.add_url(actor, collection.id, url.strip(), about)
+                services.knowledge.documents.add_url(actor, collection.id, url.strip(), about)
                 field_key.clear()
                 st.rerun()
 
@@ -109,7 +111,7 @@ def preview_dialog(
 ) -> None:
     """The first passages of a file as they would be cut; what two share is marked in the second."""
     with blocks.errors_shown(), st.spinner("Reading the file"):
-        text, pieces = services.documents.preview(actor, chunking, name, data, embedding_model)
+        text, pieces = services.knowledge.documents.preview(actor, chunking, name, data, embedding_model)
         st.markdown(f"**{blocks.plain(name)}** · {len(pieces):,} passages, {format.count(len(text))} characters")
         end = 0
         for number, piece in enumerate(pieces[:_PASSAGES], start=1):
@@ -149,13 +151,13 @@ def _line(services: Services, actor: Actor, collection: Collection, document: Do
             again = {"type": "tertiary", "key": f"retry-{document.id}"}
             may_retry = collection.may_change and document.state == "failed"
             if may_retry and st.button("Try again", icon=":material/replay:", **again):  # type: ignore[arg-type]
-                services.documents.retry(actor, document.id)
+                services.knowledge.documents.retry(actor, document.id)
                 st.rerun()
             if collection.may_change:
                 with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"remove-{document.id}"):
                     st.markdown("Its passages are found no more.")
                     if st.button(":red[Delete document]", key=f"delete-{document.id}"):
-                        services.documents.delete(actor, document.id)
+                        services.knowledge.documents.delete(actor, document.id)
                         st.rerun()
 
 
@@ -164,13 +166,13 @@ def passages_dialog(services: Services, actor: Actor, collection: Collection, do
     """A document as it was cut, page by page, and the editing of a passage."""
     st.markdown(f"**{blocks.plain(document.title)}**")
     try:
-        _, count = services.documents.chunks(actor, document.id, 0, 1)
+        _, count = services.knowledge.documents.chunks(actor, document.id, 0, 1)
     except LLMManagerError as error:
         blocks.show_error(error)
         return
     pages = max(1, -(-count // _PASSAGES))
     page = st.pagination(pages, key=f"passages-page-{document.id}") if pages > 1 else 1
-    chunks, _ = services.documents.chunks(actor, document.id, (int(page or 1) - 1) * _PASSAGES, _PASSAGES)
+    chunks, _ = services.knowledge.documents.chunks(actor, document.id, (int(page or 1) - 1) * _PASSAGES, _PASSAGES)
     for chunk in chunks:
         st.caption(blocks.plain(describe_place(chunk)))
         if collection.may_change and st.session_state.get(session_keys.EDITED_PASSAGE) == chunk.id:
@@ -189,7 +191,7 @@ def _editor(services: Services, actor: Actor, chunk: Chunk) -> None:
         text = st.text_area("Text", chunk.text, height=220, label_visibility="collapsed")
         if st.form_submit_button("Save passage"):
             with blocks.errors_shown():
-                services.documents.edit_chunk(actor, chunk.id, text)
+                services.knowledge.documents.edit_chunk(actor, chunk.id, text)
                 st.session_state.pop(session_keys.EDITED_PASSAGE, None)
                 st.rerun(scope="fragment")
 

@@ -27,17 +27,17 @@ _WORST = 20
 
 def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """The set, a new run, the runs, the questions."""
-    sets = services.question_sets.list(actor, collection.id)
+    sets = services.knowledge.question_sets.list(actor, collection.id)
     if not sets:
         sentence = "Write down what people ask and which documents answer it; then every change can be measured."
         with blocks.empty_state("quiz", "No questions yet", sentence):
             if collection.may_change and st.button("Make a question set", type="primary"):
                 with blocks.errors_shown():
-                    services.question_sets.create(actor, collection.id, "Questions")
+                    services.knowledge.question_sets.create(actor, collection.id, "Questions")
                     st.rerun()
         return
     question_set = choose_question_set(services, actor, collection, sets)
-    runs = [run for run in services.evaluations.list(actor, collection.id) if run.set_id == question_set.id]
+    runs = [run for run in services.knowledge.evaluations.list(actor, collection.id) if run.set_id == question_set.id]
     if question_set.approved:
         _new_run(services, actor, collection, question_set)
         if runs:
@@ -66,12 +66,12 @@ def choose_question_set(
                 name = st.text_input("Name", max_chars=120)
                 if st.form_submit_button("Make set"):
                     with blocks.errors_shown():
-                        services.question_sets.create(actor, collection.id, name)
+                        services.knowledge.question_sets.create(actor, collection.id, name)
                         st.rerun()
             with st.popover("Delete set", icon=":material/delete:", type="tertiary"):
                 st.markdown("Its questions, evaluations and studies go for good.")
                 if st.button(":red[Delete question set]"):
-                    services.question_sets.delete(actor, set_id)
+                    services.knowledge.question_sets.delete(actor, set_id)
                     st.session_state.pop(f"set-{collection.id}", None)
                     st.rerun()
     return sets_by_id[set_id]
@@ -95,7 +95,9 @@ def _new_run(services: Services, actor: Actor, collection: Collection, question_
     note = blocks.progress("questions asked")
     settings = replace(collection.search, mode=mode, rerank=rerank)
     with blocks.errors_shown():
-        done = services.evaluations.run(actor, question_set.id, settings, metrics or ranking_metrics.DEFAULT, note)
+        done = services.knowledge.evaluations.run(
+            actor, question_set.id, settings, metrics or ranking_metrics.DEFAULT, note
+        )
         st.session_state[f"run-{collection.id}"] = done.id
         st.rerun()
 
@@ -124,7 +126,7 @@ def _runs(services: Services, actor: Actor, collection: Collection, runs: Sequen
             if collection.may_change:
                 with st.popover("", icon=":material/delete:", type="tertiary", help="Delete this run"):
                     if st.button(":red[Delete run]"):
-                        services.evaluations.delete(actor, evaluation.id)
+                        services.knowledge.evaluations.delete(actor, evaluation.id)
                         st.session_state.pop(f"run-{collection.id}", None)
                         st.rerun()
         baseline = by_id[baseline_id] if baseline_id is not None else None
@@ -132,7 +134,9 @@ def _runs(services: Services, actor: Actor, collection: Collection, runs: Sequen
         if baseline is not None:
             for name in (metric for metric in evaluation.figures if metric in baseline.figures):
                 with blocks.errors_shown():
-                    st.markdown(sentence(services.evaluations.compare(actor, baseline.id, evaluation.id, name)))
+                    st.markdown(
+                        sentence(services.knowledge.evaluations.compare(actor, baseline.id, evaluation.id, name))
+                    )
         chunking = evaluation.settings["chunking"]
         st.caption(
             blocks.plain(
@@ -194,7 +198,7 @@ def _by_question(services: Services, actor: Actor, collection: Collection, evalu
     import pandas as pd
 
     try:
-        outcomes = services.evaluations.outcomes(actor, evaluation.id)
+        outcomes = services.knowledge.evaluations.outcomes(actor, evaluation.id)
     except LLMManagerError as error:
         blocks.show_error(error)
         return

@@ -30,13 +30,17 @@ _RERANKS = {"Both": (True, False), "Yes": (True,), "No": (False,)}
 
 def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """A new study, then those there are."""
-    sets = [question_set for question_set in services.question_sets.list(actor, collection.id) if question_set.approved]
+    sets = [
+        question_set
+        for question_set in services.knowledge.question_sets.list(actor, collection.id)
+        if question_set.approved
+    ]
     if not sets:
         sentence = "The optimiser tries ways to cut and search, and judges each by your own questions."
         with blocks.empty_state("tune", "It needs questions", sentence):
             st.caption("Write some down under Evaluate.")
         return
-    studies = services.optimiser.list(actor, collection.id)
+    studies = services.knowledge.optimiser.list(actor, collection.id)
     if collection.may_change:
         with st.expander("New study", icon=":material/add:", expanded=not studies):
             _new(services, actor, collection, evaluation_view.choose_question_set(services, actor, collection, sets).id)
@@ -75,14 +79,14 @@ def _new(services: Services, actor: Actor, collection: Collection, set_id: str) 
     key = f"quote-{collection.id}"
     if st.button("What will it take?", icon=":material/request_quote:"):
         with blocks.errors_shown(), st.spinner("Cutting the documents"):
-            st.session_state[key] = ((set_id, grid, metric), services.optimiser.quote(actor, set_id, grid))
+            st.session_state[key] = ((set_id, grid, metric), services.knowledge.optimiser.quote(actor, set_id, grid))
     quoted_inputs, quote = st.session_state.get(key, (None, None))
     if quote is None or quoted_inputs != (set_id, grid, metric):
         return
     st.markdown(describe_quote(quote))
     if st.button("Begin", type="primary", icon=":material/play_arrow:"):
         with blocks.errors_shown():
-            services.optimiser.begin(actor, set_id, grid, metric)
+            services.knowledge.optimiser.begin(actor, set_id, grid, metric)
             st.session_state.pop(key)
             st.toast("The study runs on the server; you may leave this page.")
             st.rerun()
@@ -109,11 +113,11 @@ def _minutes(seconds: float) -> str:
 
 
 def _study(services: Services, actor: Actor, collection: Collection, study_id: str) -> None:
-    going = services.optimiser.get(actor, study_id).state in (State.WAITING, State.RUNNING)
+    going = services.knowledge.optimiser.get(actor, study_id).state in (State.WAITING, State.RUNNING)
 
     @st.fragment(run_every=1.5 if going else None)
     def draw_study() -> None:
-        study = services.optimiser.get(actor, study_id)
+        study = services.knowledge.optimiser.get(actor, study_id)
         if going and study.state not in (State.WAITING, State.RUNNING):
             blocks.redraw_page()
         with blocks.row():
@@ -121,7 +125,7 @@ def _study(services: Services, actor: Actor, collection: Collection, study_id: s
             st.badge(label, color=colour)  # type: ignore[arg-type]
             st.caption(f"{study.done} of {len(study.trials)} trials, judged by {study.metric}", width="stretch")
             if collection.may_change and going and st.button("Stop", icon=":material/stop_circle:"):
-                services.optimiser.stop(actor, study_id)
+                services.knowledge.optimiser.stop(actor, study_id)
                 st.rerun()
         if going:
             st.progress(study.done / len(study.trials), "It goes on when you leave.")
@@ -225,6 +229,6 @@ def _apply(services: Services, actor: Actor, study: Study) -> None:
             st.markdown(f"The collection is searched like this from now on. {after}".strip())
             if st.button("Apply to the collection"):
                 with blocks.errors_shown():
-                    services.optimiser.apply(actor, study.id, trial_number)
+                    services.knowledge.optimiser.apply(actor, study.id, trial_number)
                     st.toast("Applied." if not cuts else "Applied; the documents are being taken in anew.")
                     st.rerun()

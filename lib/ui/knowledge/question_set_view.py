@@ -19,9 +19,9 @@ _SHOWN = 500
 
 def draw_questions(services: Services, actor: Actor, collection: Collection, question_set: QuestionSet) -> None:
     """A set's questions, and for who may change the collection the ways to more."""
-    documents = services.documents.list(actor, collection.id)
+    documents = services.knowledge.documents.list(actor, collection.id)
     titles = {document.id: document.title for document in documents}
-    questions = services.question_sets.questions(actor, question_set.id)
+    questions = services.knowledge.question_sets.questions(actor, question_set.id)
     waiting = f", {question_set.proposed} to approve" if question_set.proposed else ""
     with st.expander(
         f"Questions · {question_set.approved}{waiting}", icon=":material/quiz:", expanded=not question_set.approved
@@ -82,13 +82,15 @@ def _acts(
         which = "these" if picked else "all"
         if proposed and st.button(f"Approve {which} {len(proposed)}", icon=":material/check:"):
             with blocks.errors_shown():
-                services.question_sets.approve(actor, question_set.id, proposed)
+                services.knowledge.question_sets.approve(actor, question_set.id, proposed)
                 st.rerun()
         if picked:
             with st.popover(f"Remove {len(picked)}", icon=":material/delete:", type="tertiary"):
                 st.markdown("They leave the set. Earlier evaluations keep their figures.")
                 if st.button(":red[Remove questions]"):
-                    services.question_sets.remove(actor, question_set.id, [question.id for question in picked])
+                    services.knowledge.question_sets.remove(
+                        actor, question_set.id, [question.id for question in picked]
+                    )
                     st.rerun()
 
 
@@ -106,7 +108,7 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
         if st.form_submit_button("Add question"):
             with blocks.errors_shown():
                 judged = _judged(services, actor, answers, quote)
-                services.question_sets.add(actor, question_set.id, text, judged)
+                services.knowledge.question_sets.add(actor, question_set.id, text, judged)
                 field_key.clear()
                 st.rerun()
     with imported:
@@ -117,7 +119,7 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
             from lib.knowledge.evaluation.corpus import read_csv
 
             with blocks.errors_shown():
-                done = services.question_sets.import_asked(
+                done = services.knowledge.question_sets.import_asked(
                     actor, question_set.id, read_csv(decode_text(file.getvalue()))
                 )
                 st.session_state[session_keys.IMPORTED_QUESTIONS] = _import_words(
@@ -133,7 +135,7 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
         if st.button("Propose", icon=":material/auto_awesome:"):
             note = blocks.progress("passages read")
             with blocks.errors_shown():
-                proposals = services.proposals.propose(
+                proposals = services.knowledge.proposals.propose(
                     actor, question_set.id, int(count), configuration=slug, note=note
                 )
                 st.toast(f"{len(proposals)} questions wait for your approval.")
@@ -145,7 +147,7 @@ def _judged(services: Services, actor: Actor, answers: Sequence[str], quote: str
     if not quote:
         return [Judgement(document) for document in answers]
     for document in answers:
-        start = services.documents.text(actor, document).find(quote)
+        start = services.knowledge.documents.text(actor, document).find(quote)
         if start >= 0:
             return [Judgement(document, 1, start, start + len(quote))]
     raise InvalidInput("The passage is in none of these documents.", "", "Copy its words as they stand.", "passage")

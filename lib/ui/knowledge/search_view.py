@@ -55,7 +55,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
         st.query_params["q"] = question
     try:
         with st.spinner("Searching…", show_time=False):
-            response = services.passages.search(actor, collection.id, question, settings, only)
+            response = services.knowledge.passages.search(actor, collection.id, question, settings, only)
     except LLMManagerError as error:
         blocks.show_error(error)
         return
@@ -113,7 +113,7 @@ def draw_passage(services: Services, actor: Actor, hit: PassageHit) -> None:
         blocks.plain(" · ".join([*location, *([hit.heading] if hit.heading else []), f"passage {hit.ordinal + 1}"]))
     )
     try:
-        picture = services.documents.page_image(actor, hit.chunk_id) if hit.page_first else None
+        picture = services.knowledge.documents.page_image(actor, hit.chunk_id) if hit.page_first else None
     except LLMManagerError as error:
         blocks.show_error(error)
         picture = None
