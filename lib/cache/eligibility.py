@@ -33,7 +33,7 @@ _LONGEST_QUESTION = 8_000  # characters that are compared by words
 WARMEST = 0.3  # temperature up to which a reworded question may get a remembered answer
 _PERSONAL = compile_pattern(
     r"(?i)\b(?:my|mine|our|me|mein|meine|meiner|meinem|meinen|unser|mon|mes|notre|mi|mis|nuestro|meu|minha|nosso|mio|mia)\b"
-    r"|[\w.+-]{1,64}@[\w-]{1,63}\.[a-z]{2,10}|\b\d[\d \-]{7,20}\d\b"
+    r"|(?<![\w.+-])[\w.+-]++@[\w-]++\.[a-z]{2}|\b(?:[a-z]{2})?\d[\d \-]{7,20}\d"  # an address; a number, an IBAN
 )
 
 
