@@ -93,7 +93,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Services(WorkflowServices):
+class Services:
     """Everything a door may call. Statistics and sample data load pandas and DuckDB when first used."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -110,7 +110,7 @@ class Services(WorkflowServices):
         self._build_call_path()
         self._build_conversations()
         self._build_work()
-        self.connect_workflows()
+        self.workflows.connect()
 
     def _build_access(self) -> None:
         """Build the services of people, teams, keys and what they may do."""
@@ -185,6 +185,19 @@ class Services(WorkflowServices):
         """Build what runs many calls: long work, experiments, the playground."""
         store = self.store
         self.work = Work(store, self.settings.data_dir, self.step_results)
+        self.workflows = WorkflowServices(
+            store,
+            self.vault,
+            self.calls,
+            self.configurations,
+            self.prompts,
+            self.work,
+            self.approvals,
+            self.step_results,
+            self.stops,
+            lambda: self.tools,
+            self.knowledge,
+        )
         self.metrics = Metrics(store)
         self.experiments = Experiments(
             store, self.calls, self.configurations, self.prompts, self.work, self.launch_work
@@ -330,8 +343,8 @@ class Services(WorkflowServices):
             "approvals": self.approvals.tell_due,
             "turns": self.turns.recover,
             "titles": lambda: take_titles(self.store),
-            "workflows": lambda: self.workflow_runs.launch_due(),
-            "workflow schedules": lambda: self.workflow_schedules.begin_due(),
+            "workflows": lambda: self.workflows.runs.launch_due(),
+            "workflow schedules": lambda: self.workflows.schedules.begin_due(),
             "servers": lambda: self.server_keeper.look(),
         }
         return Scheduler(self.store, jobs, errands=errands)
@@ -356,7 +369,7 @@ class Services(WorkflowServices):
     def close(self) -> None:
         """Stop running calls, write what is pending, close the store."""
         self.work.close()
-        self.close_workflows()
+        self.workflows.close()
         self.knowledge.close()
         if "server_keeper" in self.__dict__:
             self.server_keeper.stop()

@@ -21,7 +21,7 @@ with blocks.header("Workflows"):
     with st.popover("" if compact else "More", icon=":material/more_horiz:", type="tertiary", help="Export and import"):
         st.download_button(
             "Export as JSON",
-            data=partial(services.workflows.export_json, actor),
+            data=partial(services.workflows.definitions.export_json, actor),
             file_name="workflows.json",
             mime="application/json",
             icon=":material/download:",
@@ -36,7 +36,7 @@ if run_id is not None:
     run_view.draw_run(services, actor, run_id)
     st.stop()
 
-workflows = services.workflows.list(actor)
+workflows = services.workflows.definitions.list(actor)
 if not workflows:
     sentence = "A workflow joins prompts, agents, searches, tools and people's decisions; a run survives a restart."
     with blocks.empty_state("account_tree", "No workflows yet", sentence):

@@ -1,4 +1,4 @@
-"""The services of workflows, part of what `lib.services` composes; loaded when first used."""
+"""The services of workflows, `services.workflows` of what `lib.services` composes; loaded when first used."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,11 @@ from lib.work.work import Work
 from lib.workflows.launching import KIND
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lib.approvals.approval import Approval
+    from lib.knowledge.services import KnowledgeServices
+    from lib.tools.registry import Tools
     from lib.work.run import WorkRun
     from lib.workflows.bench import Bench
     from lib.workflows.interpreter import Interpreter
@@ -33,22 +37,38 @@ if TYPE_CHECKING:
 class WorkflowServices:
     """Definitions of workflows, their runs, and who executes them."""
 
-    store: Store
-    vault: Vault
-    calls: Calls
-    configurations: Configurations
-    prompts: Prompts
-    work: Work
-    approvals: Approvals
-    step_results: StepResults
-    stops: StopSwitch
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        calls: Calls,
+        configurations: Configurations,
+        prompts: Prompts,
+        work: Work,
+        approvals: Approvals,
+        step_results: StepResults,
+        stops: StopSwitch,
+        tools: "Callable[[], Tools]",
+        knowledge: "KnowledgeServices",
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._calls = calls
+        self._configurations = configurations
+        self._prompts = prompts
+        self._work = work
+        self._approvals = approvals
+        self._step_results = step_results
+        self._stops = stops
+        self._find_tools = tools
+        self._knowledge = knowledge
 
     @cached_property
-    def workflows(self) -> "Workflows":
+    def definitions(self) -> "Workflows":
         """Definitions and their versions."""
         from lib.workflows.workflows import Workflows
 
-        return Workflows(self.store)
+        return Workflows(self._store)
 
     @cached_property
     def interpreter(self) -> "Interpreter":
@@ -56,18 +76,18 @@ class WorkflowServices:
         from lib.workflows.interpreter import Interpreter
 
         return Interpreter(
-            self.store,
-            self.vault,
-            self.calls,
-            self.prompts,
+            self._store,
+            self._vault,
+            self._calls,
+            self._prompts,
             self._search_passages,
-            self.step_results,
-            tools=lambda: getattr(self, "tools", None),
-            approvals=lambda: self.approvals,
+            self._step_results,
+            tools=self._find_tools,
+            approvals=lambda: self._approvals,
             ended=self._close_questions,
         )
 
-    def connect_workflows(self) -> None:
+    def connect(self) -> None:
         """Have runs executed as a kind of work, and told of decisions."""
 
         async def execute(run: "WorkRun", payload: Any) -> str:
@@ -75,30 +95,30 @@ class WorkflowServices:
 
         def tell(approval: "Approval") -> None:
             if approval.workflow_run_id is not None:
-                self.workflow_runs.tell(approval.workflow_run_id)
+                self.runs.tell(approval.workflow_run_id)
 
-        self.work.registry.register(KIND, execute)
-        self.approvals.on_decision("workflow", tell)
+        self._work.registry.register(KIND, execute)
+        self._approvals.on_decision("workflow", tell)
 
     def _find_launcher(self) -> "Launcher":
         """The engine of work where a process runs it, else a loop of this process."""
         from lib.workflows.launching import WorkLauncher
 
-        if not self.work.is_launched:
-            with self.store.read() as connection:
+        if not self._work.is_launched:
+            with self._store.read() as connection:
                 if connection.scalar(select(work_processes.c.executor_id).limit(1)) is None:
                     return self.local_launcher
-        return WorkLauncher(self.work)
+        return WorkLauncher(self._work)
 
     def _close_questions(self, run: "Run") -> None:
         """Withdraw what a run that is over still asks of people."""
         open_questions = select(approvals.c.id).where(
             approvals.c.workflow_run_id == run.id, approvals.c.state == "waiting"
         )
-        with self.store.read() as connection:
+        with self._store.read() as connection:
             open_ids = connection.scalars(open_questions).all()
         for approval_id in open_ids:
-            self.approvals.end(OPERATOR, approval_id)
+            self._approvals.end(OPERATOR, approval_id)
 
     @cached_property
     def local_launcher(self) -> "LocalLauncher":
@@ -108,38 +128,37 @@ class WorkflowServices:
         return LocalLauncher(self.interpreter.execute)
 
     @cached_property
-    def workflow_runs(self) -> "WorkflowRuns":
+    def runs(self) -> "WorkflowRuns":
         """Runs of workflows."""
         from lib.workflows.runs import WorkflowRuns
 
-        parts = (self.store, self.vault, self.calls, self.prompts, self.configurations)
-        return WorkflowRuns(*parts, self._find_launcher, self._close_questions, self.stops)
+        parts = (self._store, self._vault, self._calls, self._prompts, self._configurations)
+        return WorkflowRuns(*parts, self._find_launcher, self._close_questions, self._stops)
 
     @cached_property
-    def workflow_schedules(self) -> "WorkflowSchedules":
+    def schedules(self) -> "WorkflowSchedules":
         """Runs that begin by themselves."""
         from lib.workflows.schedules import WorkflowSchedules
 
-        return WorkflowSchedules(self.store, self.workflow_runs)
+        return WorkflowSchedules(self._store, self.runs)
 
     @cached_property
-    def workflow_bench(self) -> "Bench":
+    def bench(self) -> "Bench":
         """Test cases of workflows."""
         from lib.workflows.bench import Bench
 
-        return Bench(self.workflows, self.workflow_runs)
+        return Bench(self.definitions, self.runs)
 
     def _search_passages(self, actor: Actor, collection: str, question: str, k: int | None) -> list[dict[str, Any]]:
         """Search a collection by id or name for a step."""
         from dataclasses import replace
 
-        services: Any = self  # of the knowledge base: composed beside these
-        found_collection = services.knowledge.collections.get(actor, collection)
+        found_collection = self._knowledge.collections.get(actor, collection)
         settings = found_collection.search if k is None else replace(found_collection.search, k=k)
-        hits = services.knowledge.passages.search(actor, found_collection.id, question, settings).hits
+        hits = self._knowledge.passages.search(actor, found_collection.id, question, settings).hits
         return [_describe_hit(number, hit) for number, hit in enumerate(hits, 1)]
 
-    def close_workflows(self) -> None:
+    def close(self) -> None:
         """Stop what is executed here: the runs go on elsewhere, or later."""
         if "local_launcher" in self.__dict__:
             self.local_launcher.close()

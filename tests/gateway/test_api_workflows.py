@@ -31,7 +31,7 @@ def events(text: str) -> list[tuple[str, Any]]:
 def test_a_workflow_is_run_over_http(settings: Settings) -> None:
     with live(settings) as (address, rig):
         for slug, document in (("shout", SHOUT), ("ask-first", ASK)):
-            rig.services.workflows.create(OPERATOR, slug, document, runners={"roles": ["developer"]})
+            rig.services.workflows.definitions.create(OPERATOR, slug, document, runners={"roles": ["developer"]})
         with httpx.Client(base_url=address, headers=rig.of_jonas, timeout=60) as client:
             listed = client.get("/api/workflows").json()["workflows"]
             assert [workflow["slug"] for workflow in listed] == ["ask-first", "shout"]
@@ -59,7 +59,7 @@ def test_a_workflow_is_run_over_http(settings: Settings) -> None:
 def test_a_workflow_is_a_model(settings: Settings) -> None:
     with live(settings) as (address, rig):
         for slug, document in (("shout", SHOUT), ("ask-first", ASK)):
-            rig.services.workflows.create(OPERATOR, slug, document, runners={"roles": ["developer"]})
+            rig.services.workflows.definitions.create(OPERATOR, slug, document, runners={"roles": ["developer"]})
         body: dict[str, Any] = {"model": "workflow/shout", "messages": [{"role": "user", "content": "hello"}]}
         chatting = rig.key(rig.jonas, endpoints=["chat", "models"])
         with httpx.Client(base_url=address, headers=chatting, timeout=60) as client:

@@ -37,16 +37,16 @@ def test_an_empty_page_says_what_a_workflow_is_and_one_is_made_from_the_box(visi
     form = run(form)
     form = press(form, "Make workflow")
     assert not form.error
-    assert [workflow.slug for workflow in visitor.services.workflows.list(OPERATOR)] == ["bug-analysis"]
+    assert [workflow.slug for workflow in visitor.services.workflows.definitions.list(OPERATOR)] == ["bug-analysis"]
 
 
 def test_a_run_is_started_by_its_form_and_shown_with_its_steps(visitor: Visitor) -> None:
-    visitor.services.workflows.create(amira(visitor), "shout", DOCUMENT)
+    visitor.services.workflows.definitions.create(amira(visitor), "shout", DOCUMENT)
     page = visitor.open("workflows", id="shout")
     page.text_input[0].set_value("hello")
     page = press(page, "Start run")
-    (made,) = visitor.services.workflow_runs.list(OPERATOR, "shout")
-    ended = visitor.services.workflow_runs.wait(OPERATOR, made.id)
+    (made,) = visitor.services.workflows.runs.list(OPERATOR, "shout")
+    ended = visitor.services.workflows.runs.wait(OPERATOR, made.id)
     assert (ended.state, ended.output) == (RunState.DONE, "HELLO!")
     page = visitor.open("workflows", run=made.id)
     told = words(page)
@@ -56,7 +56,7 @@ def test_a_run_is_started_by_its_form_and_shown_with_its_steps(visitor: Visitor)
 
 
 def test_a_definition_is_changed_as_yaml_and_its_faults_are_told_at_their_node(visitor: Visitor) -> None:
-    visitor.services.workflows.create(amira(visitor), "shout", DOCUMENT)
+    visitor.services.workflows.definitions.create(amira(visitor), "shout", DOCUMENT)
     page = visitor.open("workflows", id="shout", tab="yaml")
     text = str(page.text_area[0].value)
     page.text_area[0].set_value(text.replace("upper(start.text)", "upper(nobody)"))
@@ -64,7 +64,7 @@ def test_a_definition_is_changed_as_yaml_and_its_faults_are_told_at_their_node(v
     assert "shout: It reads nobody, which does not exist." in str(page.error[0].value).replace("\\", "")
     page.text_area[0].set_value(text.replace("upper", "lower"))
     press(page, "Save version")
-    assert visitor.services.workflows.get(OPERATOR, "shout").newest == 2
+    assert visitor.services.workflows.definitions.get(OPERATOR, "shout").newest == 2
 
 
 @pytest.mark.feature("FLOW-5")

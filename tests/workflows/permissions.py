@@ -17,17 +17,17 @@ _TINY = draw(start("x"), finish("{{start.x}}"))
 
 
 def _slug(services: Services) -> str:
-    return services.workflows.create(OPERATOR, f"w-{new_id()[-12:]}", _TINY).slug
+    return services.workflows.definitions.create(OPERATOR, f"w-{new_id()[-12:]}", _TINY).slug
 
 
 def _failed_run(services: Services, actor: Actor) -> str:
     broken = draw(start("x"), {"kind": "transform", "id": "t", "value": "1/0"}, finish("{{t}}"))
-    slug = services.workflows.create(OPERATOR, f"w-{new_id()[-12:]}", broken).slug
-    return services.workflow_runs.wait(actor, services.workflow_runs.start(actor, slug, {"x": "1"}).id).id
+    slug = services.workflows.definitions.create(OPERATOR, f"w-{new_id()[-12:]}", broken).slug
+    return services.workflows.runs.wait(actor, services.workflows.runs.start(actor, slug, {"x": "1"}).id).id
 
 
 def _schedule(services: Services, actor: Actor) -> str:
-    return services.workflow_schedules.add(actor, _slug(services), "0 3 * * *", "UTC").id
+    return services.workflows.schedules.add(actor, _slug(services), "0 3 * * *", "UTC").id
 
 
 def _question(actor: Actor) -> CallRequest:
@@ -36,43 +36,43 @@ def _question(actor: Actor) -> CallRequest:
 
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Calls.answer_elsewhere": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer_elsewhere(_question(a)))),
-    "Bench.test": (P.TEST_CONFIGS, lambda s, a: s.workflow_bench.test(a, _NOBODY)),
-    "Workflows.list": (P.TEST_CONFIGS, lambda s, a: s.workflows.list(a)),
-    "Workflows.get": (P.TEST_CONFIGS, lambda s, a: s.workflows.get(a, _NOBODY)),
-    "Workflows.version": (P.TEST_CONFIGS, lambda s, a: s.workflows.version(a, _NOBODY)),
-    "Workflows.versions": (P.TEST_CONFIGS, lambda s, a: s.workflows.versions(a, _NOBODY)),
-    "Workflows.diff": (P.TEST_CONFIGS, lambda s, a: s.workflows.diff(a, _NOBODY, 1, 2)),
-    "Workflows.check": (P.TEST_CONFIGS, lambda s, a: s.workflows.check(a, _TINY)),
-    "Workflows.export_json": (P.TEST_CONFIGS, lambda s, a: s.workflows.export_json(a)),
-    "Workflows.create": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.create(a, "no slug!", _TINY)),
-    "Workflows.save": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.save(a, _NOBODY, _TINY, 1)),
-    "Workflows.describe": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.describe(a, _NOBODY)),
-    "Workflows.move_label": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.move_label(a, _NOBODY, "x", 1)),
-    "Workflows.delete": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.delete(a, _NOBODY)),
-    "Workflows.import_document": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.import_document(a, "[")),
+    "Bench.test": (P.TEST_CONFIGS, lambda s, a: s.workflows.bench.test(a, _NOBODY)),
+    "Workflows.list": (P.TEST_CONFIGS, lambda s, a: s.workflows.definitions.list(a)),
+    "Workflows.get": (P.TEST_CONFIGS, lambda s, a: s.workflows.definitions.get(a, _NOBODY)),
+    "Workflows.version": (P.TEST_CONFIGS, lambda s, a: s.workflows.definitions.version(a, _NOBODY)),
+    "Workflows.versions": (P.TEST_CONFIGS, lambda s, a: s.workflows.definitions.versions(a, _NOBODY)),
+    "Workflows.diff": (P.TEST_CONFIGS, lambda s, a: s.workflows.definitions.diff(a, _NOBODY, 1, 2)),
+    "Workflows.check": (P.TEST_CONFIGS, lambda s, a: s.workflows.definitions.check(a, _TINY)),
+    "Workflows.export_json": (P.TEST_CONFIGS, lambda s, a: s.workflows.definitions.export_json(a)),
+    "Workflows.create": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.definitions.create(a, "no slug!", _TINY)),
+    "Workflows.save": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.definitions.save(a, _NOBODY, _TINY, 1)),
+    "Workflows.describe": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.definitions.describe(a, _NOBODY)),
+    "Workflows.move_label": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.definitions.move_label(a, _NOBODY, "x", 1)),
+    "Workflows.delete": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.definitions.delete(a, _NOBODY)),
+    "Workflows.import_document": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.definitions.import_document(a, "[")),
     "WorkflowSchedules.add": (
         P.MANAGE_WORKFLOWS,
-        lambda s, a: s.workflow_schedules.add(a, _NOBODY, "* * * * *", "UTC"),
+        lambda s, a: s.workflows.schedules.add(a, _NOBODY, "* * * * *", "UTC"),
     ),
-    "WorkflowSchedules.list": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflow_schedules.list(a, _NOBODY)),
-    "WorkflowSchedules.remove": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflow_schedules.remove(a, _NOBODY)),
-    "WorkflowRuns.start": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.start(a, _NOBODY, {})),
-    "WorkflowRuns.quote": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.quote(a, _NOBODY)),
-    "WorkflowRuns.quote_rerun": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.quote_rerun(a, _NOBODY, "x")),
-    "WorkflowRuns.rerun": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.rerun(a, _NOBODY)),
-    "WorkflowRuns.list": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.list(a)),
-    "WorkflowRuns.get": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.get(a, _NOBODY)),
-    "WorkflowRuns.steps": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.steps(a, _NOBODY)),
-    "WorkflowRuns.outline": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.outline(a, _NOBODY)),
-    "WorkflowRuns.step": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.step(a, _NOBODY, "x")),
-    "WorkflowRuns.definition": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.definition(a, _NOBODY)),
-    "WorkflowRuns.cancel": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.cancel(a, _NOBODY)),
-    "WorkflowRuns.pause": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.pause(a, _NOBODY)),
-    "WorkflowRuns.resume": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.resume(a, _NOBODY)),
-    "WorkflowRuns.signal": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.signal(a, _NOBODY, "x")),
-    "WorkflowRuns.wait": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.wait(a, _NOBODY, 0)),
-    "WorkflowRuns.figures": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.figures(a, utc_now())),
-    "WorkflowRuns.count_by_state": (P.TEST_CONFIGS, lambda s, a: s.workflow_runs.count_by_state(a)),
+    "WorkflowSchedules.list": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.schedules.list(a, _NOBODY)),
+    "WorkflowSchedules.remove": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.schedules.remove(a, _NOBODY)),
+    "WorkflowRuns.start": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.start(a, _NOBODY, {})),
+    "WorkflowRuns.quote": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.quote(a, _NOBODY)),
+    "WorkflowRuns.quote_rerun": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.quote_rerun(a, _NOBODY, "x")),
+    "WorkflowRuns.rerun": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.rerun(a, _NOBODY)),
+    "WorkflowRuns.list": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.list(a)),
+    "WorkflowRuns.get": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.get(a, _NOBODY)),
+    "WorkflowRuns.steps": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.steps(a, _NOBODY)),
+    "WorkflowRuns.outline": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.outline(a, _NOBODY)),
+    "WorkflowRuns.step": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.step(a, _NOBODY, "x")),
+    "WorkflowRuns.definition": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.definition(a, _NOBODY)),
+    "WorkflowRuns.cancel": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.cancel(a, _NOBODY)),
+    "WorkflowRuns.pause": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.pause(a, _NOBODY)),
+    "WorkflowRuns.resume": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.resume(a, _NOBODY)),
+    "WorkflowRuns.signal": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.signal(a, _NOBODY, "x")),
+    "WorkflowRuns.wait": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.wait(a, _NOBODY, 0)),
+    "WorkflowRuns.figures": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.figures(a, utc_now())),
+    "WorkflowRuns.count_by_state": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.count_by_state(a)),
 }
 NOT_CHANGES = {
     "Calls.answer_elsewhere": "a call is a row of the ledger",
@@ -90,23 +90,29 @@ NOT_CHANGES = {
     "WorkflowRuns.count_by_state": "a question",
 }
 DEEDS: dict[str, tuple[str, Deed]] = {
-    "Workflows.create": ("workflow.create", lambda s, a: s.workflows.create(a, f"w-{new_id()[-12:]}", _TINY)),
+    "Workflows.create": (
+        "workflow.create",
+        lambda s, a: s.workflows.definitions.create(a, f"w-{new_id()[-12:]}", _TINY),
+    ),
     "Workflows.save": (
         "workflow.save",
-        lambda s, a: s.workflows.save(a, _slug(s), draw(start("x"), finish("!")), 1),
+        lambda s, a: s.workflows.definitions.save(a, _slug(s), draw(start("x"), finish("!")), 1),
     ),
-    "Workflows.describe": ("workflow.edit", lambda s, a: s.workflows.describe(a, _slug(s), name="Other")),
-    "Workflows.move_label": ("workflow.label", lambda s, a: s.workflows.move_label(a, _slug(s), "production", 1)),
-    "Workflows.delete": ("workflow.delete", lambda s, a: s.workflows.delete(a, _slug(s))),
-    "Workflows.export_json": ("workflow.export", lambda s, a: s.workflows.export_json(a)),
+    "Workflows.describe": ("workflow.edit", lambda s, a: s.workflows.definitions.describe(a, _slug(s), name="Other")),
+    "Workflows.move_label": (
+        "workflow.label",
+        lambda s, a: s.workflows.definitions.move_label(a, _slug(s), "production", 1),
+    ),
+    "Workflows.delete": ("workflow.delete", lambda s, a: s.workflows.definitions.delete(a, _slug(s))),
+    "Workflows.export_json": ("workflow.export", lambda s, a: s.workflows.definitions.export_json(a)),
     "Workflows.import_document": (
         "workflow.import",
-        lambda s, a: s.workflows.import_document(a, s.workflows.export_json(OPERATOR)),
+        lambda s, a: s.workflows.definitions.import_document(a, s.workflows.definitions.export_json(OPERATOR)),
     ),
     "WorkflowSchedules.add": ("workflow.schedule", _schedule),
-    "WorkflowSchedules.remove": ("workflow.unschedule", lambda s, a: s.workflow_schedules.remove(a, _schedule(s, a))),
-    "WorkflowRuns.cancel": ("workflow.cancel", lambda s, a: s.workflow_runs.cancel(a, _failed_run(s, a))),
-    "WorkflowRuns.pause": ("workflow.pause", lambda s, a: s.workflow_runs.pause(a, _failed_run(s, a))),
-    "WorkflowRuns.resume": ("workflow.resume", lambda s, a: s.workflow_runs.resume(a, _failed_run(s, a))),
-    "WorkflowRuns.rerun": ("workflow.rerun", lambda s, a: s.workflow_runs.rerun(a, _failed_run(s, a))),
+    "WorkflowSchedules.remove": ("workflow.unschedule", lambda s, a: s.workflows.schedules.remove(a, _schedule(s, a))),
+    "WorkflowRuns.cancel": ("workflow.cancel", lambda s, a: s.workflows.runs.cancel(a, _failed_run(s, a))),
+    "WorkflowRuns.pause": ("workflow.pause", lambda s, a: s.workflows.runs.pause(a, _failed_run(s, a))),
+    "WorkflowRuns.resume": ("workflow.resume", lambda s, a: s.workflows.runs.resume(a, _failed_run(s, a))),
+    "WorkflowRuns.rerun": ("workflow.rerun", lambda s, a: s.workflows.runs.rerun(a, _failed_run(s, a))),
 }

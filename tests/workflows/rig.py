@@ -71,12 +71,12 @@ class FlowRig(Rig):
 
     def make(self, document: Document, slug: str = "") -> str:
         """A workflow; its slug."""
-        return self.services.workflows.create(AMIRA, slug or f"w-{new_id()[-12:]}", document).slug
+        return self.services.workflows.definitions.create(AMIRA, slug or f"w-{new_id()[-12:]}", document).slug
 
     def start(self, document: Document | str, actor: Actor = AMIRA, /, **inputs: Any) -> Run:
         """Begin a run."""
         slug = document if isinstance(document, str) else self.make(document)
-        return self.services.workflow_runs.start(actor, slug, inputs)
+        return self.services.workflows.runs.start(actor, slug, inputs)
 
     def finish(self, document: Document | str, actor: Actor = AMIRA, /, **inputs: Any) -> Run:
         """Begin a run and wait until it is over or waits."""
@@ -84,13 +84,13 @@ class FlowRig(Rig):
 
     def wait(self, run: Run) -> Run:
         """The run when nothing happens any more by itself."""
-        ended = self.services.workflow_runs.wait(AMIRA, run.id, CEILING_S)
+        ended = self.services.workflows.runs.wait(AMIRA, run.id, CEILING_S)
         assert not ended.state.is_at_work
         return ended
 
     def steps(self, run: Run) -> dict[str, Step]:
         """Steps by path."""
-        return {step.path: step for step in self.services.workflow_runs.steps(AMIRA, run.id)}
+        return {step.path: step for step in self.services.workflows.runs.steps(AMIRA, run.id)}
 
     def count_calls(self) -> int:
         """Rows of the ledger."""

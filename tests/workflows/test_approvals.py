@@ -43,8 +43,8 @@ def test_a_run_waits_nowhere_for_a_decision_and_goes_the_way_that_was_decided(
     assert (run.state, run.reason) == (RunState.WAITING, "check waits for a decision.")
     assert rig.services.approvals.waiting(AMIRA)[0].title == "Send hello?"
     decide(rig, verdict, **more)
-    until(lambda: rig.services.workflow_runs.get(AMIRA, run.id).state.is_over)
-    assert rig.services.workflow_runs.get(AMIRA, run.id).output == output
+    until(lambda: rig.services.workflows.runs.get(AMIRA, run.id).state.is_over)
+    assert rig.services.workflows.runs.get(AMIRA, run.id).output == output
 
 
 def test_a_form_is_filled_by_who_decides(rig: FlowRig) -> None:
@@ -52,8 +52,8 @@ def test_a_form_is_filled_by_who_decides(rig: FlowRig) -> None:
     check = node("approval", "check", question="How much?", fields=fields)
     run = rig.finish(draw(start(), check, finish("{{check.data.amount}}"), edges="start>check check:approved>finish"))
     decide(rig, Verdict.APPROVE, data={"amount": 12})
-    until(lambda: rig.services.workflow_runs.get(AMIRA, run.id).state.is_over)
-    assert rig.services.workflow_runs.get(AMIRA, run.id).output == "12"
+    until(lambda: rig.services.workflows.runs.get(AMIRA, run.id).state.is_over)
+    assert rig.services.workflows.runs.get(AMIRA, run.id).output == "12"
 
 
 def test_each_item_of_a_map_asks_for_itself(rig: FlowRig) -> None:
@@ -72,12 +72,12 @@ def test_each_item_of_a_map_asks_for_itself(rig: FlowRig) -> None:
     assert sorted(approval.title for approval in rig.services.approvals.waiting(AMIRA)) == ["a?", "b?"]
     for approval in rig.services.approvals.waiting(AMIRA):
         rig.services.approvals.decide(AMIRA, approval.id, Decision(verdict=Verdict.APPROVE))
-    until(lambda: rig.services.workflow_runs.get(AMIRA, run.id).state is RunState.DONE)
-    assert rig.services.workflow_runs.get(AMIRA, run.id).output == '["a","b"]'
+    until(lambda: rig.services.workflows.runs.get(AMIRA, run.id).state is RunState.DONE)
+    assert rig.services.workflows.runs.get(AMIRA, run.id).output == '["a","b"]'
 
 
 def test_a_cancelled_run_withdraws_what_it_asks(rig: FlowRig) -> None:
     run = rig.finish(ask(), text="x")
     (waiting,) = rig.services.approvals.waiting(AMIRA)
-    rig.services.workflow_runs.cancel(AMIRA, run.id)
+    rig.services.workflows.runs.cancel(AMIRA, run.id)
     assert rig.services.approvals.get(AMIRA, waiting.id).state is ApprovalState.WITHDRAWN

@@ -206,7 +206,7 @@ def test_conditions_of_the_original(condition: str, expression: str) -> None:
 
 
 def test_versions_never_change_labels_move_and_the_second_of_two_editors_is_told(rig: FlowRig) -> None:
-    workflows = rig.services.workflows
+    workflows = rig.services.workflows.definitions
     slug = rig.make(draw(start("x"), finish("one")))
     second = workflows.save(AMIRA, slug, draw(start("x"), finish("two")), 1, "better")
     assert (second.version, workflows.get(AMIRA, slug).current) == (2, 2)
@@ -228,7 +228,9 @@ def test_a_workflow_can_not_call_itself_through_others(rig: FlowRig) -> None:
     inner = rig.make(draw(start(), finish("x")))
     outer = rig.make(draw(start(), node("workflow", "w", workflow=inner), finish("x")))
     with pytest.raises(InvalidInput, match=f"w: {inner} → {outer} → {inner}"):
-        rig.services.workflows.save(AMIRA, inner, draw(start(), node("workflow", "w", workflow=outer), finish("x")), 1)
+        rig.services.workflows.definitions.save(
+            AMIRA, inner, draw(start(), node("workflow", "w", workflow=outer), finish("x")), 1
+        )
 
 
 def test_running_is_for_those_whom_the_workflow_names(rig: FlowRig) -> None:
@@ -236,15 +238,15 @@ def test_running_is_for_those_whom_the_workflow_names(rig: FlowRig) -> None:
 
     slug = rig.make(draw(start(), finish("x")))
     reader = make_actor(JONAS.user_id, "jonas", Role.ADMINISTRATOR)
-    assert rig.services.workflows.list(reader) == []
+    assert rig.services.workflows.definitions.list(reader) == []
     with pytest.raises(PermissionDenied):
         rig.start(slug, reader)
-    rig.services.workflows.describe(AMIRA, slug, runners={"roles": ["administrator"]})
-    assert [workflow.slug for workflow in rig.services.workflows.list(reader)] == [slug]
+    rig.services.workflows.definitions.describe(AMIRA, slug, runners={"roles": ["administrator"]})
+    assert [workflow.slug for workflow in rig.services.workflows.definitions.list(reader)] == [slug]
 
 
 def test_an_export_is_imported_with_its_versions_and_labels(rig: FlowRig) -> None:
-    workflows = rig.services.workflows
+    workflows = rig.services.workflows.definitions
     slug = rig.make(draw(start("x"), finish("one")))
     workflows.save(AMIRA, slug, draw(start("x"), finish("two")), 1)
     workflows.move_label(AMIRA, slug, "production", 1)

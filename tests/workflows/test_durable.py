@@ -63,8 +63,8 @@ def test_a_run_whose_process_is_killed_goes_on_and_no_ended_call_is_made_again(
     kills = repeats(2, 50)
     for number in range(kills):
         run_id = kill_after(rig, settings, 1 + number % TEN)
-        asyncio.run(rig.services.interpreter.execute(run_id))
-        ended = rig.services.workflow_runs.get(AMIRA, run_id)
+        asyncio.run(rig.services.workflows.interpreter.execute(run_id))
+        ended = rig.services.workflows.runs.get(AMIRA, run_id)
         assert (ended.state, ended.executions) == (RunState.DONE, 2)
         assert str(ended.output).endswith("2 1 go")
         calls = calls_by_step(rig.services, run_id)
@@ -80,7 +80,7 @@ def test_a_run_whose_process_is_killed_goes_on_and_no_ended_call_is_made_again(
 
 def kill_after(rig: FlowRig, settings: Settings, calls: int) -> str:
     """Begin a run in a process that is killed when so many of its calls have ended; the run's id."""
-    run = rig.services.workflow_runs.start(AMIRA, rig.make(ten_steps(rig)), {"text": "go"}, launches=False)
+    run = rig.services.workflows.runs.start(AMIRA, rig.make(ten_steps(rig)), {"text": "go"}, launches=False)
     command = [sys.executable, "-c", _EXECUTE, str(settings.data_dir), settings.database_url, run.id]
     child = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, env={**os.environ})
     try:
@@ -104,30 +104,30 @@ def test_a_cancelled_run_ends_its_call_in_flight_and_can_be_gone_on_with(
     ]
     run = rig.start(draw(start(), *ask, finish("{{slow}}")))
     until(lambda: "slow" in rig.steps(run) and rig.steps(run)["slow"].calls)
-    rig.services.workflow_runs.cancel(AMIRA, run.id)
+    rig.services.workflows.runs.cancel(AMIRA, run.id)
     ended = rig.wait(run)
     assert (ended.state, ended.reason) == (RunState.CANCELLED, "It was cancelled.")
     until(lambda: calls_by_step(rig.services, run.id).get("slow") == ["cancelled"])
     assert [str(step.state) for step in rig.steps(run).values()] == ["done", "done", "cancelled"]
     slow = rig.services.configurations.get(AMIRA, slug)
     rig.services.configurations.update(AMIRA, slow.id, slow.revision, model="say:done")
-    ended = rig.wait(rig.services.workflow_runs.resume(AMIRA, run.id))
+    ended = rig.wait(rig.services.workflows.runs.resume(AMIRA, run.id))
     assert (ended.state, ended.output) == (RunState.DONE, "done")
     assert calls_by_step(rig.services, run.id)["first"] == ["ok"]
     with pytest.raises(Conflict):
-        rig.services.workflow_runs.resume(AMIRA, run.id)
+        rig.services.workflows.runs.resume(AMIRA, run.id)
 
 
 @pytest.mark.feature("FLOW-2")
 def test_a_paused_run_ends_the_step_that_runs_and_begins_no_other(rig: FlowRig) -> None:
     run = rig.start(ten_steps(rig, "echo+wait:300ms"), text="go")
     until(lambda: "p1" in rig.steps(run))
-    rig.services.workflow_runs.pause(AMIRA, run.id)
+    rig.services.workflows.runs.pause(AMIRA, run.id)
     paused = rig.wait(run)
     assert paused.state is RunState.PAUSED
     assert paused.steps_done < TEN
     assert {str(step.state) for step in rig.steps(run).values()} == {"done"}
-    assert rig.wait(rig.services.workflow_runs.resume(AMIRA, run.id)).state is RunState.DONE
+    assert rig.wait(rig.services.workflows.runs.resume(AMIRA, run.id)).state is RunState.DONE
     assert all(statuses == ["ok"] for statuses in calls_by_step(rig.services, run.id).values())
 
 
@@ -136,25 +136,25 @@ def test_no_call_begins_that_might_pass_the_cap_and_a_raised_cap_lets_the_run_go
     slug = rig.configure("echo+usage:1000,100+priced")
     ask = [node("prompt", f"p{n}", configuration=slug, prompt="x", parameters={"max_tokens": 100}) for n in (1, 2)]
     workflow = rig.make(draw(start(), *ask, finish("{{p2}}")))
-    run = rig.services.workflow_runs.start(AMIRA, workflow, {}, cap_nano_usd=4_000_000)
+    run = rig.services.workflows.runs.start(AMIRA, workflow, {}, cap_nano_usd=4_000_000)
     held = rig.wait(run)
     assert (held.state, held.cost_nano_usd, held.steps_done) == (RunState.PAUSED, 3_500_000, 2)
     assert held.reason.startswith("The cap of $0.0040 is reached: $0.0035 is spent")
-    done = rig.wait(rig.services.workflow_runs.resume(AMIRA, run.id, cap_nano_usd=20_000_000))
+    done = rig.wait(rig.services.workflows.runs.resume(AMIRA, run.id, cap_nano_usd=20_000_000))
     assert (done.state, done.cost_nano_usd) == (RunState.DONE, 7_000_000)
 
 
 @pytest.mark.feature("FLOW-8")
 def test_a_rerun_from_a_step_pays_what_comes_after_it_as_quoted(rig: FlowRig) -> None:
     workflow = rig.make(ten_steps(rig, "echo+usage:1000,100+priced"))
-    first = rig.services.workflow_runs.quote(AMIRA, workflow, {"text": "go"})
+    first = rig.services.workflows.runs.quote(AMIRA, workflow, {"text": "go"})
     assert (first.basis, first.samples) == ("ceilings", TEN)
     run = rig.finish(workflow, text="go")
     assert first.low_nano is not None
     assert first.high_nano is not None
-    quoted = rig.services.workflow_runs.quote_rerun(AMIRA, run.id, "p7")
+    quoted = rig.services.workflows.runs.quote_rerun(AMIRA, run.id, "p7")
     assert (quoted.basis, quoted.low_nano, quoted.high_nano) == ("past", 7_000_000, 7_000_000)
-    again = rig.wait(rig.services.workflow_runs.rerun(AMIRA, run.id, "p7"))
+    again = rig.wait(rig.services.workflows.runs.rerun(AMIRA, run.id, "p7"))
     assert (again.state, again.output, again.cost_nano_usd) == (RunState.DONE, run.output, 7_000_000)
     assert [step.reused_from for path, step in rig.steps(again).items() if path in ("p1", "p6", "p7")] == [
         run.id,
@@ -163,7 +163,7 @@ def test_a_rerun_from_a_step_pays_what_comes_after_it_as_quoted(rig: FlowRig) ->
     ]
     for _ in range(2):
         rig.finish(workflow, text="go")
-    past = rig.services.workflow_runs.quote(AMIRA, workflow)
+    past = rig.services.workflows.runs.quote(AMIRA, workflow)
     assert (past.basis, past.samples, past.high_nano) == ("past", 3, 28_000_000)
 
 
@@ -177,8 +177,8 @@ def test_a_failed_run_goes_on_when_the_definition_is_mended(rig: FlowRig) -> Non
     run = rig.finish(workflow, x="ab")
     assert (run.state, run.failed_step) == (RunState.FAILED, "half")
     mended = draw(start("x"), ask, node("transform", "half", value="10 / size(ask.text)"), finish("{{half}}"))
-    rig.services.workflows.save(AMIRA, workflow, mended, 1)
-    again = rig.wait(rig.services.workflow_runs.rerun(AMIRA, run.id, version=2))
+    rig.services.workflows.definitions.save(AMIRA, workflow, mended, 1)
+    again = rig.wait(rig.services.workflows.runs.rerun(AMIRA, run.id, version=2))
     assert (again.state, again.output, rig.steps(again)["ask"].reused_from) == (RunState.DONE, "5", run.id)
     assert rig.count_calls() == 1
 
@@ -189,20 +189,20 @@ def test_a_run_waits_for_a_time_and_for_a_signal_without_being_anywhere(rig: Flo
     run = rig.finish(draw(start(), wait, finish("{{hold.data.word}}")))
     assert (run.state, run.reason) == (RunState.WAITING, "hold waits for the signal go.")
     assert run.wake_at is not None
-    rig.services.workflow_runs.signal(AMIRA, run.id, "go", {"word": "now"})
-    until(lambda: rig.services.workflow_runs.get(AMIRA, run.id).output == "now")
+    rig.services.workflows.runs.signal(AMIRA, run.id, "go", {"word": "now"})
+    until(lambda: rig.services.workflows.runs.get(AMIRA, run.id).output == "now")
 
 
 @pytest.mark.feature("FLOW-2")
 def test_whoever_took_a_run_up_last_writes_and_the_other_stops(rig: FlowRig) -> None:
     workflow = rig.make(ten_steps(rig, "echo+wait:100ms"))
-    run = rig.services.workflow_runs.start(AMIRA, workflow, {"text": "go"}, launches=False)
+    run = rig.services.workflows.runs.start(AMIRA, workflow, {"text": "go"}, launches=False)
 
     async def twice() -> list[str]:
-        first = asyncio.ensure_future(rig.services.interpreter.execute(run.id))
+        first = asyncio.ensure_future(rig.services.workflows.interpreter.execute(run.id))
         await asyncio.to_thread(until, lambda: "p1" in rig.steps(run))
-        second = asyncio.ensure_future(rig.services.interpreter.execute(run.id))
+        second = asyncio.ensure_future(rig.services.workflows.interpreter.execute(run.id))
         return [str(state) for state in await asyncio.gather(first, second)]
 
     assert asyncio.run(twice()) == ["", "done"]
-    assert rig.services.workflow_runs.get(AMIRA, run.id).state is RunState.DONE
+    assert rig.services.workflows.runs.get(AMIRA, run.id).state is RunState.DONE

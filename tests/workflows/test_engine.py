@@ -48,18 +48,18 @@ def test_another_process_goes_on_with_the_runs_of_one_that_was_killed(rig: FlowR
     first = begin_process(settings, rig)
     second: subprocess.Popen[bytes] | None = None
     try:
-        run = rig.services.workflow_runs.start(AMIRA, workflow, {})
+        run = rig.services.workflows.runs.start(AMIRA, workflow, {})
         until(lambda: "p2" in rig.steps(run))
         first.send_signal(signal.SIGKILL)
         first.wait()
         second = begin_process(settings, rig)
-        until(lambda: rig.services.workflow_runs.get(AMIRA, run.id).state.is_over)
+        until(lambda: rig.services.workflows.runs.get(AMIRA, run.id).state.is_over)
     finally:
         for process in (first, second):
             if process is not None:
                 process.kill()
                 process.wait()
-    ended = rig.services.workflow_runs.get(AMIRA, run.id)
+    ended = rig.services.workflows.runs.get(AMIRA, run.id)
     assert (ended.state, ended.output) == (RunState.DONE, "5")
     assert ended.executions >= 2
     query = select(usage_logs.c.workflow_step).where(

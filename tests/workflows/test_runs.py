@@ -178,10 +178,10 @@ def test_a_definition_of_the_original_runs(rig: FlowRig) -> None:
     }
     agents = {"judge": {"role": "You judge.", "model": rig.configure("echo")}}
     document = {"initial_state": "score", "states": states_of_it, "agents_config": agents}
-    slug = rig.services.workflows.import_document(AMIRA, json.dumps(document), "old").created[0]
+    slug = rig.services.workflows.definitions.import_document(AMIRA, json.dumps(document), "old").created[0]
     assert [rig.finish(slug, text=text).output for text in ("5", "4", "12")] == ["5", "4", "12"]
     looping = json.loads(json.dumps(document).replace('"false": "end"', '"false": "score"')) | {"max_steps": 6}
-    slug = rig.services.workflows.import_document(AMIRA, json.dumps(looping), "older").created[0]
+    slug = rig.services.workflows.definitions.import_document(AMIRA, json.dumps(looping), "older").created[0]
     assert rig.finish(slug, text="7").output == "7"
     assert len(rig.steps(rig.finish(slug, text="3"))) == 3 + 2 * 6 + 3 - 3
 

@@ -46,19 +46,19 @@ def make_due(rig: FlowRig) -> None:
 @pytest.mark.parametrize(("overlap", "runs"), [("skip", 1), ("queue", 1), ("parallel", 2)])
 def test_a_due_schedule_begins_one_run_and_minds_the_last(rig: FlowRig, overlap: str, runs: int) -> None:
     workflow = rig.make(draw(start("text"), node("wait", "hold", signal="go"), finish("{{start.text}}")))
-    schedules = rig.services.workflow_schedules
+    schedules = rig.services.workflows.schedules
     made = schedules.add(AMIRA, workflow, "0 3 * * *", BERLIN, {"text": "night"}, overlap=overlap)
     assert made.next_at is not None
     assert schedules.begin_due() == 0
     make_due(rig)
     schedules.begin_due()
     schedules.begin_due()
-    (first,) = rig.services.workflow_runs.list(AMIRA, workflow)
+    (first,) = rig.services.workflows.runs.list(AMIRA, workflow)
     assert (first.trigger, first.user_id, first.inputs) == (Trigger.SCHEDULE, AMIRA.user_id, {"text": "night"})
     assert rig.wait(first).state is RunState.WAITING
     make_due(rig)
     schedules.begin_due()
-    assert len(rig.services.workflow_runs.list(AMIRA, workflow)) == runs
+    assert len(rig.services.workflows.runs.list(AMIRA, workflow)) == runs
     note = schedules.list(AMIRA, workflow)[0].last_note
     assert note == ("The last run was still going." if overlap == "skip" else "")
     schedules.remove(AMIRA, made.id)
@@ -69,13 +69,13 @@ def test_a_due_schedule_begins_one_run_and_minds_the_last(rig: FlowRig, overlap:
 def test_a_schedule_that_can_not_be_is_refused(rig: FlowRig, cron: str, zone: str) -> None:
     workflow = rig.make(draw(start(), finish("x")))
     with pytest.raises(InvalidInput, match="The schedule can't be used"):
-        rig.services.workflow_schedules.add(AMIRA, workflow, cron, zone)
+        rig.services.workflows.schedules.add(AMIRA, workflow, cron, zone)
 
 
 def test_a_schedule_that_can_begin_nothing_says_why(rig: FlowRig) -> None:
     workflow = rig.make(draw(start("text"), finish("x")))
     inputs: dict[str, Any] = {}
-    rig.services.workflow_schedules.add(AMIRA, workflow, "0 3 * * *", BERLIN, inputs)
+    rig.services.workflows.schedules.add(AMIRA, workflow, "0 3 * * *", BERLIN, inputs)
     make_due(rig)
-    rig.services.workflow_schedules.begin_due()
-    assert "text is missing" in rig.services.workflow_schedules.list(AMIRA, workflow)[0].last_note
+    rig.services.workflows.schedules.begin_due()
+    assert "text is missing" in rig.services.workflows.schedules.list(AMIRA, workflow)[0].last_note

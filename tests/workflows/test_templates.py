@@ -31,8 +31,8 @@ def test_there_are_eight_and_each_can_run_and_is_described() -> None:
 @pytest.mark.feature("FLOW-6", "FLOW-7")
 @pytest.mark.parametrize("slug", SLUGS)
 def test_the_cases_of_a_template_pass(rig: FlowRig, slug: str) -> None:
-    rig.services.workflows.create(AMIRA, slug, get_template(slug).definition)
-    result = rig.services.workflow_bench.test(AMIRA, slug)
+    rig.services.workflows.definitions.create(AMIRA, slug, get_template(slug).definition)
+    result = rig.services.workflows.bench.test(AMIRA, slug)
     assert [case.failures for case in result.cases] == [()] * len(result.cases)
     assert rig.count_calls() == 0
     assert result.ways_taken
@@ -46,7 +46,7 @@ def test_a_model_that_says_nothing_of_use_is_replaced_by_rules(rig: FlowRig, slu
 
     name = rig.configure("say:no idea")
     nodes = tuple(replace(n, configuration=name) if n.__struct_config__.tag == "prompt" else n for n in document.nodes)
-    workflow = rig.services.workflows.create(AMIRA, slug, replace(document, nodes=nodes)).slug
+    workflow = rig.services.workflows.definitions.create(AMIRA, slug, replace(document, nodes=nodes)).slug
     inputs = {
         "bug-analysis": {"title": "Crash", "description": "Login\nKeyError: x"},
         "data-extraction": {"text": "bob@example.org paid $5 on 2026-01-02"},
@@ -74,7 +74,7 @@ def test_cases_are_judged_and_told_to_ci(rig: FlowRig) -> None:
         cases=cases,
     )
     slug = rig.make(document)
-    result = rig.services.workflow_bench.test(AMIRA, slug)
+    result = rig.services.workflows.bench.test(AMIRA, slug)
     assert [case.passed for case in result.cases] == [True, False, False]
     assert result.cases[1].failures == ("output == 'two' does not hold (it should). The output is 'other'.",)
     assert (result.ways_taken, result.ways, result.missed) == (4, 4, ())

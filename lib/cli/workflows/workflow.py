@@ -96,7 +96,7 @@ def list_workflows(arguments: argparse.Namespace) -> None:
                 "active": workflow.is_active,
                 "labels": ", ".join(f"{label}={number}" for label, number in workflow.labels.items()),
             }
-            for workflow in services.workflows.list(OPERATOR)
+            for workflow in services.workflows.definitions.list(OPERATOR)
         ]
     output.show(rows, as_json=arguments.json, empty="No workflows yet. See `workflow list --templates`.")
 
@@ -106,14 +106,14 @@ def show(arguments: argparse.Namespace) -> None:
     from lib.workflows.definition import encode_definition, to_yaml
 
     with open_services() as services:
-        version = services.workflows.version(OPERATOR, arguments.slug, arguments.version)
+        version = services.workflows.definitions.version(OPERATOR, arguments.slug, arguments.version)
     print(encode_definition(version.definition) if arguments.json else to_yaml(version.definition).rstrip())
 
 
 def validate(arguments: argparse.Namespace) -> None:
     """Print every problem of a definition; raises InvalidInput when it can't run."""
     with open_services() as services:
-        definition, problems = services.workflows.check(OPERATOR, read_text(arguments.file))
+        definition, problems = services.workflows.definitions.check(OPERATOR, read_text(arguments.file))
     for problem in problems:
         print(("" if problem.is_error else "hint: ") + output.flatten_line(str(problem)), file=sys.stderr)
     count = sum(1 for problem in problems if problem.is_error)
@@ -132,7 +132,7 @@ def run_workflow(arguments: argparse.Namespace) -> None:
         if arguments.quote:
             _print_quote(services, arguments, inputs)
             return
-        run = services.workflow_runs.start(
+        run = services.workflows.runs.start(
             OPERATOR,
             arguments.slug,
             inputs,
@@ -147,7 +147,7 @@ def run_workflow(arguments: argparse.Namespace) -> None:
 def _print_quote(services: "Services", arguments: argparse.Namespace, inputs: dict[str, Any]) -> None:
     from lib.money import usd_from_nano
 
-    quote = services.workflow_runs.quote(OPERATOR, arguments.slug, inputs, arguments.version)
+    quote = services.workflows.runs.quote(OPERATOR, arguments.slug, inputs, arguments.version)
     record = {
         "low_usd": None if quote.low_nano is None else usd_from_nano(quote.low_nano),
         "high_usd": None if quote.high_nano is None else usd_from_nano(quote.high_nano),
@@ -160,8 +160,8 @@ def _print_quote(services: "Services", arguments: argparse.Namespace, inputs: di
 def _execute(services: "Services", run_id: str, *, as_json: bool) -> None:
     import asyncio
 
-    asyncio.run(services.interpreter.execute(run_id))
-    run = services.workflow_runs.get(OPERATOR, run_id)
+    asyncio.run(services.workflows.interpreter.execute(run_id))
+    run = services.workflows.runs.get(OPERATOR, run_id)
     if as_json:
         output.show_record(_describe_run(run) | {"output": run.output}, as_json=True)
     elif run.state == "done":
@@ -181,7 +181,7 @@ def _to_json(value: Any) -> str:
 def list_runs(arguments: argparse.Namespace) -> None:
     """Print runs, the newest first."""
     with open_services() as services:
-        rows = [_describe_run(run) for run in services.workflow_runs.list(OPERATOR, arguments.slug)]
+        rows = [_describe_run(run) for run in services.workflows.runs.list(OPERATOR, arguments.slug)]
     output.show(rows, as_json=arguments.json, empty="No runs yet.")
 
 
@@ -190,7 +190,7 @@ def list_steps(arguments: argparse.Namespace) -> None:
     from lib.money import usd_from_nano
 
     with open_services() as services:
-        steps = services.workflow_runs.outline(OPERATOR, arguments.id)
+        steps = services.workflows.runs.outline(OPERATOR, arguments.id)
     rows = [
         {
             "step": step.path,
@@ -211,7 +211,7 @@ def list_steps(arguments: argparse.Namespace) -> None:
 def cancel(arguments: argparse.Namespace) -> None:
     """Cancel a run."""
     with open_services() as services:
-        run = services.workflow_runs.cancel(OPERATOR, arguments.id)
+        run = services.workflows.runs.cancel(OPERATOR, arguments.id)
     print("It is cancelled." if run.state == "cancelled" else "Asked to stop.")
 
 
@@ -221,7 +221,7 @@ def resume(arguments: argparse.Namespace) -> None:
 
     cap = None if arguments.cap is None else nano_from_usd(arguments.cap)
     with open_services() as services:
-        runs = services.workflow_runs
+        runs = services.workflows.runs
         if arguments.step is None:
             run = runs.resume(OPERATOR, arguments.id, cap, launches=False)
         else:
@@ -242,7 +242,7 @@ def test(arguments: argparse.Namespace) -> None:
     with open_services() as services:
         for slug in arguments.slug:
             print(slug)
-            result = services.workflow_bench.test(OPERATOR, slug, arguments.version, arguments.case, tell)
+            result = services.workflows.bench.test(OPERATOR, slug, arguments.version, arguments.case, tell)
             print(f"       {result.ways_taken} of {result.ways} ways taken" + _tell_missed(result.missed))
             results.append(result)
     if arguments.junit is not None:
@@ -265,7 +265,7 @@ def import_workflows(arguments: argparse.Namespace) -> None:
             from lib.workflows.templates import get_template
 
             template = get_template(arguments.template)
-            workflow = services.workflows.create(
+            workflow = services.workflows.definitions.create(
                 OPERATOR,
                 arguments.slug or template.slug,
                 template.definition,
@@ -276,7 +276,7 @@ def import_workflows(arguments: argparse.Namespace) -> None:
             return
         if arguments.file is None:
             raise InvalidInput("There is nothing to import.", "", "Name a file, or --template.")
-        done = services.workflows.import_document(OPERATOR, read_text(arguments.file), arguments.slug)
+        done = services.workflows.definitions.import_document(OPERATOR, read_text(arguments.file), arguments.slug)
     for word, slugs in (("made", done.created), ("left as they are", done.skipped)):
         if slugs:
             print(f"{word}: {', '.join(slugs)}")
@@ -285,7 +285,7 @@ def import_workflows(arguments: argparse.Namespace) -> None:
 def export(arguments: argparse.Namespace) -> None:
     """Print workflows with all their versions as JSON."""
     with open_services() as services:
-        print(services.workflows.export_json(OPERATOR, arguments.slugs or None))
+        print(services.workflows.definitions.export_json(OPERATOR, arguments.slugs or None))
 
 
 def _describe_run(run: "Run") -> dict[str, Any]:

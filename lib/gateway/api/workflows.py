@@ -205,12 +205,14 @@ class SignalBody(Body):
 
 def list_workflows(asking: Asking[Nothing, Nothing]) -> WorkflowsBody:
     """The workflows that the key may run."""
-    return WorkflowsBody(workflows=[WorkflowBody(**_describe(w)) for w in asking.services.workflows.list(asking.actor)])
+    return WorkflowsBody(
+        workflows=[WorkflowBody(**_describe(w)) for w in asking.services.workflows.definitions.list(asking.actor)]
+    )
 
 
 def read_workflow(asking: Asking[WorkflowQuery, Nothing]) -> WorkflowDetailBody:
     """A workflow with a version's definition."""
-    workflows = asking.services.workflows
+    workflows = asking.services.workflows.definitions
     workflow = workflows.get(asking.actor, asking.path["slug"])
     version = workflows.version(asking.actor, workflow.slug, asking.query.version)
     return WorkflowDetailBody(
@@ -227,7 +229,7 @@ def read_schema(asking: Asking[Nothing, Nothing]) -> WorkflowSchemaBody:
 
 def check_definition(asking: Asking[Nothing, DefinitionBody]) -> WorkflowCheckBody:
     """The problems of a definition."""
-    _, problems = asking.services.workflows.check(asking.actor, asking.body.definition)
+    _, problems = asking.services.workflows.definitions.check(asking.actor, asking.body.definition)
     listed = [WorkflowProblemBody(node=p.node, message=p.message, hint=not p.is_error) for p in problems]
     return WorkflowCheckBody(valid=not any(problem.is_error for problem in problems), problems=listed)
 
@@ -235,21 +237,21 @@ def check_definition(asking: Asking[Nothing, DefinitionBody]) -> WorkflowCheckBo
 def list_runs(asking: Asking[RunsQuery, Nothing]) -> RunsBody:
     """Runs of a workflow."""
     states = [RunState(asking.query.state)] if asking.query.state else []
-    workflow = asking.services.workflows.get(asking.actor, asking.path["slug"])
-    runs = asking.services.workflow_runs.list(asking.actor, workflow.id, states, asking.query.page)
+    workflow = asking.services.workflows.definitions.get(asking.actor, asking.path["slug"])
+    runs = asking.services.workflows.runs.list(asking.actor, workflow.id, states, asking.query.page)
     return RunsBody(runs=[_describe_run(run) for run in runs])
 
 
 def quote_run(asking: Asking[Nothing, QuoteInputsBody]) -> RunQuoteBody:
     """Estimate the cost of a run before it begins."""
     body = asking.body
-    runs = asking.services.workflow_runs
+    runs = asking.services.workflows.runs
     return _describe_quote(runs.quote(asking.actor, asking.path["slug"], body.inputs, _version(body.version)))
 
 
 def read_run(asking: Asking[Nothing, Nothing]) -> RunDetailBody:
     """A run with its steps."""
-    runs = asking.services.workflow_runs
+    runs = asking.services.workflows.runs
     run = runs.get(asking.actor, asking.path["run_id"])
     steps = [_describe_step(step) for step in runs.steps(asking.actor, run.id)]
     return RunDetailBody(**_run_fields(run), inputs=dict(run.inputs), step_list=steps)
@@ -257,24 +259,24 @@ def read_run(asking: Asking[Nothing, Nothing]) -> RunDetailBody:
 
 def cancel_run(asking: Asking[Nothing, Nothing]) -> RunBody:
     """Cancel a run."""
-    return _describe_run(asking.services.workflow_runs.cancel(asking.actor, asking.path["run_id"]))
+    return _describe_run(asking.services.workflows.runs.cancel(asking.actor, asking.path["run_id"]))
 
 
 def pause_run(asking: Asking[Nothing, Nothing]) -> RunBody:
     """Pause a run."""
-    return _describe_run(asking.services.workflow_runs.pause(asking.actor, asking.path["run_id"]))
+    return _describe_run(asking.services.workflows.runs.pause(asking.actor, asking.path["run_id"]))
 
 
 def resume_run(asking: Asking[Nothing, ResumeBody]) -> RunBody:
     """Go on with a run."""
     cap = _nano(asking.body.cap_usd)
-    return _describe_run(asking.services.workflow_runs.resume(asking.actor, asking.path["run_id"], cap))
+    return _describe_run(asking.services.workflows.runs.resume(asking.actor, asking.path["run_id"], cap))
 
 
 def rerun(asking: Asking[Nothing, RerunBody]) -> RunBody:
     """Repeat a run from a step."""
     body = asking.body
-    runs = asking.services.workflow_runs
+    runs = asking.services.workflows.runs
     again = runs.rerun(
         asking.actor,
         asking.path["run_id"],
@@ -289,13 +291,13 @@ def quote_rerun(asking: Asking[Nothing, RerunBody]) -> RunQuoteBody:
     """Estimate the cost of repeating a run from a step on."""
     if not asking.body.from_step:
         raise InvalidInput("from_step is missing.", "", "Name the step to begin at.", field="from_step")
-    runs = asking.services.workflow_runs
+    runs = asking.services.workflows.runs
     return _describe_quote(runs.quote_rerun(asking.actor, asking.path["run_id"], asking.body.from_step))
 
 
 def send_signal(asking: Asking[Nothing, SignalBody]) -> RunBody:
     """Send a signal to a run."""
-    runs = asking.services.workflow_runs
+    runs = asking.services.workflows.runs
     runs.signal(asking.actor, asking.path["run_id"], asking.body.name, asking.body.data)
     return _describe_run(runs.get(asking.actor, asking.path["run_id"]))
 
@@ -327,7 +329,7 @@ class RunOperation(Operation):
 
 def _begin(asking: Asking[Any, Any]) -> Run:
     body: NewRunBody = asking.body
-    run: Run = asking.services.workflow_runs.start(
+    run: Run = asking.services.workflows.runs.start(
         asking.actor,
         asking.path["slug"],
         body.inputs or {},
@@ -340,7 +342,7 @@ def _begin(asking: Asking[Any, Any]) -> Run:
 
 async def follow_run(exchange: Exchange, asking: Asking[Any, Any], run: Run, *, streams: bool) -> Run:
     """Look at a run until nothing more happens by itself; with `streams` write an event for each step that changed."""
-    runs = asking.services.workflow_runs
+    runs = asking.services.workflows.runs
     last_states: dict[str, tuple[str, int]] = {}
     until = time.monotonic() + _LONGEST_WAIT_S
     while True:

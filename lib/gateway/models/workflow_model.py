@@ -42,7 +42,7 @@ def list_workflow_models(services: Services, actor: Actor) -> list[tuple[str, st
     """(name, owner, made at in Unix seconds) of the workflows that the actor may run."""
     if not actor.can(Permission.TEST_CONFIGS):
         return []
-    listed = services.workflows.list(actor)
+    listed = services.workflows.definitions.list(actor)
     return [(PREFIX + w.slug, "workflow", int(w.created_at.timestamp())) for w in listed if w.is_active]
 
 
@@ -72,9 +72,9 @@ async def answer_chat(exchange: Exchange, services: Services, actor: Actor, ques
 
 
 def _begin(services: Services, actor: Actor, slug: str, question: ProgramRequest) -> Run:
-    fields = services.workflows.version(actor, slug).definition.input_fields
+    fields = services.workflows.definitions.version(actor, slug).definition.input_fields
     inputs = build_inputs(fields, question.messages, question.body.get("inputs"))
-    run: Run = services.workflow_runs.start(actor, slug, inputs, trigger=Trigger.GATEWAY)
+    run: Run = services.workflows.runs.start(actor, slug, inputs, trigger=Trigger.GATEWAY)
     return run
 
 
@@ -98,7 +98,7 @@ async def _follow(exchange: Exchange, services: Services, actor: Actor, run: Run
         if streams and time.monotonic() - reported_at > _SIGN_OF_LIFE_S:
             reported_at = time.monotonic()
             await exchange.write(_SIGN_OF_LIFE)
-        run = await asyncio.to_thread(services.workflow_runs.get, actor, run.id)
+        run = await asyncio.to_thread(services.workflows.runs.get, actor, run.id)
     return run
 
 

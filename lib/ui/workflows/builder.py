@@ -45,7 +45,7 @@ def _get_draft(services: Services, actor: Actor, workflow: Workflow) -> Workflow
     key = f"draft-{workflow.slug}"
     draft = st.session_state.get(key)
     if not isinstance(draft, WorkflowDraft) or (draft.based_on != workflow.newest and not draft.changed):
-        newest = services.workflows.version(actor, workflow.slug, "newest")
+        newest = services.workflows.definitions.version(actor, workflow.slug, "newest")
         fresh = WorkflowDraft.begin(newest.definition, newest.version)
         fresh.version = draft.version + 1 if isinstance(draft, WorkflowDraft) else 1
         draft = st.session_state[key] = fresh
@@ -54,7 +54,7 @@ def _get_draft(services: Services, actor: Actor, workflow: Workflow) -> Workflow
 
 def _check(services: Services, actor: Actor, draft: WorkflowDraft) -> Sequence[Problem]:
     try:
-        return services.workflows.check(actor, draft.document)[1]
+        return services.workflows.definitions.check(actor, draft.document)[1]
     except InvalidInput as error:
         node = error.title.removeprefix("The node ").split(" ", 1)[0].rsplit("/", 1)[-1]
         return [Problem(node if error.title.startswith("The node ") else "", error.why)]
@@ -113,7 +113,7 @@ def _draw_parts(draft: WorkflowDraft) -> None:
 
 def _save(services: Services, actor: Actor, workflow: Workflow, draft: WorkflowDraft) -> None:
     try:
-        services.workflows.save(actor, workflow.slug, draft.parse(), draft.based_on)
+        services.workflows.definitions.save(actor, workflow.slug, draft.parse(), draft.based_on)
     except LLMManagerError as error:
         st.session_state[session_keys.WORKFLOW_ERROR] = error
     else:
@@ -147,7 +147,7 @@ def _build_data(
 
 def draw_run_canvas(services: Services, actor: Actor, run: Run, steps: Sequence[Step]) -> None:
     """The drawing of a run's version, each step in the colour of its state."""
-    draft = WorkflowDraft.begin(services.workflow_runs.definition(actor, run.id), run.version)
+    draft = WorkflowDraft.begin(services.workflows.runs.definition(actor, run.id), run.version)
     status = {
         step.path: {"status": str(step.state), **({} if step.duration_ms is None else {"ms": step.duration_ms})}
         for step in steps

@@ -46,13 +46,13 @@ def describe_state(state: RunState) -> tuple[str, Any]:
 def draw_run(services: Services, actor: Actor, run_id: str) -> None:
     """A run, drawn again by itself as long as it goes."""
     with blocks.errors_shown():
-        opened = services.workflow_runs.get(actor, run_id)
+        opened = services.workflows.runs.get(actor, run_id)
 
         @st.fragment(run_every=REDRAW_S if not opened.state.is_over else None)
         def growing() -> None:
-            run = services.workflow_runs.get(actor, run_id)
+            run = services.workflows.runs.get(actor, run_id)
             _draw_head(services, actor, run)
-            steps = services.workflow_runs.outline(actor, run_id)
+            steps = services.workflows.runs.outline(actor, run_id)
             _draw_answer(run)
             _draw_steps(services, actor, run, steps)
             if run.state.is_over and not opened.state.is_over:
@@ -102,7 +102,7 @@ def _name_run(run: Run) -> str:
 
 
 def _draw_buttons(services: Services, actor: Actor, run: Run) -> None:
-    runs = services.workflow_runs
+    runs = services.workflows.runs
     with blocks.row():
         if not run.state.is_over and run.state is not RunState.PAUSED:
             if st.button("Cancel run", icon=":material/stop_circle:"):
@@ -130,20 +130,20 @@ def _do(work: Any) -> None:
 
 
 def _rerun_dialog(services: Services, actor: Actor, run: Run) -> None:
-    steps = [step for step in services.workflow_runs.outline(actor, run.id) if "/" not in step.path]
+    steps = [step for step in services.workflows.runs.outline(actor, run.id) if "/" not in step.path]
     names = [step.path for step in steps]
     index = names.index(run.failed_step.split("/")[0]) if run.failed_step.split("/")[0] in names else 0
     step_name = st.selectbox("From step", names, index=index if names else None)
-    newest = services.workflows.get(actor, run.workflow_id).current
+    newest = services.workflows.definitions.get(actor, run.workflow_id).current
     version = st.segmented_control("Version", sorted({run.version, newest}), default=run.version) or run.version
     with blocks.errors_shown():
         if step_name is not None:
-            quote = services.workflow_runs.quote_rerun(actor, run.id, step_name)
+            quote = services.workflows.runs.quote_rerun(actor, run.id, step_name)
             st.caption(
                 blocks.plain("Steps that do not come after it are filled from this run. " + describe_quote(quote))
             )
         if st.button("Start re-run", type="primary", icon=":material/replay:", disabled=step_name is None):
-            again = services.workflow_runs.rerun(actor, run.id, step_name or "", version=version)
+            again = services.workflows.runs.rerun(actor, run.id, step_name or "", version=version)
             st.query_params["run"] = again.id
             st.rerun()
 
@@ -246,7 +246,7 @@ def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
 
 
 def _draw_step(services: Services, actor: Actor, run: Run, path: str) -> None:
-    step = services.workflow_runs.step(actor, run.id, path)
+    step = services.workflows.runs.step(actor, run.id, path)
     st.markdown(f"**{blocks.plain(path)}**")
     if step.error:
         blocks.show_failure(step.error)

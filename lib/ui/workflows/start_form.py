@@ -32,12 +32,12 @@ def draw_start_form(services: Services, actor: Actor, workflow: Workflow, fields
         quoted = st.button("Quote", icon=":material/request_quote:")
     with blocks.errors_shown():
         if quoted:
-            st.session_state[f"quote-{workflow.slug}"] = services.workflow_runs.quote(actor, workflow.slug, values)
+            st.session_state[f"quote-{workflow.slug}"] = services.workflows.runs.quote(actor, workflow.slug, values)
         if (quote := st.session_state.get(f"quote-{workflow.slug}")) is not None:
             st.caption(blocks.plain(describe_quote(quote)))
         if started:
             cap = read_cap(cap_text)
-            run = services.workflow_runs.start(actor, workflow.slug, values, trigger=Trigger.PAGE, cap_nano_usd=cap)
+            run = services.workflows.runs.start(actor, workflow.slug, values, trigger=Trigger.PAGE, cap_nano_usd=cap)
             st.query_params["run"] = run.id
             st.rerun()
 

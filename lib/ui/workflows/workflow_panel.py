@@ -41,7 +41,7 @@ def draw_panel(services: Services, actor: Actor, workflow: Workflow) -> None:
 
                 draw_builder(services, actor, workflow, may_edit=may_edit)
             case "Steps":
-                draw_step_list(services.workflows.version(actor, workflow.slug, "newest").definition)
+                draw_step_list(services.workflows.definitions.version(actor, workflow.slug, "newest").definition)
             case "YAML":
                 _draw_yaml(services, actor, workflow, may_edit=may_edit)
             case "Versions":
@@ -53,10 +53,10 @@ def draw_panel(services: Services, actor: Actor, workflow: Workflow) -> None:
 
 
 def _draw_run_tab(services: Services, actor: Actor, workflow: Workflow) -> None:
-    version = services.workflows.version(actor, workflow.slug)
+    version = services.workflows.definitions.version(actor, workflow.slug)
     draw_start_form(services, actor, workflow, version.definition.input_fields)
     st.subheader("Last runs", anchor=False)
-    runs = services.workflow_runs.list(actor, workflow.slug, size=25)
+    runs = services.workflows.runs.list(actor, workflow.slug, size=25)
     run_id = draw_run_table(services, actor, runs, f"runs-{workflow.slug}-{len(runs)}")
     if run_id is not None:
         st.query_params["run"] = run_id
@@ -95,7 +95,7 @@ def draw_step_list(definition: Definition, problems: Sequence[Problem] = ()) -> 
 
 
 def _draw_yaml(services: Services, actor: Actor, workflow: Workflow, *, may_edit: bool) -> None:
-    newest = services.workflows.version(actor, workflow.slug, "newest")
+    newest = services.workflows.definitions.version(actor, workflow.slug, "newest")
     text = st.text_area(
         "Definition",
         to_yaml(newest.definition),
@@ -113,9 +113,9 @@ def _draw_yaml(services: Services, actor: Actor, workflow: Workflow, *, may_edit
         )
     with blocks.errors_shown():
         if check:
-            show_problems(services.workflows.check(actor, text)[1])
+            show_problems(services.workflows.definitions.check(actor, text)[1])
         if save:
-            version = services.workflows.save(actor, workflow.slug, text, newest.version, reason)
+            version = services.workflows.definitions.save(actor, workflow.slug, text, newest.version, reason)
             st.toast(f"Version {version.version} is saved.", icon=":material/check:")
             st.rerun()
 
@@ -131,7 +131,7 @@ def show_problems(problems: Sequence[Problem]) -> None:
 def _draw_versions(services: Services, actor: Actor, workflow: Workflow, *, may_edit: bool) -> None:
     import pandas as pd
 
-    versions = services.workflows.versions(actor, workflow.slug)
+    versions = services.workflows.definitions.versions(actor, workflow.slug)
     zone = services.preferences.report_zone(actor)
     frame = pd.DataFrame(
         {
@@ -151,10 +151,10 @@ def _draw_versions(services: Services, actor: Actor, workflow: Workflow, *, may_
         old = st.selectbox("From", numbers, index=min(1, len(numbers) - 1), width=120)
         new = st.selectbox("To", numbers, width=120)
         if st.button("Make production", icon=":material/verified:", disabled=not may_edit):
-            _do(lambda: services.workflows.move_label(actor, workflow.slug, PRODUCTION, new))
+            _do(lambda: services.workflows.definitions.move_label(actor, workflow.slug, PRODUCTION, new))
         if PRODUCTION in workflow.labels and st.button("Newest is production", disabled=not may_edit, type="tertiary"):
-            _do(lambda: services.workflows.move_label(actor, workflow.slug, PRODUCTION, None))
-    lines = services.workflows.diff(actor, workflow.slug, old, new) if old and new else []
+            _do(lambda: services.workflows.definitions.move_label(actor, workflow.slug, PRODUCTION, None))
+    lines = services.workflows.definitions.diff(actor, workflow.slug, old, new) if old and new else []
     st.code("\n".join(lines) or "They are equal.", language="diff", wrap_lines=True)
 
 
@@ -163,7 +163,7 @@ def _list_labels(workflow: Workflow, version: int) -> str:
 
 
 def _draw_tests(services: Services, actor: Actor, workflow: Workflow) -> None:
-    version: WorkflowVersion = services.workflows.version(actor, workflow.slug)
+    version: WorkflowVersion = services.workflows.definitions.version(actor, workflow.slug)
     cases = version.definition.cases
     if not cases:
         st.caption("No test cases. Write some under `cases` on the tab YAML: inputs, pinned outputs and checks.")
@@ -179,7 +179,7 @@ def _draw_tests(services: Services, actor: Actor, workflow: Workflow) -> None:
                 ended.append(result)
                 note(len(ended), len(cases))
 
-            st.session_state[key] = services.workflow_bench.test(actor, workflow.slug, tell=tell)
+            st.session_state[key] = services.workflows.bench.test(actor, workflow.slug, tell=tell)
     result: BenchResult | None = st.session_state.get(key)
     if result is None:
         return
@@ -219,7 +219,7 @@ def _draw_settings(services: Services, actor: Actor, workflow: Workflow, *, may_
                 "is_active": is_active,
                 "runners": runners,
             }
-            _do(lambda: services.workflows.describe(actor, workflow.slug, **changes))
+            _do(lambda: services.workflows.definitions.describe(actor, workflow.slug, **changes))
         if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_edit):
             st.dialog(f"Delete {workflow.name}?")(_delete_dialog)(services, actor, workflow)
 
@@ -228,7 +228,7 @@ def _delete_dialog(services: Services, actor: Actor, workflow: Workflow) -> None
     st.markdown("Its versions, schedules and webhooks go. Its runs stay, and calls stay in the ledger.")
     with blocks.row(), blocks.errors_shown():
         if st.button("Delete workflow", icon=":material/delete:", type="primary"):
-            services.workflows.delete(actor, workflow.slug)
+            services.workflows.definitions.delete(actor, workflow.slug)
             st.query_params.clear()
             st.rerun()
         if st.button("Keep it"):

@@ -35,7 +35,7 @@ _TINY = {
 
 def read_figures(services: Services, actor: Actor) -> Mapping[str, RunFigures]:
     """The runs of the last days by workflow."""
-    return services.workflow_runs.figures(actor, utc_now() - timedelta(days=DAYS))
+    return services.workflows.runs.figures(actor, utc_now() - timedelta(days=DAYS))
 
 
 def draw_table(
@@ -103,7 +103,7 @@ def create_dialog(services: Services, actor: Actor) -> None:
             definition = _TINY if template is None else template.definition
             name = "" if template is None else template.name
             about = "" if template is None else template.description
-            workflow = services.workflows.create(actor, slug, definition, name=name, description=about)
+            workflow = services.workflows.definitions.create(actor, slug, definition, name=name, description=about)
             st.query_params["id"] = workflow.slug
             st.rerun()
 
@@ -114,7 +114,7 @@ def import_dialog(services: Services, actor: Actor) -> None:
     slug = st.text_input("Name of a single definition", placeholder="Only where the file holds one definition")
     with blocks.errors_shown():
         if st.button("Import", type="primary", disabled=upload is None) and upload is not None:
-            done = services.workflows.import_document(actor, upload.getvalue(), slug)
+            done = services.workflows.definitions.import_document(actor, upload.getvalue(), slug)
             skipped_note = f" {len(done.skipped)} names were taken." if done.skipped else ""
             st.toast(f"{len(done.created)} imported.{skipped_note}", icon=":material/check:")
             st.rerun()
