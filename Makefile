@@ -1,8 +1,8 @@
 # run serves the app; quick runs the tests that need no file, test every test, proof repeats the proofs in full, soak
 # loads a gateway for MINUTES, fuzz sends odd bytes for SECONDS; lint checks style and types, bench prints the measured
-# numbers, lock rewrites constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT,
+# numbers, ocr adds text recognition, lock rewrites constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT,
 # LLM_MANAGER_DATA and DATABASE_URL are read.
-.PHONY: run quick test proof soak fuzz lint bench lock audit environment environment-dev clean
+.PHONY: run quick test proof soak fuzz lint bench lock audit ocr environment environment-dev clean
 VENV := .venv/bin/python
 TESTS ?= tests
 MINUTES ?= 30
@@ -42,6 +42,9 @@ lock: environment-dev
 
 audit: environment-dev
 	@$(VENV) scripts/audit.py
+
+ocr: environment
+	@$(VENV) -m pip install --quiet --disable-pip-version-check -r requirements-ocr.txt -c constraints.txt
 
 environment:
 	@python=$$(sh scripts/find_python.sh) && "$$python" scripts/install.py run

@@ -119,6 +119,8 @@ def test_every_requirement_is_pinned_exactly_and_constrained() -> None:
         for line in (PROJECT / name).read_text().splitlines():
             if line and not line.startswith(("#", "-r")):
                 assert line.replace("[binary]", "") in pins
+    recognition = (PROJECT / "requirements-ocr.txt").read_text().splitlines()
+    assert all("==" in line for line in recognition if not line.startswith("#"))
 
 
 @pytest.mark.feature("SET-2")

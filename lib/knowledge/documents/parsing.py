@@ -1,10 +1,11 @@
 """A file's text, in a process of its own that may do little: `python parsing.py NAME < bytes > JSON`.
 
 What a file is, its first bytes say; the name only tells text formats apart. The answer is {"text", "page_starts",
-"media_type", "note"} or {"refused": why}; `note` says what share of the words was read where it is not all. Headings
-become Markdown's (`# …`), rows of tables lines of `head: value`. Nothing in a file is run, fetched or resolved: no
-macro, no formula, no entity, no link. Text of a PDF's page begins with one character for each of the page's, so that a
-passage can be marked on the page.
+"media_type", "note", "pages", "pictures"} or {"refused": why}; `note` says what share of the words was read where it is
+not all, `pictures` numbers (from 0) those of the `pages` that have a picture and no text. Headings become Markdown's
+(`# …`), rows of tables lines of `head: value`. Nothing in a file is run, fetched or resolved: no macro, no formula, no
+entity, no link. Text of a PDF's page begins with one character for each of the page's, so that a passage can be marked
+on the page.
 """
 
 import io
@@ -37,6 +38,14 @@ _OFFICE = {
     "ppt/": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
     "xl/": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+_PICTURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"II*\x00": "image/tiff",
+    b"MM\x00*": "image/tiff",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
 _BY_ENDING = {"html": _HTML, "htm": _HTML, "xhtml": _HTML, "json": _JSON, "csv": _CSV, "tsv": _CSV}
 _BY_ENDING |= {"md": _MARKDOWN, "markdown": _MARKDOWN}
 _BINARY_ENDINGS = ("pdf", "docx", "pptx", "xlsx", "docm", "xlsm", "pptm")
@@ -63,11 +72,12 @@ def parse(name: str, data: bytes) -> dict[str, Any]:
         if len(text) > MOST_TEXT:
             raise Refused(TOO_LONG)
     clean, starts = _shown(text, starts, keeps_places=media_type == _PDF)
-    if not clean.strip():
-        raise Refused("It has no text. A scanned document needs text recognition first.")
+    if not clean.strip() and not coverage.pictures:
+        raise Refused("It has no text.")
     has_pages = media_type == _PDF or media_type in list(_OFFICE.values())[1:]
     note = coverage.note(clean)
-    return {"text": clean, "page_starts": starts if has_pages else None, "media_type": media_type, "note": note}
+    answer = {"text": clean, "page_starts": starts if has_pages else None, "media_type": media_type, "note": note}
+    return answer | {"pages": coverage.pages, "pictures": coverage.pictures}
 
 
 def _pages(media_type: str, name: str, data: bytes, coverage: Coverage) -> Iterable[str]:
@@ -76,6 +86,9 @@ def _pages(media_type: str, name: str, data: bytes, coverage: Coverage) -> Itera
         from lib.knowledge.readers.paper import read_paper
 
         return read_paper(data, coverage)
+    if media_type.startswith("image/"):
+        coverage.add_page(0, is_read=False)
+        return [""]
     if media_type in _OFFICE.values():
         coverage.words = office_words(data)
         return _office_pages(media_type, data)
@@ -134,6 +147,8 @@ def _kind(name: str, data: bytes) -> str:
         return _PDF
     if data.startswith(_OLE):
         raise Refused("It is encrypted with a password, or an Office file from before 2007. Save it anew without one.")
+    if (picture := _picture_kind(data)) is not None:
+        return picture
     if data.startswith(b"PK\x03\x04"):
         return _office_kind(data)
     if ending in _BINARY_ENDINGS:
@@ -144,6 +159,12 @@ def _kind(name: str, data: bytes) -> str:
     if _PAGE.match(data[:4096].removeprefix(b"\xef\xbb\xbf")):
         return _HTML
     return _BY_ENDING.get(ending, _TEXT)
+
+
+def _picture_kind(data: bytes) -> str | None:
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for start, kind in _PICTURES.items() if data.startswith(start)), None)
 
 
 def _office_kind(data: bytes) -> str:

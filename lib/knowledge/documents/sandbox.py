@@ -1,11 +1,19 @@
-"""Documents read and drawn in limited children: `parsing` and `page_image`, two at once in a process."""
+"""Documents read and drawn in limited children, two at once: `parsing`, `text_recognition` and `page_image`.
+
+Pages that are pictures are read where the packages of requirements-ocr.txt are installed.
+"""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
+from lib.knowledge.readers.coverage import describe_unread_pages
 from lib.limited.child import NotComputed, ProcessLimits, run
 from lib.limited.slots import Slots
 
@@ -13,9 +21,15 @@ MEMORY = 1_500 * 1024 * 1024
 CPU_S = 60
 WALL_S = 120
 DRAWING = ProcessLimits(700 * 1024 * 1024, 10, 30)
+RECOGNISED_PAGES = 100  # of a document
+RECOGNISED_AT_SIGHT = 3  # where somebody waits
+RECOGNITION_MEMORY = 3 * 1024**3
+RECOGNITION_CPU_S = 25  # a page; dense ones take ten
 AT_ONCE = 2
+_NOT_INSTALLED = "Text recognition is not installed: `make ocr` adds it."
 PATIENCE_S = 60.0
 _PARSER = Path(__file__).with_name("parsing.py")
+_RECOGNISER = Path(__file__).with_name("text_recognition.py")
 _DRAWER = Path(__file__).with_name("page_image.py")
 _turns = Slots(AT_ONCE)
 
@@ -41,11 +55,55 @@ def parse(name: str, data: bytes, actor: Actor | None = None) -> Parsed:
     try:
         with _turns.take(_name_holder(actor), PATIENCE_S if actor else None):
             answer = json.loads(run(_PARSER, (name,), data, ProcessLimits(MEMORY, CPU_S, WALL_S)))
+            if answer.get("pictures") and can_recognise():
+                answer = _recognise(answer, data, RECOGNISED_AT_SIGHT if actor else RECOGNISED_PAGES)
     except NotComputed as error:
         raise _refusal_error(name, error.why) from error
     if "refused" in answer:
         raise _refusal_error(name, answer["refused"])
-    return Parsed(answer["text"], answer["page_starts"], answer["media_type"], answer["note"])
+    if not answer["text"].strip():
+        raise _refusal_error(name, f"It is a picture, without text. {_why_unread()}")
+    note = answer["note"]
+    if note and answer["pictures"] and not can_recognise():
+        note = f"{note} {_NOT_INSTALLED}"
+    return Parsed(answer["text"], answer["page_starts"], answer["media_type"], note)
+
+
+def can_recognise() -> bool:
+    """Whether text recognition is installed."""
+    return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
+
+
+def _why_unread() -> str:
+    return "Text recognition found no words in it." if can_recognise() else _NOT_INSTALLED
+
+
+def _recognise(answer: Mapping[str, Any], data: bytes, most: int) -> dict[str, Any]:
+    """The parser's answer with the words of its pictures at the end of their pages, up to `most` pages."""
+    pictures = answer["pictures"][:most]
+    seconds = RECOGNITION_CPU_S * (1 + len(pictures))
+    limits = ProcessLimits(RECOGNITION_MEMORY, seconds, 4 * seconds)
+    try:
+        texts = json.loads(run(_RECOGNISER, (json.dumps(pictures),), data, limits))
+    except NotComputed:
+        if answer["text"].strip():
+            return dict(answer)  # its note says which pages have no text
+        raise
+    starts = answer["page_starts"] or [0]
+    ends = [*starts[1:], len(answer["text"])]
+    pages = [answer["text"][start:end] for start, end in zip(starts, ends, strict=True)]
+    for number, text in zip(pictures, texts, strict=True):
+        before = "" if answer["page_starts"] is None else pages[number]  # its signs keep their places
+        pages[number] = before + (f"{text}\n" if text else "")
+    unread = describe_unread_pages(len(answer["pictures"]) - len(pictures), answer["pages"])
+    was_of_pages = answer["note"] == describe_unread_pages(len(answer["pictures"]), answer["pages"])
+    places = list(accumulate((len(page) for page in pages[:-1]), initial=0))
+    return {
+        **answer,
+        "text": "".join(pages),
+        "page_starts": None if answer["page_starts"] is None else places,
+        "note": unread if was_of_pages else answer["note"],
+    }
 
 
 def draw(data: bytes, page_number: int, start: int, count: int, scale: float, actor: Actor) -> bytes:

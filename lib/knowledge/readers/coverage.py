@@ -43,14 +43,15 @@ class Coverage:
 
     words: Counter[str] = field(default_factory=Counter)
     pages: int = 0
-    pages_read: int = 0
     signs: int = 0
     signs_read: int = 0
+    pictures: list[int] = field(default_factory=list)
 
-    def add_page(self, *, is_read: bool) -> None:
-        """A page that has something on it."""
+    def add_page(self, number: int, *, is_read: bool) -> None:
+        """Count a page (from 0) that has something on it, which without text is a picture."""
         self.pages += 1
-        self.pages_read += is_read
+        if not is_read:
+            self.pictures.append(number)
 
     def note(self, text: str) -> str | None:
         """A sentence that says what share of the file's words a text has; None where it has all of them."""
@@ -60,10 +61,15 @@ class Coverage:
         if self.signs_read < WHOLE * self.signs:
             why = "The file does not say which letters the others are: it needs text recognition."
             return f"{_percent(self.signs_read / self.signs)} of the words were read. {why}"
-        if self.pages_read < self.pages:
-            why = f"{self.pages - self.pages_read:,} of {self.pages:,} have no text: pictures need text recognition."
-            return f"{_percent(self.pages_read / self.pages)} of the pages were read. {why}"
+        return describe_unread_pages(len(self.pictures), self.pages)
+
+
+def describe_unread_pages(unread: int, pages: int) -> str | None:
+    """A sentence that says how many pages have no text; None where all have."""
+    if not unread:
         return None
+    why = f"{unread:,} of {pages:,} have no text: pictures need text recognition."
+    return f"{_percent(1 - unread / pages)} of the pages were read. {why}"
 
 
 def share_of(held: Counter[str], text: str) -> float:

@@ -78,9 +78,9 @@ def _read_page(document: Any, number: int, coverage: Coverage) -> str:
     coverage.signs += len(text)
     coverage.signs_read += len(text) - len(_UNREADABLE.findall(text))
     if any(sign.isalnum() for sign in text) or beside:
-        coverage.add_page(is_read=True)
+        coverage.add_page(number, is_read=True)
     elif any(True for _ in page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE,), max_depth=3)):
-        coverage.add_page(is_read=False)
+        coverage.add_page(number, is_read=False)
     return "\n".join([text.replace("\r", " ").replace(_HYPHEN, "-"), *beside]) + "\n"
 
 

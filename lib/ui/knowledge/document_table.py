@@ -24,6 +24,7 @@ _SHOWN = 50
 _PASSAGES = 10
 _TYPES = ["pdf", "docx", "pptx", "xlsx", "html", "htm", "md", "csv", "tsv", "json", "txt", "log", "rst", "py", "js"]
 _TYPES += ["java", "go", "rs", "c", "cpp", "h", "php", "sql", "yaml", "yml", "toml", "xml"]
+_TYPES += ["png", "jpg", "jpeg", "webp", "tif", "tiff", "gif"]  # where text recognition is installed
 
 
 def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
