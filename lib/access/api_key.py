@@ -67,6 +67,7 @@ def build_api_key(row: Mapping[Any, Any]) -> ApiKey:
         tuple(scopes["models"]),
         tuple(GatewayEndpoint(name) for name in scopes["endpoints"]),
         Limits(row["requests_per_minute"], row["tokens_per_minute"], row["concurrency"]),
+        bool(scopes.get("serves_many", False)),
     )
     columns = (
         "id",
@@ -130,7 +131,7 @@ def check_name(text: str, app: str) -> str:
     raise InvalidInput("The name can't be used.", "It is longer than 80 characters.", "Shorten it.", field="name")
 
 
-def check_scopes(models: Sequence[str], endpoints: Sequence[str]) -> dict[str, list[str]]:
+def check_scopes(models: Sequence[str], endpoints: Sequence[str], *, serves_many: bool = False) -> dict[str, Any]:
     """Return a key's scopes as the database stores them; raises InvalidInput with what can't be used."""
     patterns = list(dict.fromkeys(pattern.strip() for pattern in models if pattern.strip()))
     if wrong := next((pattern for pattern in patterns if not _PATTERN.fullmatch(pattern)), None):
@@ -146,7 +147,8 @@ def check_scopes(models: Sequence[str], endpoints: Sequence[str]) -> dict[str, l
         )
     if not endpoints:
         raise InvalidInput("The key has no endpoint.", "It could be used nowhere.", "Choose one.", field="endpoints")
-    return {"models": patterns, "endpoints": [name for name in endpoint_names if name in endpoints]}
+    scopes: dict[str, Any] = {"models": patterns, "endpoints": [name for name in endpoint_names if name in endpoints]}
+    return scopes | {"serves_many": True} if serves_many else scopes
 
 
 def check_expiry(expires_at: datetime | None) -> datetime | None:

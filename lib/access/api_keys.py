@@ -63,6 +63,7 @@ class ApiKeys:
         endpoints: Sequence[str] = MODEL_ENDPOINTS,
         limits: Limits = NO_LIMITS,
         expires_at: datetime | None = None,
+        serves_many: bool = False,
     ) -> tuple[str, ApiKey]:
         """A new key and what is kept of it; the key can't be seen again. Without `owner_id` it is the actor's own."""
         _require_person(actor)
@@ -82,7 +83,7 @@ class ApiKeys:
             "app": app,
             "user_id": owner_id,
             "team_id": team_id,
-            "scopes": check_scopes(models, endpoints),
+            "scopes": check_scopes(models, endpoints, serves_many=serves_many),
             **vars(limits),
             "expires_at": check_expiry(expires_at),
             "created_at": now,
@@ -134,6 +135,7 @@ class ApiKeys:
         endpoints: Sequence[str],
         limits: Limits,
         expires_at: datetime | None,
+        serves_many: bool | None = None,
     ) -> ApiKey:
         """Change a key that the actor made (any, for who administers its team); app, owner and team stay."""
         _require_person(actor)
@@ -144,9 +146,10 @@ class ApiKeys:
             key = _get(connection, *conditions)
             if expires_at != key.expires_at:
                 check_expiry(expires_at)
+            serves_many = key.grant.serves_many if serves_many is None else serves_many
             values: dict[str, Any] = {
                 "name": check_name(name, key.app),
-                "scopes": check_scopes(models, endpoints),
+                "scopes": check_scopes(models, endpoints, serves_many=serves_many),
                 "expires_at": expires_at,
                 **vars(limits),
             }

@@ -55,6 +55,7 @@ class KeyGrant:
     models: tuple[str, ...] = ()
     endpoints: tuple[GatewayEndpoint, ...] = MODEL_ENDPOINTS
     limits: Limits = NO_LIMITS
+    serves_many: bool = False  # people whom only the program knows: each request has to name whom it asks for
 
     def allows_model(self, name: str) -> bool:
         """Whether a configuration's slug or a `provider/model` is in scope."""

@@ -111,9 +111,9 @@ class Cache:
         self._secret = CacheSecret(store, vault)
         self._entries = Entries(store, self._secret)
         self.recall = Recall(self._entries, self._secret, self._load_rules)
-        semantic = Semantic(store, self._secret, self._entries, calls, embed, self._is_proved)
-        self.recall.find_reworded = semantic.find_reworded
-        self.recall.compare_later = semantic.compare_later
+        self._semantic = Semantic(store, self._secret, self._entries, calls, embed, self._is_proved)
+        self.recall.find_reworded = self._semantic.find_reworded
+        self.recall.compare_later = self._semantic.compare_later
         calls.recall = self.recall
 
     def start(self) -> None:
@@ -280,6 +280,7 @@ class Cache:
         with self._store.write() as connection:
             audit.record(connection, actor, "cache.purge", subject, entries=gone)
         self.recall.forget()
+        self._semantic.forget()
         return gone
 
     def decisions(

@@ -38,10 +38,19 @@ class Keys(Struct, frozen=True):
     language: str | None = None
 
 
-def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys | None:
-    """The keys of a request; None where it speaks of a person and answers are shared with others."""
-    if rules.scope is not SharingScope.PERSON and is_personal(plan):
-        return None
+def find_scope_exclusion(plan: Plan, rules: CacheRules) -> str | None:
+    """The rule that keeps a request out of its scope, or None: `personal`, or `nobody named` of a key for many people.
+
+    What speaks of a person is not shared with others, and of a key that serves many only the named ones have a scope.
+    """
+    if rules.scope is not SharingScope.PERSON:
+        return "personal" if is_personal(plan) else None
+    key = plan.request.actor.key
+    return "nobody named" if key is not None and key.serves_many and not find_end_user(plan) else None
+
+
+def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys:
+    """The keys of a request that may be remembered."""
     owner = _scope_of(plan, rules.scope)
     configuration_key = encode([plan.app, plan.configuration.id, plan.configuration.revision])
     exact = secret.hash(b"exact", owner, configuration_key, fingerprint_of(plan))

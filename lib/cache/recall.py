@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -20,7 +20,7 @@ from msgspec import Struct
 from lib.cache.eligibility import find_ending_exclusion, find_exclusion
 from lib.cache.entries import CacheEntry, Entries, EntryOwner, Hit, make_entry
 from lib.cache.flights import Flights
-from lib.cache.namespace import Keys, make_keys
+from lib.cache.namespace import Keys, find_scope_exclusion, make_keys
 from lib.cache.policy import CacheRules, CacheTier, SemanticMode
 from lib.cache.remembered import Remembered
 from lib.cache.secret import CacheSecret
@@ -105,11 +105,11 @@ class Recall:
         policy = plan.request.cache_policy or CachePolicy()
         reads = policy.reads is not False
         writes = policy.writes is not False
-        outcome = NO_STORE if not (reads or writes) else find_exclusion(plan)
-        keys = make_keys(plan, rules, self._secret) if outcome is None else None
-        if keys is None:
-            self._count(plan, outcome or "personal")
+        outcome = NO_STORE if not (reads or writes) else find_exclusion(plan) or find_scope_exclusion(plan, rules)
+        if outcome is not None:
+            self._count(plan, outcome)
             return None
+        keys = make_keys(plan, rules, self._secret)
         ttl_s = rules.ttl_s if policy.ttl_s is None else min(policy.ttl_s, rules.ttl_s)
         hit = await self._find(plan, keys, rules, utc_now() - timedelta(seconds=ttl_s)) if reads else None
         if hit is not None:
@@ -119,13 +119,13 @@ class Recall:
         return None if not writes else await self._lead(plan, keys, rules, reads=reads)
 
     async def _find(self, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime) -> tuple[CacheEntry, str] | None:
-        if rules.exact and (fresh := self._fresh.get(keys.exact)) is not None and fresh.created_at >= oldest:
+        if rules.exact and (fresh := self._find_fresh(keys.exact, oldest)) is not None:
             return fresh, CacheTier.EXACT
         if rules.exact and keys.exact in self._known:
             entry = await asyncio.to_thread(self._entries.find, "exact_key", keys.exact, oldest)
             if entry is not None:
                 return entry, CacheTier.EXACT
-        if rules.loose and keys.loose is not None and (fresh := self._fresh.get(keys.loose)) is not None:
+        if rules.loose and keys.loose is not None and (fresh := self._find_fresh(keys.loose, oldest)) is not None:
             return fresh, CacheTier.LOOSE
         if rules.loose and keys.loose is not None and keys.loose in self._known:
             entry = await asyncio.to_thread(self._entries.find, "loose_key", keys.loose, oldest)
@@ -137,6 +137,11 @@ class Recall:
             if entry is not None:
                 return entry, CacheTier.SEMANTIC
         return None
+
+    def _find_fresh(self, key: str, oldest: datetime) -> CacheEntry | None:
+        """The answer with a key that is not in SQL yet, where it is not too old for who asks."""
+        fresh = self._fresh.get(key)
+        return fresh if fresh is not None and fresh.created_at >= oldest else None
 
     async def _lead(self, plan: Plan, keys: Keys, rules: CacheRules, *, reads: bool) -> AnswerSource | None:
         """Note that the answer is to be kept; wait for an equal request that is on its way."""
@@ -163,8 +168,10 @@ class Recall:
             self._count(call.plan, exclusion)
         else:
             entry = make_entry(call, lead.keys.question)
-            self._fresh.update({key: entry for key in (lead.keys.exact, lead.keys.loose) if key is not None})
-            self._put("store", _Stored(entry, lead.keys, lead.rules, call, owner_of(call)))
+            fresh = {key: entry for key in (lead.keys.exact, lead.keys.loose) if key is not None}
+            self._fresh.update(fresh)
+            if not self._put("store", _Stored(entry, lead.keys, lead.rules, call, owner_of(call))):
+                self._drop_fresh(entry, fresh)
         if lead.leads:
             self._flights.land(lead.keys.exact, entry)
 
@@ -178,11 +185,19 @@ class Recall:
         with self._lock:
             self._counts[utc_now().date(), plan.configuration.id, str(outcome)[:24]] += 1
 
-    def _put(self, kind: str, job: Any) -> None:
+    def _drop_fresh(self, entry: CacheEntry, keys: Iterable[str | None]) -> None:
+        for key in keys:
+            if key is not None and self._fresh.get(key) is entry:
+                del self._fresh[key]
+
+    def _put(self, kind: str, job: Any) -> bool:
+        """Hand on what is to be written; False where too much waits already."""
         try:
             self._work.put_nowait((kind, job))
         except queue.Full:
             log.warning("The cache can't keep up with what is to be remembered; an answer is left out.")
+            return False
+        return True
 
     def follow(self) -> None:
         """Read the rules in force, and what other processes have remembered."""
@@ -212,7 +227,11 @@ class Recall:
                 break
             (stored if kind == "store" else hits).append(note)
         if stored:
-            self._store(stored)
+            try:
+                self._store(stored)
+            finally:  # what could not be written is not served either: nobody could purge it
+                for note in stored:
+                    self._drop_fresh(note.entry, (note.keys.exact, note.keys.loose))
         if hits:
             self._entries.note_hits(hits)
         with self._lock:
@@ -234,10 +253,6 @@ class Recall:
             self._known.add(row["exact_key"])
             if row["loose_key"] is not None:
                 self._known.add(row["loose_key"])
-        for note in stored:
-            for key in (note.keys.exact, note.keys.loose):
-                if key is not None and self._fresh.get(key) is note.entry:
-                    del self._fresh[key]
         for note in stored:
             if self.compare_later is not None and note.keys.namespace is not None:
                 self.compare_later(note.call, note.entry, note.keys, note.rules)

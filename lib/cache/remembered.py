@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from lib.cache.entries import CacheEntry
 from lib.calls.live_call import LiveCall
 from lib.calls.sources import FREE, Bound
+from lib.clock import utc_now
 from lib.errors import Throttled
 from lib.providers.chunks import Finish, Piece, ReasoningDelta, ServedModel, TextDelta
 
@@ -20,6 +21,7 @@ class Remembered:
     def __init__(self, entry: CacheEntry, tier: str, *, keeps_pace: bool) -> None:
         self.entry = entry
         self.cache = tier
+        self.age_s: int | None = max(0, int((utc_now() - entry.created_at).total_seconds()))
         self._keeps_pace = keeps_pace
 
     def find_lane(self, call: LiveCall) -> str:

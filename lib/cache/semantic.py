@@ -37,6 +37,7 @@ NEAREST = 5  # candidates that are looked at
 LEAST_SIMILARITY = 0.80  # cosine: below that nothing is a candidate
 EXPLORED = 0.05  # of would-be hits in the mode `proved`: asked of the model all the same, for ever
 _MOST_INDEXES = 64
+_SPARE = 4  # times as many neighbours are asked for: some of them may be gone from SQL
 SAME = "same"
 DIFFERENT = "different"
 FAILED = "failed"
@@ -61,11 +62,13 @@ class _NamespaceIndex:
         self._index.init_index(max_elements=256, ef_construction=100, M=12)
         self._index.set_ef(50)
         self.ids: list[str] = []
+        self._known: set[str] = set()
         self.followed_to: datetime | None = None
 
     def add(self, entry_id: str, vector: "np.ndarray") -> None:
-        if entry_id in self.ids:
+        if entry_id in self._known:
             return
+        self._known.add(entry_id)
         if len(self.ids) >= self._index.get_max_elements():
             self._index.resize_index(2 * len(self.ids))
         self._index.add_items(vector, len(self.ids))
@@ -74,7 +77,7 @@ class _NamespaceIndex:
     def nearest(self, vector: "np.ndarray") -> list[tuple[str, float]]:
         if not self.ids:
             return []
-        labels, distances = self._index.knn_query(vector, k=min(NEAREST, len(self.ids)))
+        labels, distances = self._index.knn_query(vector, k=min(NEAREST * _SPARE, len(self.ids)))
         return [(self.ids[label], 1.0 - float(far)) for label, far in zip(labels[0], distances[0], strict=True)]
 
 
@@ -132,6 +135,11 @@ class Semantic:
                 break
         self._add(stored.id, keys)
 
+    def forget(self) -> None:
+        """Something was deleted: make every index anew."""
+        with self._lock:
+            self._indexes.clear()
+
     def judge(self, rules: CacheRules, first: str, second: str) -> str | None:
         """Ask the judge whether two questions mean the same: same, different or failed; None without a judge."""
         return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second)
@@ -176,11 +184,13 @@ class Semantic:
         if not near:
             return []
         entries = {entry.id: entry for entry in self._entries.get_many([i for i, _ in near], keys.namespace, oldest)}
-        candidates = []
+        candidates: list[tuple[CacheEntry, float, str | None]] = []
         for entry_id, similarity in near:
             entry = entries.get(entry_id)
             if entry is None or entry.question is None:
                 continue
+            if len(candidates) == NEAREST:
+                break
             refusal = guards.find_refusal(question, entry.question, keys.language or "")
             if refusal is None and self._is_blocked(keys.pool, question, entry.question):
                 refusal = "blocked pair"

@@ -80,6 +80,7 @@ class Attempt:
             call.attempt = AttemptState(number, step.target)
             call.claim = None
         call.attempt.cache = self._source.cache
+        call.attempt.age_s = self._source.age_s
         call.retry_after = None
 
     async def open(self, circuit: Circuit | None) -> Ending | None:

@@ -143,6 +143,7 @@ class AttemptState(Struct):
     most: tuple[int, int] = (0, 0)  # tokens of prompt and answer that its hold is for
     is_bounded: bool = False  # a ceiling is sent
     cache: str = NO_CACHE  # the column: which kind of remembered answer it reads
+    age_s: int | None = None  # of that answer
     uses: dict[str, int] = {}  # charged by the piece, as the answer has shown so far
     reported_nano_usd: int | None = None
     finish_reason: str | None = None

@@ -63,6 +63,11 @@ class AnswerSource(Protocol):
         """The column `cache`: `none` for an upstream; exact, loose or semantic for a remembered answer."""
         ...
 
+    @property
+    def age_s(self) -> int | None:
+        """Seconds since a remembered answer was given; None for an upstream."""
+        ...
+
     def find_lane(self, call: "LiveCall") -> str:
         """The column `lane`, at most ten characters: `relay`, `translate`, or `cache`."""
         ...

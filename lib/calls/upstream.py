@@ -38,6 +38,7 @@ class Upstream:
     """A provider, through the adapter that speaks to it."""
 
     cache = NO_CACHE
+    age_s: int | None = None
 
     def __init__(self, prices: PriceBook, observed: ObservedUsage) -> None:
         self._prices = prices

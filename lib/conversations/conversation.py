@@ -103,6 +103,8 @@ class Message:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     earlier_call_ids: tuple[str, ...] = ()
+    is_remembered: bool = False  # the answer came from memory
+    saved_nano_usd: int | None = None
 
     @property
     def call_ids(self) -> tuple[str, ...]:

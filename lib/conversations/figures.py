@@ -23,6 +23,8 @@ class CallFigures:
     cost_nano_usd: int | None
     unpriced: int
     estimated: int
+    remembered: int = 0  # answers from memory
+    saved_nano_usd: int | None = None
 
     @property
     def cost_status(self) -> str:
@@ -39,6 +41,8 @@ _COLUMNS = (
     func.sum(_L.cost_nano_usd),
     func.count().filter(_L.cost_status.in_(("unpriced", "partial"))),
     func.count().filter(_L.cost_status == "estimated"),
+    func.count().filter(_L.cache != "none"),
+    func.sum(_L.saved_nano_usd),
 )
 
 
@@ -84,5 +88,7 @@ def of_conversation(connection: Connection, conversation_id: str) -> CallFigures
 
 
 def _figures(row: Iterable[int | None]) -> CallFigures:
-    calls, prompt, completion, cost, unpriced, estimated = (None if value is None else int(value) for value in row)
-    return CallFigures(calls or 0, prompt, completion, cost, unpriced or 0, estimated or 0)
+    columns = [None if value is None else int(value) for value in row]
+    calls, prompt, completion, cost, unpriced, estimated, remembered, saved = columns
+    counts = (unpriced or 0, estimated or 0, remembered or 0)
+    return CallFigures(calls or 0, prompt, completion, cost, *counts, saved)

@@ -87,4 +87,6 @@ def _with_figures(message: Message, siblings: tuple[str, ...], costs: dict[str, 
         cost_status=call_figures.cost_status,
         prompt_tokens=call_figures.prompt_tokens,
         completion_tokens=call_figures.completion_tokens,
+        is_remembered=call_figures.remembered > 0,
+        saved_nano_usd=call_figures.saved_nano_usd,
     )

@@ -5,7 +5,10 @@ where it stands. Once it is approved, the same run (the same person, tool and ar
 """
 
 import asyncio
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -16,12 +19,13 @@ from lib.approvals.approval import Approval, ApprovalKind, ApprovalRequest
 from lib.approvals.approvals import Approvals
 from lib.clock import utc_now
 from lib.configs.tool_rules import ApprovalPolicy, ToolRules
-from lib.errors import Conflict, PermissionDenied
+from lib.errors import Conflict, PermissionDenied, Throttled
 from lib.tools.approval_policy import decide, subject_of
 from lib.tools.checking import check_arguments, measure_json, read_arguments
 from lib.tools.registry import Tools
 from lib.tools.tool import ToolContext, ToolDefinition, ToolExecution
 
+MOST_OF_ONE_KEY = 8  # runs at once of a key, or of a person without one: a quarter of the threads of tools
 _DECIDE_WITHIN = timedelta(days=7)
 _MOST_EARLIER = 50
 
@@ -32,15 +36,41 @@ class DirectRuns:
     def __init__(self, tools: Tools, approvals: Approvals) -> None:
         self._tools = tools
         self._approvals = approvals
+        self._running: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     async def run(
         self, actor: Actor, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
     ) -> ToolExecution:
         """Run a tool; PermissionDenied where policy denies it, or with the address of the question it has to wait for.
 
-        Raises as `Tools.run` does, and InvalidInput for arguments of a tool that asks which do not fit.
+        Raises as `Tools.run` does, InvalidInput for arguments of a tool that asks which do not fit, and Throttled while
+        `MOST_OF_ONE_KEY` runs of the same key are under way in this process.
         """
         actor.require(Permission.TEST_CONFIGS)
+        with self._take_share(actor):
+            return await self._run(actor, name, arguments, context)
+
+    @contextmanager
+    def _take_share(self, actor: Actor) -> Iterator[None]:
+        """One of the runs that a key may have at once, so that others find threads; Throttled."""
+        who = _identify(actor)
+        with self._lock:
+            if self._running[who] >= MOST_OF_ONE_KEY:
+                why = f"This key has {MOST_OF_ONE_KEY} under way here."
+                raise Throttled("Too many tools run at once.", why, "Wait for one to end.", retry_after=1)
+            self._running[who] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running[who] -= 1
+                if not self._running[who]:
+                    del self._running[who]
+
+    async def _run(
+        self, actor: Actor, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
+    ) -> ToolExecution:
         approval = await asyncio.to_thread(self._allow, actor, name, arguments, context)
         if approval is None:
             return await self._tools.run(actor, name, arguments, context)
@@ -83,7 +113,7 @@ def ask_once(
 
     That is one that still waits, or one that was approved and not used; whoever uses it ends it.
     """
-    who = actor.user_id or (actor.key.key_id if actor.key is not None else "operator")
+    who = actor.user_id or _identify(actor)
     base = f"run:{who}:{actor.team_id}:{definition.name}:{measure_json(arguments).hash}"
     key = base
     for _ in range(_MOST_EARLIER):
@@ -104,3 +134,8 @@ def ask_once(
             return approval
         key = f"{base}:{approval.id}"  # that one is used up
     raise PermissionDenied("The tool can't be run.", "It was asked for too often with these arguments.")
+
+
+def _identify(actor: Actor) -> str:
+    """The key that runs a tool, or the person without one."""
+    return actor.key.key_id if actor.key is not None else actor.user_id or "operator"

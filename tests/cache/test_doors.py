@@ -1,16 +1,19 @@
 """Remembered answers at the doors: programs' headers, the command line, the page."""
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from lib.access.permissions import OPERATOR, Role
 from lib.cache.policy import CacheRules, SemanticMode
 from lib.calls.request import CachePolicy, CallRequest
 from lib.cli.main import main
+from lib.db.tables import usage_logs
 from lib.gateway.models.cache_control import read_cache_policy
 from lib.settings import Settings
 from tests.gateway.api_rig import opened
@@ -38,6 +41,7 @@ def test_a_program_is_answered_from_memory_in_either_form_and_says_when_not(sett
         assert "cache-status" not in first.headers
         again = ask()
         assert again.headers["cache-status"] == "llm-manager; hit; detail=exact"
+        assert int(again.headers["age"]) >= 0
         assert again.json()["choices"] == first.json()["choices"]
         streamed = ask(body=CHAT | {"stream": True})
         assert streamed.headers["cache-status"] == "llm-manager; hit; detail=exact"
@@ -49,6 +53,42 @@ def test_a_program_is_answered_from_memory_in_either_form_and_says_when_not(sett
         assert "cache-status" in ask(**{"cache-control": "max-age=600"}).headers
         other = rig.key(rig.person("ada", Role.DEVELOPER), endpoints=["chat"])
         assert "cache-status" not in client.post("/v1/chat/completions", json=CHAT, headers=other).headers
+
+
+@pytest.mark.feature("CACHE-2")
+def test_a_changed_collection_is_another_question_and_whoever_lost_it_is_told_nothing(settings: Settings) -> None:
+    with opened(settings) as (rig, client):
+        services = rig.services
+        configuration = services.configurations.get(OPERATOR, "rivers")
+        services.cache.change_rules(OPERATOR, configuration.id, CacheRules(exact=True))
+        services.cache.start()
+        other = rig.key(rig.person("ada", Role.DEVELOPER), endpoints=["api"])
+
+        def post(path: str, status: int = 200, **body: Any) -> Any:
+            answer = client.post(f"/api/collections{path}", headers=rig.of_jonas, json=body)
+            assert answer.status_code == status, answer.text
+            services.cache.recall.flush()
+            return answer.json()
+
+        def add(name: str, text: bytes) -> None:
+            post(f"/{collection}/documents", 201, file_name=name, base64=base64.b64encode(text).decode())
+            services.knowledge.ingest.run_due()
+
+        def find_tier() -> str:
+            asked: Any = {"question": "How often is the boiler descaled?", "configuration": "rivers"}
+            call_id = post(f"/{collection}/answer", **asked)["call"]["call_id"]
+            services.calls.flush()
+            with services.store.read() as connection:
+                return str(connection.scalar(select(usage_logs.c.cache).where(usage_logs.c.call_id == call_id)))
+
+        collection = post("", 201, name="Manual", embedding_model="script/words:64")["id"]
+        add("boiler.txt", b"The boiler is descaled every four weeks.")
+        assert [find_tier(), find_tier()] == ["none", "exact"]
+        add("newer.txt", b"From March on the boiler is descaled every two weeks.")
+        assert [find_tier(), find_tier()] == ["none", "exact"]
+        stranger = {"question": "How often is the boiler descaled?", "configuration": "rivers"}
+        refused = client.post(f"/api/collections/{collection}/answer", headers=other, json=stranger)
+        assert refused.status_code == 404
 
 
 @pytest.mark.feature("CACHE-1")

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from lib.access.grants import KeyGrant
+from lib.cache.eligibility import is_personal
 from lib.cache.policy import CacheRules, SharingScope
 from lib.calls.request import CachePolicy, CallRequest
 from lib.db.tables import cache_entries, cache_hits, usage_logs
@@ -105,6 +107,62 @@ def test_what_may_not_be_remembered_is_not_and_is_counted(
         rig.services.close()
 
 
+@pytest.mark.feature("CACHE-2")
+@pytest.mark.parametrize(
+    ("question", "is_left_out"),
+    [
+        ("What is my balance?", True),
+        ("Write to ada.l+x@mail.example.org about it", True),
+        ("Is 4111 1111 1111 1111 valid?", True),
+        ("Is DE89370400440532013000 valid?", True),
+        ("Wie geht es meiner Mutter?", True),
+        ("What is the capital of France?", False),
+        ("Who is the mayor of Memphis?", False),
+        ("What does a @ b mean in 2024?", False),
+    ],
+)
+def test_what_speaks_of_a_person_is_not_shared(question: str, is_left_out: bool) -> None:
+    call: Any = SimpleNamespace(
+        first=SimpleNamespace(model_request=SimpleNamespace(messages=[{"role": "user", "content": question}]))
+    )
+    assert is_personal(call) == is_left_out
+
+
+@pytest.mark.feature("CACHE-2")
+def test_a_key_for_many_people_has_memory_for_those_it_names_alone(rig: CacheRig) -> None:
+    key = KeyGrant("00000000-0000-7000-8000-0000000000ff", "tests", serves_many=True)
+    program = {"actor": replace(AMIRA, key=key)}
+    assert rig.tiers(QUESTION, QUESTION, **program) == ["none", "none"]
+    assert rig.tiers(QUESTION, QUESTION, parameters={"user": "ada"}, **program) == ["none", "exact"]
+    assert rig.tiers(QUESTION, parameters={"user": "ben"}, **program) == ["none"]
+    assert rig.services.cache.figures(AMIRA)[0].outcomes["nobody named"] == 2
+
+
+@pytest.mark.feature("CACHE-1")
+def test_an_answer_that_is_not_written_yet_is_too_old_like_every_other(rig: CacheRig) -> None:
+    rig.services.cache.change_rules(AMIRA, _id(rig), CacheRules(exact=True, loose=True))
+    cold: dict[str, Any] = {"parameters": {"temperature": 0}}
+    rig.ask(QUESTION, **cold)
+    again = rig.ask(f"Hello, {QUESTION}", cache_policy=CachePolicy(ttl_s=0), **cold)
+    assert rig.tier(again) == "none"
+
+
+@pytest.mark.feature("CACHE-1")
+def test_what_could_not_be_written_is_not_served(rig: CacheRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could purge it, and another process would answer otherwise."""
+
+    def fail(self: Any, rows: Any) -> None:
+        raise OSError("The disk is full")
+
+    monkeypatch.setattr("lib.cache.entries.Entries.store", fail)
+    rig.ask(QUESTION)
+    with pytest.raises(OSError, match="full"):
+        rig.services.cache.recall.flush()
+    assert rig.services.cache.recall._fresh == {}
+    monkeypatch.undo()
+    assert rig.tiers(QUESTION, QUESTION) == ["none", "exact"]
+
+
 @pytest.mark.feature("CACHE-1")
 def test_a_person_passes_by_the_cache_for_one_request_and_renews_it(rig: CacheRig) -> None:
     first = rig.ask(QUESTION)
@@ -125,11 +183,11 @@ def test_equal_requests_at_once_ask_the_model_once(settings: Settings) -> None:
             rig.services.calls.start(
                 CallRequest(actor=AMIRA, messages=[{"role": "user", "content": QUESTION}], configuration=rig.slug)
             )
-            for _ in range(20)
+            for _ in range(100)
         ]
         views = [rig.services.calls.wait(AMIRA, call_id) for call_id in ids]
         assert {view.text for view in views} == {QUESTION}
-        assert sorted(rig.tier(view) for view in views) == ["exact"] * 19 + ["none"]
+        assert sorted(rig.tier(view) for view in views) == ["exact"] * 99 + ["none"]
         assert len(rig.services.cache.recall._flights) == 0
     finally:
         rig.services.close()

@@ -23,6 +23,7 @@ class Remembered:
     """A scripted source; an error among its pieces is raised in its place."""
 
     cache = "exact"
+    age_s = 60
 
     def __init__(self, *pieces: Piece | Exception) -> None:
         self.pieces = pieces

@@ -1,7 +1,9 @@
 """`/mcp` offers an installation's tools to outside clients, by key, through the same guards as every door."""
 
 import asyncio
+import gzip
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from lib.access.permissions import OPERATOR
 from lib.settings import Settings
 from tests.gateway.live import Live, live
+from tests.waiting import CEILING_S
 
 pytestmark = [pytest.mark.feature("TOOL-3"), pytest.mark.filterwarnings("default")]
 
@@ -94,6 +97,31 @@ def test_who_looks_for_oauth_is_told_in_json_that_there_is_none(door: Live, path
     answer = httpx.get(f"{door.url}{path}")
     assert answer.status_code == 404
     assert "API key" in answer.json()["error"]["message"]
+
+
+def test_a_body_that_does_not_come_or_unpacks_to_too_much_never_reaches_the_protocol(
+    door: Live, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+    }
+    ping = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
+
+    def post(body: bytes) -> httpx.Response:
+        return httpx.post(
+            f"{door.url}/mcp", content=gzip.compress(body), headers=headers | {"content-encoding": "gzip"}
+        )
+
+    assert post(b" " * 5 * 1024 * 1024).status_code == 413
+    assert '"result":{}' in post(ping.ljust(5_000)).text
+    assert httpx.post(f"{door.url}/mcp", content=b"[" * 100_000, headers=headers).status_code == 400
+    monkeypatch.setattr("lib.gateway.http.exchange._SLOWEST_BODY_S", 0.05)
+    with socket.create_connection(("127.0.0.1", door.port), CEILING_S) as connection:
+        head = f"POST /mcp HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: 100\r\n\r\n{{"
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_page_of_another_site_and_other_methods_are_refused(door: Live, token: str) -> None:

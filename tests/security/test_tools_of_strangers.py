@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from lib.access.permissions import OPERATOR, Permission, Role, make_actor
+from lib.access.grants import KeyGrant
+from lib.access.permissions import OPERATOR, Actor, Permission, Role, make_actor
 from lib.configs.tool_rules import ApprovalPolicy
-from lib.errors import InvalidInput, NotFound, PermissionDenied
+from lib.errors import InvalidInput, NotFound, PermissionDenied, Throttled
 from lib.services import build
 from lib.settings import Settings
 from lib.tools import expression
+from lib.tools.direct_runs import MOST_OF_ONE_KEY
 from lib.tools.native import NativeTools
 from lib.tools.tool import ToolContext, ToolOutput
 from lib.tools.tool_settings import ToolSettings
@@ -122,6 +124,38 @@ def test_a_team_changes_no_settings_of_every_teams_tools(settings: Settings) -> 
     ):
         with pytest.raises(PermissionDenied):
             change()
+    services.close()
+
+
+def test_one_key_does_not_hold_all_threads_of_tools(settings: Settings) -> None:
+    services = build(settings)
+    ready = threading.Event()
+    native = NativeTools()
+
+    def wait_long() -> str:
+        """Wait until the test says so."""
+        return str(ready.wait(CEILING_S))
+
+    def hold(key_id: str) -> Actor:
+        return replace(OPERATOR, key=KeyGrant(key_id, "bot"))
+
+    async def run(actor: Actor) -> str:
+        return (await services.direct_runs.run(actor, "wait_long", {}, ToolContext(actor))).status
+
+    async def ask() -> list[str]:
+        runs = [asyncio.create_task(run(hold("a"))) for _ in range(MOST_OF_ONE_KEY)]
+        while len(await asyncio.to_thread(services.tools.executions.list, OPERATOR)) < MOST_OF_ONE_KEY:
+            pass
+        with pytest.raises(Throttled, match="run at once"):
+            await run(hold("a"))
+        other = asyncio.create_task(run(hold("b")))
+        ready.set()
+        return [*await asyncio.gather(*runs), await other, await run(hold("a"))]
+
+    native.register(wait_long)
+    services.tools.sources.append(native)
+    services.tools.save_settings(OPERATOR, "wait_long", ToolSettings(approval=ApprovalPolicy.AUTO))
+    assert asyncio.run(ask()) == ["ok"] * (MOST_OF_ONE_KEY + 2)
     services.close()
 
 

@@ -211,6 +211,7 @@ class AnswerSender:
         head = {"x-request-id": call.call_id, **self._form.limit_headers(call.standing)}
         if call.attempt.cache != NO_CACHE:
             head["cache-status"] = f"llm-manager; hit; detail={call.attempt.cache}"  # RFC 9211
+            head["age"] = str(call.attempt.age_s or 0)  # RFC 9111, 5.1
         return head | {DROPPED: ", ".join(call.attempt.dropped)} if call.attempt.dropped else head
 
     def start_watching(self) -> None:

@@ -1,8 +1,9 @@
 """`/mcp`: this installation's tools for clients of the Model Context Protocol, by API key, in both of its eras.
 
 The requests come through the same guards as those of `/v1`; the SDK's session manager, stateless, answers them. It is
-entered once by one task, at the first request, and ended by `close` in the lifespan. A page of another site is refused
-by its Origin. There is no OAuth here: what asks for its documents is told so in JSON.
+entered once by one task, at the first request, and ended by `close` in the lifespan. Bodies are read here, within the
+limits of size and time of every other door, before the manager parses them. A page of another site is refused by its
+Origin. There is no OAuth here: what asks for its documents is told so in JSON.
 """
 
 import asyncio
@@ -12,12 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from lib import services as service_root
 from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import Actor
-from lib.errors import PermissionDenied
+from lib.errors import PermissionDenied, Throttled
 from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models.completions import authenticate, count_against_limits
@@ -27,6 +28,7 @@ from lib.tools.tool import ToolContext, ToolDefinition, ToolOutput
 PATH = "/mcp"
 NO_OAUTH = ("/.well-known/oauth-", "/.well-known/openid-")
 _LARGEST_BODY = 4 * 1024 * 1024  # bytes
+_OF_THE_BODY = (b"content-encoding", b"content-length")  # as it came, not as the manager is given it
 _ACTOR = "llm_manager.actor"
 
 
@@ -48,7 +50,7 @@ class KeyTools:
         context = ToolContext(actor=self._actor, app=self._app, origin="mcp")
         try:
             execution = await self._services.direct_runs.run(self._actor, name, arguments, context)
-        except PermissionDenied as error:  # also where a person is asked first: it says where
+        except (PermissionDenied, Throttled) as error:  # also where a person is asked first: it says where
             return ToolOutput(str(error), is_error=True)
         return execution.output or ToolOutput(execution.error_message or "It gave no answer.", is_error=True)
 
@@ -103,9 +105,24 @@ async def answer(exchange: Exchange, scope: Scope, receive: Receive) -> None:
     if scope["method"] != "POST":  # nothing is sent unasked, and there is no session to end
         raise HTTPException(405, headers={"allow": "POST"})
     await count_against_limits(services, actor)
+    body = await exchange.body()
+    if len(body) > _LARGEST_BODY:
+        why = f"The body is larger than {_LARGEST_BODY:,} bytes. Send less."
+        raise RefusedRequest(Refusal(413, "request_too_large", why))
     door = _doors.setdefault(asyncio.get_running_loop(), ProtocolDoor())
     manager = await door.open()
-    await manager.handle_request({**scope, _ACTOR: actor}, receive, exchange.send)
+    headers = [line for line in scope["headers"] if line[0] not in _OF_THE_BODY]
+    await manager.handle_request({**scope, "headers": headers, _ACTOR: actor}, _replay(body, receive), exchange.send)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The channel of a request whose body has been read: the whole of it, then what follows."""
+    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return parts.pop() if parts else await receive()
+
+    return receive_again
 
 
 async def close() -> None:

@@ -129,6 +129,13 @@ def _ask_fields(
         key=f"endpoints-{of}",
     )
     spots["endpoints"] = st.empty()
+    serves_many = st.toggle(
+        "Serves many people",
+        grant is not None and grant.serves_many,
+        help="Its program asks for people of its own. Only what a request says is asked for one of them (`user`, "
+        "`safety_identifier` or `metadata.user_id`) is answered from memory",
+        key=f"many-{of}",
+    )
     last = _find_last_day(stored_key)
     expires = st.date_input(
         "Last day, UTC",
@@ -142,7 +149,13 @@ def _ask_fields(
         limits = Limits(*ask_limits(grant.limits if grant else NO_LIMITS, spots, of))
     is_same_day = stored_key is not None and expires == last
     moment = stored_key.expires_at if stored_key is not None and is_same_day else _find_end_of_day(expires)
-    return {"models": models, "endpoints": endpoints, "limits": limits, "expires_at": moment}
+    return {
+        "models": models,
+        "endpoints": endpoints,
+        "limits": limits,
+        "expires_at": moment,
+        "serves_many": serves_many,
+    }
 
 
 def _find_last_day(key: ApiKey | None) -> date | None:

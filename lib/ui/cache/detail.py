@@ -143,6 +143,7 @@ _OUTCOMES = {
     "unknown field": "left out: a field nobody here knows",
     "several answers": "left out: several answers",
     "personal": "left out: speaks of a person",
+    "nobody named": "left out: a key for many people, and nobody named",
     "content policy": "left out: content policy",
     "no-store": "left out: no-store",
     "embeddings": "left out: embeddings",

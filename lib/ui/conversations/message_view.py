@@ -14,7 +14,7 @@ from lib.conversations.context import Selection
 from lib.conversations.conversation import Message
 from lib.errors import LLMManagerError
 from lib.knowledge.quoting import QuotedSource
-from lib.money import format_cost
+from lib.money import format_cost, format_money
 from lib.services import Services
 from lib.ui import blocks, format, session_keys
 from lib.ui.activity import inspector
@@ -172,7 +172,7 @@ def _buttons(message: Message, actions: MessageActions) -> None:
         )
     elif message.role == "assistant" and message.parent_id is not None:
         st.button(
-            "",
+            "Ask again without the cache" if message.is_remembered else "",
             icon=":material/refresh:",
             type="tertiary",
             help="Answer again: a new branch",
@@ -204,4 +204,7 @@ def _about(message: Message, zone: ZoneInfo) -> str:
         if message.call_id is not None:
             cost = message.cost_nano_usd
             parts.append("— no price known" if cost is None else format_cost(cost, message.cost_status))
+        if message.is_remembered:
+            saved = message.saved_nano_usd
+            parts.append("from memory" if not saved else f"from memory, saved {format_money(saved)}")
     return blocks.plain(" · ".join(parts))

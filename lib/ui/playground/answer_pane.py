@@ -21,9 +21,9 @@ from lib.ui import blocks, format, session, session_keys
 from lib.ui.knowledge import citations
 
 _MEMORY = {
-    "exact": "The same request was answered before. Run again to ask the model.",
-    "loose": "The same question, but for greetings and thanks, was answered before. Run again to ask the model.",
-    "semantic": "A question that means the same was answered before. Run again to ask the model.",
+    "exact": "The same request was answered before.",
+    "loose": "The same question, but for greetings and thanks, was answered before.",
+    "semantic": "A question that means the same was answered before.",
 }
 ANSWER_HEIGHT = 338
 REDRAW_S = 0.3

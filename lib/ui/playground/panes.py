@@ -7,6 +7,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.access.preferences import PLAYGROUND_CONFIGURATION
+from lib.calls.sources import NO_CACHE
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
 from lib.playground.question import PlaygroundQuestion
@@ -153,7 +154,8 @@ def draw_answer(
             may_repeat = is_own and run.is_kept and run.winner is None and not hidden and question is not None
             if now.running and is_own and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
                 services.turns.stop(actor, now.call_id)
-            if not now.running and may_repeat and st.button("Run again", icon=_AGAIN, key=f"again-{position}"):
+            again = "Run again" if now.cache == NO_CACHE else "Ask again without the cache"
+            if not now.running and may_repeat and st.button(again, icon=_AGAIN, key=f"again-{position}"):
                 _again(services, actor, run, position, question, ready)
                 st.rerun()
             if not hidden and is_own:
