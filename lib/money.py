@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 NANO_PER_USD = 1_000_000_000
 _MILLION = 1_000_000
 USD = "USD"
+LEAST = "≥"
 _SIGNS = {USD: "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩"}
 
 
@@ -40,7 +41,17 @@ def sign_of(currency: str) -> str:
 def format_cost(nano: int | None, status: str) -> str:
     """Format a call's cost by its `cost_status`: `≈` is estimated, `≥` the known part of a cost."""
     text = format_money(nano, estimated=status == "estimated")
-    return f"≥ {text}" if status == "partial" and nano is not None else text
+    return mark_least(text, status == "partial" and nano is not None)
+
+
+def least_sign(is_least: bool) -> str:
+    """Get the sign for a column beside an amount: `≥` where the whole may be more, else nothing."""
+    return LEAST if is_least else ""
+
+
+def mark_least(text: str, is_least: bool) -> str:
+    """Write an amount that is spelled already with its bound: `≥ $1.20` where the whole may be more."""
+    return f"{LEAST} {text}" if is_least else text
 
 
 def format_sum(
@@ -54,7 +65,12 @@ def format_sum(
         text = format_large_money(nano, currency)
     else:
         text = format_money(nano, currency, estimated=estimated and not unknown)
-    return f"≥ {text}" if unknown and nano is not None else text
+    return mark_least(text, bool(unknown) and nano is not None)
+
+
+def format_spent(spent_nano: int, limit_nano: int, unknown: int) -> str:
+    """Say what is spent of a limit: `$5.00 of $10.00`, `≥ $5.00 of $10.00` where so many calls' costs are not in it."""
+    return f"{format_sum(spent_nano, unknown)} of {format_money(limit_nano)}"
 
 
 def format_price(nano: int | None, currency: str = USD) -> str:

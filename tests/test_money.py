@@ -1,12 +1,16 @@
 """Money is exact and reads as the look asks."""
 
+import ast
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lib
 from lib.money import (
+    LEAST,
     NANO_PER_USD,
     format_large_money,
     format_money,
@@ -78,3 +82,29 @@ def test_an_estimate_is_marked() -> None:
 )
 def test_large_amounts_are_short_where_there_is_little_room(dollars: int | None, text: str) -> None:
     assert format_large_money(None if dollars is None else dollars * NANO_PER_USD) == text
+
+
+_SUMS = {"spent_nano", "spent_nano_usd", "cost_nano_usd", "saved_nano_usd"}  # where an unknown cost may be left out
+_WHOLE = {
+    ("budgets/refusal.py", "self.spent_nano"),  # marked when it is spelled out
+    ("ui/cache/detail.py", "proof.saved_nano_usd"),  # hits whose cost is known
+    ("ui/cache/overview.py", "row['saved_nano_usd']"),
+    ("ui/knowledge/optimiser_view.py", "quote.cost_nano_usd"),  # before anything is spent
+    ("ui/playground/answer_pane.py", "view.saved_nano_usd"),
+}
+
+
+def test_a_bound_is_written_in_one_place_and_no_sum_is_told_without_it() -> None:
+    root = Path(next(iter(lib.__path__)))
+    marks, bare = set[str](), set[tuple[str, str]]()
+    for path in root.rglob("*.py"):
+        name = path.relative_to(root).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and str(node.value).strip() == LEAST:
+                marks.add(name)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "format_money" and node.args:
+                last = ast.unparse(node.args[0]).strip("'])").replace("['", ".").rpartition(".")[2]
+                if last in _SUMS:
+                    bare.add((name, ast.unparse(node.args[0])))
+    assert marks == {"money.py"}
+    assert bare == _WHOLE

@@ -246,7 +246,8 @@ def _rules(row: dict[str, Any]) -> dict[str, Any]:
 
 def _tell_reached(connection: Connection, row: Row[Any], now: datetime) -> None:
     """Tell every threshold that a window has reached, unless it was told before."""
-    notices.crossed(connection, row.budget_id, row.starts_at, -1, row.spent_nano_usd, row.limit_nano_usd, now)
+    sums = (row.spent_nano_usd, row.limit_nano_usd)
+    notices.crossed(connection, row.budget_id, row.starts_at, -1, *sums, now, row.unpriced_calls)
 
 
 def _filter_visible(actor: Actor) -> ColumnElement[bool]:

@@ -42,7 +42,7 @@ _SETTLE = CompiledStatement(
         spent_nano_usd=_W.spent_nano_usd + bindparam("cost"),
         unpriced_calls=_W.unpriced_calls + bindparam("unpriced"),
     )
-    .returning(_W.spent_nano_usd, _W.limit_nano_usd)
+    .returning(_W.spent_nano_usd, _W.limit_nano_usd, _W.unpriced_calls)
 )
 _CLAIM = CompiledStatement(
     delete(budget_holds)
@@ -172,8 +172,8 @@ def settle_many(
             if not cost:
                 continue
             after = window.spent_nano_usd
-            limit = window.limit_nano_usd
-            notices.crossed(connection, budget_id, starts_at, after - cost, after, limit, now)
+            sums = (after - cost, after, window.limit_nano_usd)
+            notices.crossed(connection, budget_id, starts_at, *sums, now, window.unpriced_calls)
     return settled
 
 
@@ -256,8 +256,9 @@ def _hold(log_id: str, window: OpenWindow, amount: int, now: datetime) -> dict[s
 
 def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now: datetime) -> BudgetRefusal:
     budget = window.budget
-    notices.refused(connection, budget, window.spent, window.limit, now)
-    unpriced = select(_W.unpriced_calls).where(_W.budget_id == budget.id, _W.starts_at == window.starts_at)
+    query = select(_W.unpriced_calls).where(_W.budget_id == budget.id, _W.starts_at == window.starts_at)
+    unpriced_calls = connection.scalar(query) or 0
+    notices.refused(connection, budget, window.spent, window.limit, now, unpriced_calls)
     label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
     return BudgetRefusal(
         budget.id,
@@ -272,5 +273,5 @@ def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now
         amount,
         now,
         is_blocked=bool(budget.block_unpriced),
-        unpriced_calls=connection.scalar(unpriced) or 0,
+        unpriced_calls=unpriced_calls,
     )

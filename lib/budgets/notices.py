@@ -15,7 +15,7 @@ from lib.budgets import outbox
 from lib.budgets.budget import window_name
 from lib.budgets.subjects import labels
 from lib.db.tables import budget_notices, budgets
-from lib.money import usd_from_nano
+from lib.money import format_spent, usd_from_nano
 
 _KEY = ["budget_id", "starts_at", "threshold"]
 REFUSED = 0  # in the place of a threshold: a call was refused
@@ -23,7 +23,10 @@ REFUSED = 0  # in the place of a threshold: a call was refused
 
 @dataclass(frozen=True)
 class Notice:
-    """`threshold` in percent; 0 (`REFUSED`): the first call that was refused. Money in nano-dollars, as it was then."""
+    """`threshold` in percent; 0 (`REFUSED`): the first call that was refused. Money in nano-dollars, as it was then.
+
+    What `unpriced_calls` cost is not, or not wholly, in what was spent.
+    """
 
     budget_id: str
     label: str
@@ -34,6 +37,12 @@ class Notice:
     at: datetime
     spent_nano: int
     limit_nano: int
+    unpriced_calls: int = 0
+
+    @property
+    def spent_of_limit(self) -> str:
+        """Say what was spent of the limit: `$5.00 of $10.00`, with `≥` where it is the least."""
+        return format_spent(self.spent_nano, self.limit_nano, self.unpriced_calls)
 
 
 def crossed(
@@ -44,6 +53,7 @@ def crossed(
     spent_after: int,
     limit: int,
     now: datetime,
+    unpriced_calls: int,
 ) -> None:
     """Note every threshold between what was spent before (exclusive; -1: nothing was counted yet) and after."""
     if spent_before >= 0 and spent_before * 100 // limit == spent_after * 100 // limit:
@@ -53,25 +63,36 @@ def crossed(
         return
     for threshold in budget.thresholds:
         if spent_before * 100 < threshold * limit <= spent_after * 100:
-            _note(connection, budget, starts_at, threshold, spent_after, limit, now)
+            _note(connection, budget, starts_at, threshold, (spent_after, limit, unpriced_calls), now)
 
 
-def refused(connection: Connection, budget: Row[Any], spent: int, limit: int, now: datetime) -> None:
+def refused(
+    connection: Connection, budget: Row[Any], spent: int, limit: int, now: datetime, unpriced_calls: int
+) -> None:
     """Note that the budget's newest window has refused a call."""
-    _note(connection, budget, budget.window_starts_at, REFUSED, spent, limit, now)
+    _note(connection, budget, budget.window_starts_at, REFUSED, (spent, limit, unpriced_calls), now)
 
 
 def _note(
-    connection: Connection, budget: Row[Any], starts_at: datetime, threshold: int, spent: int, limit: int, now: datetime
+    connection: Connection,
+    budget: Row[Any],
+    starts_at: datetime,
+    threshold: int,
+    sums: tuple[int, int, int],
+    now: datetime,
 ) -> None:
+    """Write a notice and its message; `sums` are what was spent, the limit, and the unpriced calls."""
+    spent, limit, unpriced_calls = sums
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     row = {"budget_id": budget.id, "starts_at": starts_at, "threshold": threshold, "at": now}
-    row |= {"spent_nano_usd": spent, "limit_nano_usd": limit}
+    row |= {"spent_nano_usd": spent, "limit_nano_usd": limit, "unpriced_calls": unpriced_calls}
     statement = insert(budget_notices).values(row)
     if threshold == REFUSED:  # at a limit that was raised since, a refusal is news again
         statement = statement.on_conflict_do_update(
             index_elements=_KEY,
-            set_={name: statement.excluded[name] for name in ("at", "spent_nano_usd", "limit_nano_usd")},
+            set_={
+                name: statement.excluded[name] for name in ("at", "spent_nano_usd", "limit_nano_usd", "unpriced_calls")
+            },
             where=budget_notices.c.limit_nano_usd < statement.excluded.limit_nano_usd,
         )
     else:
@@ -86,6 +107,8 @@ def _note(
         "threshold_percent": threshold or None,
         "spent_usd": format(usd_from_nano(spent), "f"),
         "limit_usd": format(usd_from_nano(limit), "f"),
+        "unpriced_calls": unpriced_calls,
+        "spent_text": format_spent(spent, limit, unpriced_calls),
         "stops_calls": budget.is_hard,
         "at": now.isoformat(),
     }
@@ -116,6 +139,7 @@ def newest(connection: Connection, limit: int, condition: ColumnElement[bool]) -
             row.at,
             row.spent_nano_usd,
             row.limit_nano_usd,
+            row.unpriced_calls,
         )
         for row in rows
     ]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, tzinfo
 
 from lib.budgets.budget import BudgetScope, window_name
 from lib.errors import ErrorKind, Throttled
-from lib.money import format_money, usd_from_nano
+from lib.money import format_money, mark_least, usd_from_nano
 
 KIND = ErrorKind.BUDGET
 _CALLS_END_S = 5
@@ -82,7 +82,7 @@ class BudgetRefusal:
         limit = format_money(self.limit_nano)
         if so_far == limit and self.spent_nano != self.limit_nano:
             so_far, limit = (f"${usd_from_nano(nano).normalize():,f}" for nano in (self.spent_nano, self.limit_nano))
-        spent = f"{'≥ ' if self.unpriced_calls else ''}{so_far} of {limit} is spent"
+        spent = f"{mark_least(so_far, self.unpriced_calls > 0)} of {limit} is spent"
         if self._is_for_the_price:
             return f"Nobody knows what this call would cost; {spent}."
         if self.is_used_up:

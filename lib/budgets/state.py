@@ -13,6 +13,7 @@ from lib.budgets.refusal import BudgetRefusal
 from lib.budgets.subjects import labels
 from lib.budgets.windows import charged_sum, live
 from lib.db.tables import budget_notices, budget_windows, budgets, usage_logs
+from lib.money import format_spent
 
 NEEDS_A_LOOK = ("over", "used up", "refusing", "near")
 _B = budgets.c
@@ -21,13 +22,18 @@ _W = budget_windows.c
 
 @dataclass(frozen=True)
 class Spending:
-    """A window of a budget. Money in nano-dollars; `unpriced_calls` are not in what was spent."""
+    """A window of a budget. Money in nano-dollars; `unpriced_calls` are not, or not wholly, in what was spent."""
 
     window: Window
     limit_nano: int
     spent_nano: int
     held_nano: int
     unpriced_calls: int
+
+    @property
+    def spent_of_limit(self) -> str:
+        """Say what is spent of the limit: `$5.00 of $10.00`, with `≥` where it is the least."""
+        return format_spent(self.spent_nano, self.limit_nano, self.unpriced_calls)
 
     @property
     def percent(self) -> int:

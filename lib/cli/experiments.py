@@ -212,6 +212,8 @@ def _follow(services: "Services", experiment_id: str, *, as_json: bool) -> None:
 
 
 def _print(services: "Services", experiment_id: str, *, as_json: bool) -> None:
+    from lib.money import least_sign
+
     experiment = services.experiments.get(OPERATOR, experiment_id)
     rows = []
     for standing in services.experiments.standings(OPERATOR, experiment_id):
@@ -220,9 +222,9 @@ def _print(services: "Services", experiment_id: str, *, as_json: bool) -> None:
         for kind, figure in standing.scores.items():
             row |= {kind: _round(figure.value), f"{kind}_low": _round(figure.low), f"{kind}_high": _round(figure.high)}
         row |= {
-            "cost_least": "≥" if standing.answer_cost_is_partial else "",
+            "cost_least": least_sign(standing.answer_cost_is_partial),
             "cost_usd": _to_usd(standing.answer_cost_nano_usd),
-            "judge_cost_least": "≥" if standing.judge_cost_is_partial else "",
+            "judge_cost_least": least_sign(standing.judge_cost_is_partial),
             "judge_cost_usd": _to_usd(standing.judge_cost_nano_usd),
         }
         rows.append(row | {"median_ms": standing.median_ms, "leads": standing.is_leader})

@@ -22,7 +22,7 @@ from lib.experiments.experiment import CandidateStanding, CellState, Experiment,
 from lib.experiments.intervals import Figure, compute_mean, compute_share
 from lib.experiments.scoring import SHARES
 from lib.ledger.usage_row import final_of
-from lib.money import usd_from_nano
+from lib.money import least_sign, usd_from_nano
 
 _CALLS_AT_ONCE = 500
 
@@ -176,9 +176,9 @@ def _build_records(experiment: Experiment, table_rows: Sequence[ExperimentRow]) 
         | {"state": cell.state.value, "answer": cell.answer}
         | {f"score_{kind}": cell.scores.get(kind) for kind in kinds}
         | {f"note_{kind}": cell.notes.get(kind) for kind in kinds}
-        | {"cost_usd": _to_usd(cell.answer_cost_nano_usd), "cost_least": "≥" if cell.answer_cost_is_partial else ""}
+        | {"cost_usd": _to_usd(cell.answer_cost_nano_usd), "cost_least": least_sign(cell.answer_cost_is_partial)}
         | {"judge_cost_usd": _to_usd(cell.judge_cost_nano_usd)}
-        | {"judge_cost_least": "≥" if cell.judge_cost_is_partial else ""}
+        | {"judge_cost_least": least_sign(cell.judge_cost_is_partial)}
         | {"execution_time_ms": cell.execution_time_ms, "total_tokens": cell.total_tokens}
         | {"error": cell.error, "call_id": cell.call_id, "judge_call_id": cell.judge_call_id}
         for line in table_rows

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.access.permissions import Actor
-from lib.money import usd_from_nano
+from lib.money import least_sign, usd_from_nano
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.series import History, daily
 
@@ -99,7 +99,7 @@ def as_record(month_outlook: Outlook) -> dict[str, Any]:
     test = month_outlook.backtest
     return {
         "month": f"{month_outlook.month:%Y-%m}",
-        "least": "≥" if month_outlook.unpriced_calls else "",
+        "least": least_sign(month_outlook.unpriced_calls > 0),
         "spent_usd": usd_from_nano(month_outlook.spent_nano),
         "unpriced_calls": month_outlook.unpriced_calls,
         "forecast_usd": usd_from_nano(forecast.cost_nano) if forecast else None,

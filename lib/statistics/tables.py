@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.money import NANO_PER_USD, USD, usd_from_nano
+from lib.money import NANO_PER_USD, USD, least_sign, usd_from_nano
 from lib.statistics.charts.chart_theme import provider_hex
 from lib.statistics.queries import Figures
 
@@ -46,7 +46,7 @@ def with_total(table: pd.DataFrame, totals: Figures, currency: str = USD) -> Any
     marked = table.assign(least=table.unpriced_calls > 0)
     rows = pd.concat([pd.DataFrame([total]).astype(object), marked[list(total)].astype(object)], ignore_index=True)
     has_cost = rows[cost_column(currency)].notna()
-    rows["least"] = ["≥" if least and is_known else "" for least, is_known in zip(rows.least, has_cost, strict=True)]
+    rows["least"] = [least_sign(bool(least and is_known)) for least, is_known in zip(rows.least, has_cost, strict=True)]
     for name in [name for name in list(total)[2:] if name != "least"]:
         rows[name] = pd.Series([_number(value) for value in rows[name]], dtype="float64")
     rows[["cost_share", "error_rate"]] *= 100

@@ -139,6 +139,7 @@ class Execution:
         self.waits_for: list[str] = []
         self.reserved_nano = 0
         self.spent_nano = run.cost_nano_usd or 0
+        self.has_partial_cost = run.has_partial_cost
         self._begun = 0
         self._open: dict[str, tuple[StepContext, StepUsage]] = {}  # steps that go on, by path
 
@@ -244,7 +245,9 @@ class Execution:
             context.branch.fail(path[:LONGEST_PATH], why)
             return BLOCKED
         row = context.row = earlier or self._make_step(context.node, path, position)
-        context.usage = StepUsage([*row.calls], row.cost_nano_usd, row.prompt_tokens, row.completion_tokens)
+        context.usage = StepUsage(
+            [*row.calls], row.cost_nano_usd, row.prompt_tokens, row.completion_tokens, row.has_partial_cost
+        )
         return await self._do(context)
 
     def _make_step(self, node: AnyNode, path: str, position: int) -> Step:
@@ -452,6 +455,7 @@ class Execution:
             cost_nano_usd=usage.cost_nano_usd,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
+            has_partial_cost=usage.has_partial_cost,
         )
         await self.interpreter.run_blocking(self.journal.write_step, step, done, usage_before)
         self.steps[step.path] = step

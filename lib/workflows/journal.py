@@ -170,10 +170,12 @@ class Journal:
             func.sum(U.cost_nano_usd),
             func.sum(U.prompt_tokens),
             func.sum(U.completion_tokens),
+            func.count().filter(U.cost_status == "partial"),
         ).where(U.call_id.in_(calls))
         with self._store.read() as connection:
-            rows, priced, cost, prompt, completion = connection.execute(query).one()
-        return StepUsage([*calls], int(cost or 0) if rows == priced else None, int(prompt or 0), int(completion or 0))
+            rows, priced, cost, prompt, completion, partial = connection.execute(query).one()
+        known = int(cost or 0) if rows == priced else None
+        return StepUsage([*calls], known, int(prompt or 0), int(completion or 0), partial > 0)
 
     def park(self, reason: str, wake_at: datetime | None) -> bool:
         """Let the run wait; False when a decision or a signal has come meanwhile, so that it goes on at once."""
@@ -223,7 +225,7 @@ class Journal:
 
 _STEP_COLUMNS = (
     *("path", "position", "kind", "state", "port", "attempts", "error", "input_hash", "reused_from"),
-    *("cost_nano_usd", "prompt_tokens", "completion_tokens", "started_at", "finished_at"),
+    *("cost_nano_usd", "prompt_tokens", "completion_tokens", "started_at", "finished_at", "has_partial_cost"),
 )
 
 
@@ -234,6 +236,8 @@ def _add_usage(step: Step, earlier_usage: StepUsage) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if prompt or completion:
         values |= {"prompt_tokens": R.prompt_tokens + prompt, "completion_tokens": R.completion_tokens + completion}
+    if step.has_partial_cost:
+        values["has_partial_cost"] = True
     if step.cost_nano_usd is None:
         values["cost_nano_usd"] = None
     elif cost := step.cost_nano_usd - (earlier_usage.cost_nano_usd or 0):
@@ -280,6 +284,7 @@ _RUN_COLUMNS = (
     *("id", "workflow_id", "version", "reason", "failed_step", "user_id", "api_key_id", "team_id", "inputs", "output"),
     *("cost_cap_nano_usd", "cost_nano_usd", "prompt_tokens", "completion_tokens", "orphaned_calls", "steps_done"),
     *("executions", "stop_asked", "wake_at", "reuses_run_id", "rerun_from", "created_at", "started_at", "finished_at"),
+    "has_partial_cost",
 )
 
 
@@ -302,6 +307,7 @@ def new_run_row(**values: Any) -> dict[str, Any]:
         "failed_step": "",
         "output": None,
         "cost_nano_usd": 0,
+        "has_partial_cost": False,
         "prompt_tokens": 0,
         "completion_tokens": 0,
         "orphaned_calls": 0,

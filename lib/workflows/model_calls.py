@@ -18,7 +18,7 @@ from lib.calls.request import CallRequest, Origin, Within
 from lib.clock import new_id
 from lib.errors import ErrorKind, NotFound, Throttled
 from lib.ledger.step_results import StepResults
-from lib.money import format_money
+from lib.money import format_money, format_sum
 from lib.workflows.execution import Execution, StepContext
 from lib.workflows.run import StepError, StepHeld
 
@@ -200,7 +200,7 @@ class _Hold:
         async with self._execution.lock:
             committed_nano = self._execution.spent_nano + self._execution.reserved_nano
             if committed_nano + quote.high_nano > cap:
-                spent = format_money(self._execution.spent_nano)
+                spent = format_sum(self._execution.spent_nano, self._execution.has_partial_cost)
                 raise StepHeld(
                     f"The cap of {format_money(cap)} is reached: {spent} is spent, and the next call may cost "
                     f"{format_money(quote.high_nano)}. Raise the cap to go on."
@@ -214,6 +214,7 @@ class _Hold:
         calls = [str(self._request.call_id)]
         usage = await self._execution.interpreter.read_usage(self._execution.journal, calls)
         self._execution.reserved_nano -= self._amount
+        self._execution.has_partial_cost |= usage.has_partial_cost
         self._execution.spent_nano += self._amount if usage.cost_nano_usd is None else usage.cost_nano_usd
 
 

@@ -62,7 +62,10 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True)
 class Run:
-    """A run of one version. Money is nano-dollars; `cost_nano_usd` None: a call's cost is unknown."""
+    """A run of one version. Money is nano-dollars; `cost_nano_usd` None: a call's cost is unknown.
+
+    With `has_partial_cost` it is the least: a part of a call has no known price.
+    """
 
     id: str
     workflow_id: str
@@ -94,6 +97,7 @@ class Run:
     slug: str = ""
     workflow_name: str = ""
     user_name: str | None = None
+    has_partial_cost: bool = False
     shows_content: bool = True  # whether inputs and outputs may be read by whoever asked
 
     @property
@@ -124,6 +128,7 @@ class Step:
     completion_tokens: int
     started_at: datetime
     finished_at: datetime | None
+    has_partial_cost: bool = False
 
     @property
     def node_id(self) -> str:
@@ -152,6 +157,7 @@ class StepUsage:
     cost_nano_usd: int | None = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    has_partial_cost: bool = False
 
 
 class StepError(Exception):

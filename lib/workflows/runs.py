@@ -54,7 +54,10 @@ _FULL = "full"
 
 @dataclass(frozen=True)
 class RunFigures:
-    """Runs of a workflow over a time: all, done, come to an end; their known cost, and how many costs are unknown."""
+    """Runs of a workflow over a time: all, done, come to an end; their known cost.
+
+    `unpriced`: of how many runs the cost is not, or not wholly, known.
+    """
 
     runs: int
     done: int
@@ -426,7 +429,7 @@ class WorkflowRuns:
             func.count().filter(R.state == RunState.DONE),
             func.count().filter(ended),
             func.sum(R.cost_nano_usd),
-            func.count().filter(R.cost_nano_usd.is_(None)),
+            func.count().filter(R.cost_nano_usd.is_(None) | R.has_partial_cost),
             func.max(R.created_at),
         )
         query = select(*columns).where(_is_visible(actor), R.created_at >= since, R.trigger != Trigger.TEST)

@@ -110,6 +110,17 @@ def test_thresholds_can_be_chosen_and_a_lowered_limit_tells_what_it_reaches(rig:
     assert isinstance(rig.reserve(DOLLAR)[1], tuple)
 
 
+def test_a_notice_says_that_what_was_spent_is_the_least(rig: Rig) -> None:
+    rig.budget()
+    rig.settle(rig.reserve(DOLLAR)[0], None)
+    rig.settle(rig.reserve(6 * DOLLAR)[0], 6 * DOLLAR)
+    rig.reserve(5 * DOLLAR)
+    told = {(notice.threshold, notice.spent_of_limit) for notice in rig.budgets.notices(OPERATOR)}
+    assert told == {(50, "≥ $6.00 of $10.00"), (0, "≥ $6.00 of $10.00")}
+    (state,) = rig.budgets.list(OPERATOR, NOW)
+    assert state.now.spent_of_limit == "≥ $6.00 of $10.00"
+
+
 def test_the_first_refusal_of_a_window_is_told_too(rig: Rig) -> None:
     rig.budget(limit=DOLLAR)
     for _ in range(3):

@@ -87,6 +87,7 @@ def outbox_rows(store: Store) -> list[tuple[str, int, bool]]:
 def test_a_crossed_threshold_is_told_once_and_signed(store: Store, webhook: Webhook, receiver: Receiver) -> None:
     rig = Rig(store)
     rig.budget()
+    rig.settle(rig.reserve(DOLLAR)[0], None)
     rig.settle(rig.reserve(6 * DOLLAR)[0], 6 * DOLLAR)
     assert webhook.deliver_due(NOW) == 1
     assert webhook.deliver_due(NOW + timedelta(days=1)) == 0
@@ -98,6 +99,7 @@ def test_a_crossed_threshold_is_told_once_and_signed(store: Store, webhook: Webh
     assert signed == hmac.new(SECRET.encode(), seconds.encode() + b"." + body, hashlib.sha256).hexdigest()
     told = json.loads(body)
     assert (told["threshold_percent"], told["spent_usd"], told["limit_usd"]) == (50, "6", "10")
+    assert (told["spent_text"], told["unpriced_calls"]) == ("≥ $6.00 of $10.00", 1)
     assert told["budget"]["label"] == "tests"
     assert told["window"] == "October 2026"
 

@@ -187,7 +187,7 @@ def list_runs(arguments: argparse.Namespace) -> None:
 
 def list_steps(arguments: argparse.Namespace) -> None:
     """Print the steps of a run in the order in which they began."""
-    from lib.money import usd_from_nano
+    from lib.money import least_sign, usd_from_nano
 
     with open_services() as services:
         steps = services.workflows.runs.outline(OPERATOR, arguments.id)
@@ -200,6 +200,7 @@ def list_steps(arguments: argparse.Namespace) -> None:
             "attempts": step.attempts,
             "ms": step.duration_ms,
             "tokens": step.prompt_tokens + step.completion_tokens,
+            "cost_least": least_sign(step.has_partial_cost),
             "cost_usd": None if step.cost_nano_usd is None else usd_from_nano(step.cost_nano_usd),
             "error": step.error,
         }
@@ -289,7 +290,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def _describe_run(run: "Run") -> dict[str, Any]:
-    from lib.money import usd_from_nano
+    from lib.money import least_sign, usd_from_nano
 
     return {
         "id": run.id,
@@ -298,6 +299,7 @@ def _describe_run(run: "Run") -> dict[str, Any]:
         "state": str(run.state),
         "steps": run.steps_done,
         "tokens": run.tokens,
+        "cost_least": least_sign(run.has_partial_cost),
         "cost_usd": None if run.cost_nano_usd is None else usd_from_nano(run.cost_nano_usd),
         "began": run.created_at,
         "reason": run.reason,

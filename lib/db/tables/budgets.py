@@ -57,6 +57,7 @@ budget_notices = Table(
     moment_column("at"),
     Column("spent_nano_usd", BigInteger, nullable=False),
     Column("limit_nano_usd", BigInteger, nullable=False),
+    Column("unpriced_calls", Integer, nullable=False, server_default="0"),  # not, or not wholly, in what was spent
     Index(None, "at"),
 )
 

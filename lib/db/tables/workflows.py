@@ -1,6 +1,6 @@
 """Workflows: definitions and their versions, runs with their steps, schedules and webhooks that start runs."""
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text, false
 
 from lib.db.tables.columns import id_column, metadata, moment_column, team_column
 
@@ -63,6 +63,7 @@ workflow_runs = Table(
     Column("output", JSON(none_as_null=True)),
     Column("cost_cap_nano_usd", BigInteger),
     Column("cost_nano_usd", BigInteger),  # of every call made for it; NULL: one is unknown
+    Column("has_partial_cost", Boolean, nullable=False, server_default=false()),  # then the cost is the least
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
     Column("orphaned_calls", Integer, nullable=False),  # cut in flight by the end of a process, and made again
@@ -105,6 +106,7 @@ workflow_steps = Table(
     id_column("reused_from"),  # the run whose result stands here
     Column("calls", JSON, nullable=False),  # ids in the order they were made
     Column("cost_nano_usd", BigInteger),  # of its calls; NULL: one is unknown
+    Column("has_partial_cost", Boolean, nullable=False, server_default=false()),  # then the cost is the least
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
     moment_column("started_at"),

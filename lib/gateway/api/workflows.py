@@ -104,7 +104,7 @@ class NewRunBody(Body):
 
 
 class RunBody(Struct, kw_only=True):
-    """A run as it stands. Money is decimal text, unknown is null."""
+    """A run as it stands. Money is decimal text, unknown is null, the least where `has_partial_cost`."""
 
     run_id: str
     workflow: str
@@ -118,6 +118,7 @@ class RunBody(Struct, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cost_usd: str | None
+    has_partial_cost: bool
     orphaned_calls: int
     trigger: str
     created_at: datetime
@@ -132,7 +133,7 @@ class RunsBody(Struct, kw_only=True):
 
 
 class StepBody(Struct, kw_only=True):
-    """A step of a run; `calls` are ids of the ledger."""
+    """A step of a run; `calls` are ids of the ledger. Its cost is the least where `has_partial_cost`."""
 
     path: str
     kind: str
@@ -147,6 +148,7 @@ class StepBody(Struct, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cost_usd: str | None
+    has_partial_cost: bool
     duration_ms: int | None
     started_at: datetime
 
@@ -399,6 +401,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "prompt_tokens",
         "completion_tokens",
         "orphaned_calls",
+        "has_partial_cost",
     )
     moments = ("created_at", "started_at", "finished_at")
     return {
@@ -419,7 +422,7 @@ def _describe_run(run: Run) -> RunBody:
 
 def _describe_step(step: Step) -> StepBody:
     described = ("path", "kind", "port", "attempts", "input", "output", "error", "reused_from")
-    measured = ("prompt_tokens", "completion_tokens", "duration_ms", "started_at")
+    measured = ("prompt_tokens", "completion_tokens", "duration_ms", "started_at", "has_partial_cost")
     fields = {name: getattr(step, name) for name in (*described, *measured)}
     return StepBody(**fields, state=str(step.state), calls=[*step.calls], cost_usd=usd(step.cost_nano_usd))
 

@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from lib.money import NANO_PER_USD, USD, format_money, format_sum, sign_of
+from lib.money import NANO_PER_USD, USD, format_money, format_sum, mark_least, sign_of
 from lib.statistics.anomalies import Anomaly
 from lib.statistics.charts import outlook_chart
 from lib.statistics.charts.chart_theme import (
@@ -221,7 +221,7 @@ def _labels(
             is_large = short and value >= 100 * NANO_PER_USD
             short_form = f"{sign_of(currency)}{int(value) / NANO_PER_USD:,.0f}"
             amount = short_form if is_large else format_money(int(value), currency)
-            labels.append(f"≥ {amount}" if unknown else amount)
+            labels.append(mark_least(amount, bool(unknown)))
     return labels
 
 

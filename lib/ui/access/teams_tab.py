@@ -13,7 +13,7 @@ from lib.access.team_choices import TEAM_ROLES, StopKind
 from lib.access.teams import Member, Team, list_role_words
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
-from lib.money import format_money
+from lib.money import format_sum
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.access.people import make_link
@@ -80,11 +80,7 @@ def _show_facts(services: Services, actor: Actor, team: Team, *, is_open: bool) 
     of_team = [state for state in budgets if state.budget.subject == str(team.id)]
     budget_text = "none"
     if of_team:
-        spent = [(format_money(state.now.spent_nano), format_money(state.now.limit_nano)) for state in of_team]
-        periods = [state.budget.period.value for state in of_team]
-        budget_text = " · ".join(
-            f"{amount} of {most} a {period}" for (amount, most), period in zip(spent, periods, strict=True)
-        )
+        budget_text = " · ".join(f"{state.now.spent_of_limit} a {state.budget.period.value}" for state in of_team)
     limits = team.limits
     limit_parts = [
         f"{value:,} {unit} a minute"
@@ -108,7 +104,11 @@ def _describe_spending(services: Services, team: Team) -> str:
     now = utc_now()
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     figures = services.statistics.totals(OPERATOR, StatisticsFilter(start=month, teams=(str(team.id),)))
-    return f"{format_money(figures.cost_nano_usd)} in {figures.calls:,} calls" if figures.calls else "nothing"
+    return (
+        f"{format_sum(figures.cost_nano_usd, figures.unpriced_calls)} in {figures.calls:,} calls"
+        if figures.calls
+        else "nothing"
+    )
 
 
 def _show_actions(services: Services, actor: Actor, team: Team) -> None:

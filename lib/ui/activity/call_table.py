@@ -11,7 +11,7 @@ from lib.access.permissions import Actor
 from lib.activity.call_filter import ActivityFilter
 from lib.activity.call_rows import ActivityPage, ActivityRow
 from lib.clock import utc_now
-from lib.money import format_cost, format_sum, usd_from_nano
+from lib.money import format_cost, format_sum, mark_least, usd_from_nano
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session_keys
 from lib.ui.activity import call_filters
@@ -104,8 +104,8 @@ def format_cost_cell(row: ActivityRow) -> str | None:
         return None
     if nano < 100_000:
         return format_cost(nano, row.cost_status)
-    mark = {"estimated": "≈ ", "partial": "≥ "}.get(row.cost_status, "")
-    return f"{mark}${usd_from_nano(nano):,.4f}"
+    mark = "≈ " if row.cost_status == "estimated" else ""
+    return mark_least(f"{mark}${usd_from_nano(nano):,.4f}", row.cost_status == "partial")
 
 
 def _describe_columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day: bool) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def describe_notice(notice: Notice) -> str:
     """A notice as a sentence of Markdown: which threshold of which budget was reached, or that a call was refused."""
     about = "everything" if notice.scope == BudgetScope.GLOBAL else f"{notice.scope} {notice.label}"
     name = f"**{blocks.plain(about)}**, {window_name(notice.period, notice.starts_at)}"
-    money = f"{format_money(notice.spent_nano)} of {format_money(notice.limit_nano)}".replace("$", "\\$")
+    money = notice.spent_of_limit.replace("$", "\\$")
     if notice.threshold == REFUSED:
         return f"⊘ {name}: a call was refused for the first time in it, {money} was spent."
     return f"△ {name}: {notice.threshold} % reached, {money}."
@@ -236,7 +236,7 @@ def show_attention(services: Services, actor: Actor) -> None:
             with blocks.row(gap="xsmall"):
                 about = blocks.plain(format_title(state.budget))
                 now = state.now
-                money = f"{_format_spent(now)} of {format_money(now.limit_nano)}".replace("$", "\\$")
+                money = now.spent_of_limit.replace("$", "\\$")
                 st.markdown(f"**{about}** {money}", width="stretch")
                 show_badge(state)
         st.page_link(session.page("budgets"), label="All budgets")

@@ -7,7 +7,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.cache.cache import CacheFigures
 from lib.cache.policy import CacheRules, SemanticMode
-from lib.money import format_money, usd_from_nano
+from lib.money import format_money, format_sum, usd_from_nano
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.statistics import chart_card
@@ -21,9 +21,9 @@ def draw_figures(everything: Sequence[CacheFigures]) -> None:
     hits = sum(sum(figures.hits.values()) for figures in everything)
     lookups = hits + sum(figures.outcomes.get("miss", 0) for figures in everything)
     unpriced = sum(figures.unpriced_hits for figures in everything)
-    saved = format_money(sum(figures.saved_nano_usd for figures in everything))
+    saved = format_sum(sum(figures.saved_nano_usd for figures in everything), unpriced)
     facts = [
-        (f"Saved in {DAYS} days", blocks.plain(f"≥ {saved}" if unpriced else saved)),
+        (f"Saved in {DAYS} days", blocks.plain(saved)),
         ("Answers from memory", format.count(hits)),
         ("Hit rate", format.share(hits / lookups) if lookups else "—"),
         ("Waiting saved", format.duration(sum(figures.saved_ms for figures in everything) if hits else None)),
@@ -68,9 +68,7 @@ def draw_table(everything: Sequence[CacheFigures], selected: str | None, *, comp
             "shared": [SCOPES[figures.rules.scope] for figures in everything],
             "hit_rate": [format.share(figures.hit_rate) for figures in everything],
             "hits": [sum(figures.hits.values()) for figures in everything],
-            "saved": [
-                ("≥ " if figures.unpriced_hits else "") + format_money(figures.saved_nano_usd) for figures in everything
-            ],
+            "saved": [format_sum(figures.saved_nano_usd, figures.unpriced_hits) for figures in everything],
             "entries": [figures.entries for figures in everything],
             "size": [format_bytes(figures.bytes) for figures in everything],
         }

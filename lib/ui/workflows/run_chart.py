@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lib.clock import utc_now
-from lib.money import format_money
+from lib.money import format_sum
 from lib.workflows.run import Step
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> "alt.Cha
                 "begin": (step.started_at - zero).total_seconds() * 1000,
                 "end": max(((step.finished_at or until) - zero).total_seconds() * 1000, 1.0),
                 "kind": step.kind,
-                "cost": format_money(step.cost_nano_usd),
+                "cost": format_sum(step.cost_nano_usd, step.has_partial_cost),
                 "tries": step.attempts,
             }
             for step in steps

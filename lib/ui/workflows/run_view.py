@@ -10,7 +10,7 @@ from lib.clock import short_id
 from lib.errors import LLMManagerError
 from lib.fast_json import encode_text
 from lib.limited.expressions import to_text
-from lib.money import format_money
+from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format, session, session_keys
 from lib.ui.workflows.run_chart import build_timeline
@@ -80,7 +80,7 @@ def _draw_head(services: Services, actor: Actor, run: Run) -> None:
         cap = "" if run.cost_cap_nano_usd is None else f" of {format_money(run.cost_cap_nano_usd)}"
         blocks.facts(
             [
-                ("Cost", blocks.plain(format_money(run.cost_nano_usd) + cap)),
+                ("Cost", blocks.plain(format_sum(run.cost_nano_usd, run.has_partial_cost) + cap)),
                 ("Tokens", format.count(run.tokens)),
                 ("Steps", format.count(run.steps_done)),
                 ("Time", format.duration(took)),
@@ -213,7 +213,10 @@ def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
             "tries": [step.attempts for step in steps],
             "ms": [step.duration_ms for step in steps],
             "tokens": [step.prompt_tokens + step.completion_tokens for step in steps],
-            "cost": [format_money(step.cost_nano_usd) + (" (reused)" if step.reused_from else "") for step in steps],
+            "cost": [
+                format_sum(step.cost_nano_usd, step.has_partial_cost) + (" (reused)" if step.reused_from else "")
+                for step in steps
+            ],
         }
     )
     text = st.column_config.TextColumn
@@ -305,7 +308,7 @@ def draw_run_table(services: Services, actor: Actor, runs: Sequence[Run], key: s
             "state": [describe_state(run.state)[0] for run in runs],
             "steps": [run.steps_done for run in runs],
             "tokens": [run.tokens for run in runs],
-            "cost": [format_money(run.cost_nano_usd) for run in runs],
+            "cost": [format_sum(run.cost_nano_usd, run.has_partial_cost) for run in runs],
             "version": [str(run.version) for run in runs],
             "by": [f"{run.user_name or 'operator'} · {run.trigger}" for run in runs],
         }

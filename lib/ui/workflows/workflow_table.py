@@ -8,7 +8,7 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
-from lib.money import format_money
+from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format, session_keys
 from lib.workflows.runs import RunFigures
@@ -73,7 +73,9 @@ def draw_table(
             "name": text("Workflow", width=140 if compact else 320),
             "health": text("Done", width=90, alignment="right", help="Share of the runs that ended well"),
             "runs": st.column_config.NumberColumn("Runs", width=70),
-            "cost": text("Cost", width=100, alignment="right", help="≥ where a call's cost is unknown"),
+            "cost": text(
+                "Cost", width=100, alignment="right", help="≥ where a call's cost is not, or not wholly, known"
+            ),
             "last": text("Last run", width=180),
             "version": text("Version", width=80, alignment="right"),
         },
@@ -85,7 +87,7 @@ def draw_table(
 def _format_cost(figures: RunFigures | None) -> str:
     if figures is None:
         return format_money(0)
-    return ("≥ " if figures.unpriced else "") + format_money(figures.cost_nano_usd)
+    return format_sum(figures.cost_nano_usd, figures.unpriced)
 
 
 def create_dialog(services: Services, actor: Actor) -> None:
