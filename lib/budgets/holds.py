@@ -172,8 +172,8 @@ def settle_many(
             if not cost:
                 continue
             after = window.spent_nano_usd
-            sums = (after - cost, after, window.limit_nano_usd)
-            notices.crossed(connection, budget_id, starts_at, *sums, now, window.unpriced_calls)
+            figures = (after - cost, after, window.limit_nano_usd)
+            notices.crossed(connection, budget_id, starts_at, *figures, now, window.unpriced_calls)
     return settled
 
 
