@@ -1,9 +1,9 @@
 """Answers that have ended, from the ledger into their messages: `settle`.
 
-A message is written with its call's id before the call is sent (of a turn of several calls with that of the last one,
-see `lib.conversations.turns`), so whatever becomes of the page or the process, the
-row of the ledger (closed by its process, or by recovery for a dead one) says what came of it. Words are taken as the
-configuration's content policy let them be kept.
+A message is written with its call's id before the call is sent, so whatever becomes of the page or the process, the
+row of the ledger (closed by its process, or by recovery for a dead one) says what came of it. An answer of several
+calls is a turn with tools (`lib.tools.turns`), which is named by its first call and ends the message when it has ended
+itself. Words are taken as the configuration's content policy let them be kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,6 @@ from lib.clock import utc_now
 from lib.conversations.conversation import RUNNING
 from lib.conversations.rows import M
 from lib.conversations.turn_parts import build_ending, is_open, read_turns
-from lib.conversations.turns import is_over
 from lib.db.engine import Store
 from lib.db.tables import messages, open_calls, usage_logs, usage_payloads
 from lib.ledger.usage_row import final_of
@@ -30,7 +29,7 @@ _P = usage_payloads.c
 
 def settle(store: Store, owner_id: str | None = None) -> int:
     """Write down every answer that has ended, of one owner or of all; how many those were."""
-    going = [M.status == RUNNING, is_over()] + ([] if owner_id is None else [M.owner_id == owner_id])
+    going = [M.status == RUNNING] + ([] if owner_id is None else [M.owner_id == owner_id])
     ended = (
         select(
             M.id,
@@ -60,8 +59,7 @@ def settle(store: Store, owner_id: str | None = None) -> int:
     if done:
         with store.write() as connection:
             for message_id, values in done.items():
-                ending = {"turn_process_id": None, **values}
-                connection.execute(update(messages).where(M.id == message_id, M.status == RUNNING).values(**ending))
+                connection.execute(update(messages).where(M.id == message_id, M.status == RUNNING).values(**values))
     return len(done)
 
 

@@ -102,14 +102,8 @@ class Message:
     cost_status: str = "unpriced"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    earlier_call_ids: tuple[str, ...] = ()
     is_remembered: bool = False  # the answer came from memory
     saved_nano_usd: int | None = None
-
-    @property
-    def call_ids(self) -> tuple[str, ...]:
-        """The calls that made it, oldest first."""
-        return (*self.earlier_call_ids, *((self.call_id,) if self.call_id else ()))
 
     @property
     def running(self) -> bool:

@@ -1,7 +1,7 @@
 """What conversations cost, by message and in sum: read from the ledger, which alone knows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
@@ -66,19 +66,6 @@ def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str
 def _add(first: int | None, second: int | None) -> int | None:
     """Add two sums, of which one may be of nothing known."""
     return second if first is None else first if second is None else first + second
-
-
-def add(several: Iterable[CallFigures]) -> CallFigures | None:
-    """Figures of several calls together; None of none. A sum of which a part is unknown is the known part."""
-    listed = list(several)
-    if len(listed) < 2:
-        return listed[0] if listed else None
-
-    def total(name: str) -> int | None:
-        summands = [value for figures in listed if (value := getattr(figures, name)) is not None]
-        return sum(summands) if summands else None
-
-    return _figures(total(field.name) for field in fields(CallFigures))
 
 
 def of_conversation(connection: Connection, conversation_id: str) -> CallFigures:

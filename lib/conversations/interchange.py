@@ -95,7 +95,7 @@ def _read_whole(
 ) -> tuple[Conversation, list[Message], list[Message]]:
     tree = nodes(connection, conversation.id, conversation.owner_id)
     all_messages = read_messages(connection, conversation, [*tree])
-    costs = figures.of_calls(connection, (call_id for message in all_messages for call_id in message.call_ids))
+    costs = figures.of_calls(connection, (message.call_id for message in all_messages))
     priced = [
         replace(
             message,
@@ -103,7 +103,7 @@ def _read_whole(
             prompt_tokens=cost.prompt_tokens,
             completion_tokens=cost.completion_tokens,
         )
-        if (cost := figures.add(costs[call_id] for call_id in message.call_ids if call_id in costs)) is not None
+        if (cost := costs.get(message.call_id or "")) is not None
         else message
         for message in all_messages
     ]

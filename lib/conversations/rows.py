@@ -41,8 +41,7 @@ def conversation_of(row: RowMapping) -> Conversation:
 def message_of(row: RowMapping, **extra: Any) -> Message:
     """Make a message of its row; `extra` are fields that the row does not have."""
     values = {name: row[name] for name in (*_MESSAGE, "model", "created_at")}
-    earlier = tuple(row["earlier_call_ids"])
-    return Message(**values, parts=tuple(row["parts"]), earlier_call_ids=earlier, **extra)
+    return Message(**values, parts=tuple(row["parts"]), **extra)
 
 
 def nodes(connection: Connection, conversation_id: str, owner_id: str) -> dict[str, MessageNode]:

@@ -42,7 +42,7 @@ def read_thread(connection: Connection, conversation: Conversation, limit: int) 
     for node in tree.values():
         children[node.parent_id].append(node.id)
     read = read_messages(connection, conversation, [node.id for node in tail])
-    costs = figures.of_calls(connection, (call_id for message in read for call_id in message.call_ids))
+    costs = figures.of_calls(connection, (message.call_id for message in read))
     return Thread(
         conversation=conversation,
         path=tuple(path),
@@ -77,7 +77,7 @@ def read_summaries(connection: Connection, conversation: Conversation) -> dict[s
 
 
 def _with_figures(message: Message, siblings: tuple[str, ...], costs: dict[str, CallFigures]) -> Message:
-    call_figures = figures.add(costs[call_id] for call_id in message.call_ids if call_id in costs)
+    call_figures = costs.get(message.call_id or "")
     if call_figures is None:
         return replace(message, siblings=siblings)
     return replace(

@@ -6,6 +6,8 @@ import pytest
 
 from lib.approvals.approval import Decision, Verdict
 from lib.configs.tool_rules import ToolRules
+from lib.statistics.filters import StatisticsFilter
+from lib.statistics.measures import Measure
 from lib.tools.native import NativeTools
 from tests.calls.rig import AMIRA
 from tests.conversations.talk_rig import TalkRig
@@ -19,6 +21,7 @@ def begin(rig: TalkRig, script: str, *names: str) -> str:
     return rig.conversations.create(AMIRA, configuration=slug).id
 
 
+@pytest.mark.feature("CALL-9")
 @pytest.mark.feature("PLAY-6")
 def test_an_answer_holds_its_tool_calls_and_results_and_the_next_question_sends_them(rig: TalkRig) -> None:
     conversation_id = begin(rig, "call:calculate,nothing+say:It is 42.", "calculate")
@@ -30,6 +33,8 @@ def test_an_answer_holds_its_tool_calls_and_results_and_the_next_question_sends_
     rounds = [rig.rows(step.call.call_id)[-1]["prompt_tokens"] for step in turn.steps]
     assert (first_turn.prompt_tokens, len(rounds)) == (sum(rounds), 2)
     assert (answer.content, answer.status) == ("It is 42.", "ok")
+    counts = rig.services.statistics.pivot(AMIRA, StatisticsFilter(), [], [Measure.CALLS, Measure.QUESTIONS]).iloc[0]
+    assert (counts.calls, counts.questions) == (2, 1)
     asked, unknown, first, second = answer.parts
     assert (asked["type"], asked["name"], asked["round"]) == ("tool_call", "calculate", 0)
     results = {part["name"]: part for part in (first, second)}

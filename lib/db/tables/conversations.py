@@ -47,9 +47,9 @@ messages = Table(
     Column("tokens", Integer, nullable=False),  # estimated
     Column("status", String(12), nullable=False),  # running, then as the call ended
     Column("error_message", Text),
-    id_column("call_id"),  # that made it: the last one of its turn
-    Column("earlier_call_ids", JSON, nullable=False, server_default="[]"),  # of a turn of several, oldest first
-    id_column("turn_process_id"),  # the process that may make another call for it; NULL: its call's end is its end
+    id_column("call_id"),  # that made it; of a turn with tools the first one, which is tool_turns.id
+    Column("earlier_call_ids", JSON, nullable=False, server_default="[]"),  # not used: tool_turns.calls has them
+    id_column("turn_process_id"),  # not used: tool_turns.process_id is the process of a turn
     id_column("configuration_id"),
     Column("model", String(200), nullable=False, default=""),
     moment_column("created_at"),
