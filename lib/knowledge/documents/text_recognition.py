@@ -120,7 +120,8 @@ def _pictures(data: bytes, pages: Sequence[int]) -> Iterator[Any]:
     document = pypdfium2.PdfDocument(data)
     for number in pages:
         page = document[number]
-        yield page.render(scale=bound_scale(*page.get_size(), _PER_POINT)).to_pil().convert("RGB")
+        width, height = page.get_size()
+        yield page.render(scale=bound_scale(width, height, _PER_POINT)).to_pil().convert("RGB")
 
 
 def _open_picture(data: bytes) -> Any:
