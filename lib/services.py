@@ -43,6 +43,7 @@ from lib.conversations.search import Search
 from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles, take_titles
 from lib.db import schema
+from lib.db.data_key import DataKey
 from lib.db.database_file import open_store
 from lib.db.engine import Store
 from lib.db.vault import Vault
@@ -100,6 +101,7 @@ class Services:
         self.settings = settings
         self.store = store
         self.vault = Vault(store, settings)
+        self.data_key = DataKey(store, self.vault)
         self.audit = Audit(store)
         self.retention = Retention(store)
         self.budgets = Budgets(store)
@@ -135,7 +137,7 @@ class Services:
         """Build what a call passes: prices, providers, configurations, the cache and the calls themselves."""
         settings = self.settings
         store = self.store
-        self.step_results = StepResults(store, self.vault)
+        self.step_results = StepResults(store, self.data_key)
         self.prices = PriceBook(store=store)
         self.price_entries = Prices(store, self.prices)
         self.repricing = Repricing(store, self.prices)
@@ -187,7 +189,7 @@ class Services:
         self.work = Work(store, self.settings.data_dir, self.step_results)
         self.workflows = WorkflowServices(
             store,
-            self.vault,
+            self.data_key,
             self.calls,
             self.configurations,
             self.prompts,

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Column, ColumnElement, Connection, delete, insert, select, text, update
 
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -29,17 +30,24 @@ from lib.db.tables import (
     tool_turns,
     tools,
     vault_keys,
+    workflow_actions,
+    workflow_runs,
+    workflow_steps,
+    workflow_webhooks,
 )
 from lib.errors import InstallationError, InvalidInput
 from lib.settings import Settings
 
 _CANARY = "llm-manager"
 KEY_FILE = "master.key"
-_SEALED_COLUMNS = (  # ciphertexts, and what names their rows
-    (approvals.c.sealed, (approvals.c.id,)),
-    (step_results.c.sealed, (step_results.c.run_id, step_results.c.step)),
+SEALED_COLUMNS = (approvals.c.sealed, step_results.c.sealed, workflow_webhooks.c.sealed)  # ciphertexts, or nothing
+SEALED_DOCUMENTS = (  # JSON with a ciphertext under `sealed`, or something else
+    tools.c.secret_headers,
+    tool_turns.c.request,
+    *(workflow_runs.c[name] for name in ("inputs", "output")),
+    *(workflow_steps.c[name] for name in ("input", "output", "changes")),
+    workflow_actions.c.result,
 )
-_SEALED_DOCUMENTS = ((tools.c.secret_headers, tools.c.name), (tool_turns.c.request, tool_turns.c.id))
 
 
 @dataclass(frozen=True)
@@ -188,24 +196,23 @@ class Vault:
             if changed:
                 connection.execute(update(providers).where(providers.c.id == row.id).values(**changed))
                 count += len(changed)
-        for column, keys in _SEALED_COLUMNS:
-            for *ids, ciphertext in connection.execute(select(*keys, column).where(column.is_not(None))).all():
-                named_row = [key == value for key, value in zip(keys, ids, strict=True)]
-                resealed_text = _seal(fresh, self.decrypt(ciphertext))
-                connection.execute(update(column.table).where(*named_row).values({column: resealed_text}))
-                count += 1
-        return count + self._reseal_documents(connection, fresh) + self._reseal_settings(connection, fresh)
-
-    def _reseal_documents(self, connection: Connection, fresh: Key) -> int:
-        """Encrypt the JSON columns that hold something sealed beside what is open."""
-        count = 0
-        for column, key in _SEALED_DOCUMENTS:
-            for row_id, document in connection.execute(select(key, column).where(column.is_not(None))).all():
-                if sealed := get_sealed_value(document):
-                    resealed = {**document, "sealed": _seal(fresh, self.decrypt(sealed))}
-                    connection.execute(update(column.table).where(key == row_id).values({column: resealed}))
+        for column in SEALED_COLUMNS:
+            for is_row, ciphertext in _read_cells(connection, column):
+                if self._opens(ciphertext):
+                    resealed_text = _seal(fresh, self.decrypt(ciphertext))
+                    connection.execute(update(column.table).where(*is_row).values({column: resealed_text}))
                     count += 1
-        return count
+        for column in SEALED_DOCUMENTS:
+            for is_row, document in _read_cells(connection, column):
+                if isinstance(document, dict) and self._opens(sealed := document.get("sealed")):
+                    resealed = {**document, "sealed": _seal(fresh, self.decrypt(sealed))}
+                    connection.execute(update(column.table).where(*is_row).values({column: resealed}))
+                    count += 1
+        return count + self._reseal_settings(connection, fresh)
+
+    def _opens(self, text: Any) -> bool:
+        """Whether a text names a key that is here; another one is a program's own, or sealed with another key."""
+        return isinstance(text, str) and any(text.startswith(f"{key.id}:") for key in self._keys)
 
     def _reseal_settings(self, connection: Connection, fresh: Key) -> int:
         count = 0
@@ -249,6 +256,13 @@ class Vault:
 def get_sealed_value(headers: Mapping[str, str] | None) -> str | None:
     """Get the ciphertext inside a JSON value: a provider's extra headers, or a setting that holds a secret."""
     return (headers or {}).get("sealed")
+
+
+def _read_cells(connection: Connection, column: Column[Any]) -> Iterator[tuple[list[ColumnElement[bool]], Any]]:
+    """The cells of a column that are not empty, each with the condition that names its row."""
+    keys = list(column.table.primary_key.columns)
+    for *ids, cell in connection.execute(select(*keys, column).where(column.is_not(None))).all():
+        yield [key == value for key, value in zip(keys, ids, strict=True)], cell
 
 
 def _read_canaries(connection: Connection) -> dict[str, str]:

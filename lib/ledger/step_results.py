@@ -1,7 +1,8 @@
 """Results of steps that cost or act, in the database of the ledger: written once, asked before a step runs.
 
 `build_row` makes the row that the closing record of a model call carries, so that answer and result are one
-transaction. Outputs are JSON, encrypted by the vault until they are erased; their hash and size stay.
+transaction, also when that comes later, from a spool: outputs are JSON, encrypted by the data key until they are
+erased; their hash and size stay.
 """
 
 import hashlib
@@ -15,9 +16,9 @@ from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.clock import utc_now
+from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import step_results
-from lib.db.vault import Vault
 from lib.errors import InvalidInput
 
 MOST_BYTES = 16 * 1024 * 1024
@@ -42,9 +43,9 @@ class StoredStep:
 class StepResults:
     """Reads and writes results. Thread-safe."""
 
-    def __init__(self, store: Store, vault: Vault) -> None:
+    def __init__(self, store: Store, data_key: DataKey) -> None:
         self._store = store
-        self._vault = vault
+        self._data_key = data_key
 
     def get(self, run_id: str, step: str) -> StoredStep | None:
         """Get a step's row; None when it was never begun."""
@@ -119,7 +120,7 @@ class StepResults:
             "step": step,
             "state": "done",
             "call_id": call_id,
-            "sealed": self._vault.encrypt(text, within=within),
+            "sealed": self._data_key.encrypt(text, within),
             "output_hash": hashlib.sha256(encoded).hexdigest(),
             "output_size": len(encoded),
             "started_at": now,
@@ -135,7 +136,7 @@ class StepResults:
         return (sqlite if self._store.is_sqlite else postgresql).insert(step_results)
 
     def _build(self, row: Any) -> StoredStep:
-        output = None if row.sealed is None else json.loads(self._vault.decrypt(row.sealed))
+        output = None if row.sealed is None else json.loads(self._data_key.decrypt(row.sealed))
         copied_fields = (
             "run_id",
             "step",

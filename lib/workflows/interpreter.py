@@ -20,9 +20,9 @@ from lib.access.permissions import Actor
 from lib.budgets import outbox
 from lib.calls.calls import Calls
 from lib.clock import new_id, utc_now
+from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import workflow_versions, workflows
-from lib.db.vault import Vault
 from lib.errors import LLMManagerError, NotFound
 from lib.ledger.step_results import StepResults
 from lib.prompts.prompts import Prompts
@@ -59,7 +59,7 @@ class Interpreter:
     def __init__(
         self,
         store: Store,
-        vault: Vault,
+        data_key: DataKey,
         calls: Calls,
         prompts: Prompts,
         search: Search,
@@ -73,7 +73,7 @@ class Interpreter:
         self.models = ModelCalls(calls, results)
         self._results = results
         self._store = store
-        self._vault = vault
+        self._data_key = data_key
         self._calls = calls
         self._find_tools = tools
         self._find_approvals = approvals
@@ -115,7 +115,7 @@ class Interpreter:
 
     async def execute(self, run_id: str) -> str:
         """Go on with a run until it is over, waits or is held; return its state. A run that is over is left alone."""
-        journal = Journal(self._store, self._vault, run_id, f"{self._process}/{new_id()[-12:]}")
+        journal = Journal(self._store, self._data_key, run_id, f"{self._process}/{new_id()[-12:]}")
         run = await self.run_blocking(journal.take)
         if run is None:
             return ""
@@ -217,7 +217,7 @@ class Interpreter:
         execution.pinned = journal.read_pinned()
         if run.reuses_run_id is not None:
             execution.reusable = load_steps(
-                self._store, run.reuses_run_id, lambda value: open_sealed(self._vault, value)
+                self._store, run.reuses_run_id, lambda value: open_sealed(self._data_key, value)
             )
             view = GraphView(definitions[""].main)
             if run.rerun_from in view.nodes:

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.clock import utc_now
+from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import usage_logs, workflow_actions, workflow_runs, workflow_steps
-from lib.db.vault import Vault
 from lib.workflows.run import Run, RunLost, RunState, Step, StepState, StepUsage, Trigger
 
 R = workflow_runs.c
@@ -43,9 +43,9 @@ class Action:
 class Journal:
     """The rows of one execution of one run."""
 
-    def __init__(self, store: Store, vault: Vault, run_id: str, owner: str) -> None:
+    def __init__(self, store: Store, data_key: DataKey, run_id: str, owner: str) -> None:
         self._store = store
-        self._vault = vault
+        self._data_key = data_key
         self._run_id = run_id
         self._owner = owner
         self._is_sealed = False
@@ -137,10 +137,10 @@ class Journal:
 
     def end_action(self, key: str, state: str, result: Any) -> None:
         """Keep an action's result."""
+        values = {"state": state, "result": self._seal(result), "finished_at": utc_now()}
         with self._store.write() as connection:
             self._fence(connection)
             ended = update(workflow_actions).where(A.run_id == self._run_id, A.key == key)
-            values = {"state": state, "result": self._seal(result), "finished_at": utc_now()}
             connection.execute(ended.values(**values))
         self.actions[key] = replace(self.actions[key], state=state, result=result)
 
@@ -213,10 +213,10 @@ class Journal:
     def _seal(self, value: Any) -> Any:
         if not self._is_sealed or value is None:
             return value
-        return {_SEALED: self._vault.encrypt(json.dumps(value))}
+        return {_SEALED: self._data_key.encrypt(json.dumps(value))}
 
     def _open(self, value: Any) -> Any:
-        return open_sealed(self._vault, value)
+        return open_sealed(self._data_key, value)
 
     def open_row(self, row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Any]:
         """A row with its sealed columns opened."""
@@ -245,10 +245,10 @@ def _add_usage(step: Step, earlier_usage: StepUsage) -> dict[str, Any]:
     return values
 
 
-def open_sealed(vault: Vault, value: Any) -> Any:
+def open_sealed(data_key: DataKey, value: Any) -> Any:
     """Open a value that was sealed; any other as it is."""
-    if isinstance(value, dict) and value.keys() == {_SEALED}:
-        return json.loads(vault.decrypt(value[_SEALED]))
+    if isinstance(value, dict) and value.keys() == {_SEALED} and data_key.seals(value[_SEALED]):
+        return json.loads(data_key.decrypt(value[_SEALED]))
     return value
 
 

@@ -21,6 +21,7 @@ from lib.access.team_scope import require_team, usable
 from lib.calls.calls import Calls
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configurations
+from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import (
     configurations,
@@ -31,7 +32,6 @@ from lib.db.tables import (
     workflow_versions,
     workflows,
 )
-from lib.db.vault import Vault
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.fast_json import encode_text
 from lib.prompts.prompts import Prompts
@@ -78,7 +78,7 @@ class WorkflowRuns:
     def __init__(
         self,
         store: Store,
-        vault: Vault,
+        data_key: DataKey,
         calls: Calls,
         prompts: Prompts,
         settings: Configurations,
@@ -87,7 +87,7 @@ class WorkflowRuns:
         stops: StopSwitch,
     ) -> None:
         self._store = store
-        self._vault = vault
+        self._data_key = data_key
         self._calls = calls
         self._prompts = prompts
         self._configurations = settings
@@ -134,7 +134,7 @@ class WorkflowRuns:
                 user_id=actor.user_id,
                 api_key_id=actor.key.key_id if actor.key else None,
                 team_id=require_team(actor),
-                inputs=self._seal(values, is_sealed),
+                inputs=self._seal(connection, values, is_sealed),
                 is_sealed=is_sealed,
                 cost_cap_nano_usd=cap_nano_usd
                 if cap_nano_usd is not None or cap is None
@@ -152,8 +152,8 @@ class WorkflowRuns:
             self._stops.refresh()
         self._stops.check(actor, workflow=slug)
 
-    def _seal(self, values: Any, is_sealed: bool) -> Any:
-        return {"sealed": self._vault.encrypt(encode_text(values))} if is_sealed else values
+    def _seal(self, connection: Connection, values: Any, is_sealed: bool) -> Any:
+        return {"sealed": self._data_key.encrypt(encode_text(values), connection)} if is_sealed else values
 
     def _launch(self, run_id: str, team_id: int, number: int) -> None:
         self._launcher().launch(run_id, team_id, number)
@@ -470,7 +470,7 @@ class WorkflowRuns:
         return definitions
 
     def _open(self, value: Any) -> Any:
-        return open_sealed(self._vault, value)
+        return open_sealed(self._data_key, value)
 
     def _build(self, row: Mapping[Any, Any], actor: Actor) -> Run:
         shows = actor.user_id == row["user_id"] or actor.reads_content_of(row["user_id"])

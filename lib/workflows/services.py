@@ -10,9 +10,9 @@ from lib.access.stop_switch import StopSwitch
 from lib.approvals.approvals import Approvals
 from lib.calls.calls import Calls
 from lib.configs.configurations import Configurations
+from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import approvals, work_processes
-from lib.db.vault import Vault
 from lib.ledger.step_results import StepResults
 from lib.prompts.prompts import Prompts
 from lib.work.work import Work
@@ -40,7 +40,7 @@ class WorkflowServices:
     def __init__(
         self,
         store: Store,
-        vault: Vault,
+        data_key: DataKey,
         calls: Calls,
         configurations: Configurations,
         prompts: Prompts,
@@ -52,7 +52,7 @@ class WorkflowServices:
         knowledge: "KnowledgeServices",
     ) -> None:
         self._store = store
-        self._vault = vault
+        self._data_key = data_key
         self._calls = calls
         self._configurations = configurations
         self._prompts = prompts
@@ -77,7 +77,7 @@ class WorkflowServices:
 
         return Interpreter(
             self._store,
-            self._vault,
+            self._data_key,
             self._calls,
             self._prompts,
             self._search_passages,
@@ -132,7 +132,7 @@ class WorkflowServices:
         """Runs of workflows."""
         from lib.workflows.runs import WorkflowRuns
 
-        parts = (self._store, self._vault, self._calls, self._prompts, self._configurations)
+        parts = (self._store, self._data_key, self._calls, self._prompts, self._configurations)
         return WorkflowRuns(*parts, self._find_launcher, self._close_questions, self._stops)
 
     @cached_property

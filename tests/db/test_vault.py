@@ -1,20 +1,25 @@
 """Secrets at rest: encrypted, refused under the wrong key, rotated in one step that survives a kill."""
 
+import json
 import os
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import JSON, Boolean, Column, Integer, String, insert, select, text
 
 from lib.access.master_key import MasterKey
 from lib.access.permissions import OPERATOR, Role, make_actor
+from lib.clock import utc_now
+from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.keyring import Key, read_file, write_file
-from lib.db.tables import providers, vault_keys
-from lib.db.vault import Vault
+from lib.db.tables import UtcDateTime, metadata, providers, vault_keys
+from lib.db.vault import SEALED_COLUMNS, SEALED_DOCUMENTS, Vault
 from lib.errors import InstallationError, InvalidInput, PermissionDenied
+from lib.ledger.step_results import StepResults, write_result
 from lib.providers.registry import Providers
 from lib.settings import Settings
 
@@ -99,6 +104,65 @@ def test_rotation_reencrypts_everything_under_a_new_key(store: Store, settings: 
         {"X-Team": "team-secret-1"},
         ("X-Team",),
     )
+
+
+def any_value(column: Column[Any]) -> Any:
+    """A value that a column takes."""
+    match column.type:
+        case UtcDateTime():
+            return utc_now()
+        case JSON():
+            return {}
+        case Boolean():
+            return False
+        case Integer():
+            return 0
+        case String():
+            return "x"
+    return None
+
+
+@pytest.mark.feature("CFG-6")
+def test_a_rotation_finds_every_place_of_a_ciphertext(store: Store, settings: Settings) -> None:
+    vault = opened(store, settings)
+    with store.write() as connection:
+        for column in (*SEALED_COLUMNS, *SEALED_DOCUMENTS):
+            table = column.table
+            row = {
+                each.name: "id" if each.primary_key else None if each.nullable else any_value(each) for each in table.c
+            }
+            sealed = vault.encrypt(json.dumps("kept"), within=connection)
+            is_document = column in SEALED_DOCUMENTS
+            row |= {each.name: column.name for each in table.primary_key.columns}
+            connection.execute(insert(table).values(row | {column.name: {"sealed": sealed} if is_document else sealed}))
+    rotate(store, settings)
+    (key,) = read_file(settings.data_dir / "master.key")
+    with store.read() as connection:
+        for column in (*SEALED_COLUMNS, *SEALED_DOCUMENTS):
+            key_column = next(iter(column.table.primary_key.columns))
+            cell = connection.scalar(select(column).where(key_column == column.name))
+            sealed = cell["sealed"] if column in SEALED_DOCUMENTS else cell
+            assert (sealed.partition(":")[0], vault.decrypt(sealed)) == (key.id, '"kept"'), column
+    named = {column for table in metadata.sorted_tables for column in table.c if column.name in ("sealed", "sealing")}
+    assert named <= set(SEALED_COLUMNS)
+
+
+@pytest.mark.feature("FLOW-2")
+def test_a_result_that_was_sealed_before_a_rotation_is_opened_after_it(store: Store, settings: Settings) -> None:
+    results = StepResults(store, DataKey(store, opened(store, settings)))
+    closing = results.build_row("run", "ask", {"answer": 42})
+    rotate(store, settings)
+    rotate(store, settings)
+    with store.write() as connection:
+        assert write_result(connection, closing)
+    for reader in (results, StepResults(store, DataKey(store, opened(store, settings)))):
+        kept = reader.get("run", "ask")
+        assert kept is not None
+        assert kept.output == {"answer": 42}
+    assert results.finish("run", "next", "in one transaction")
+    again = results.get("run", "next")
+    assert again is not None
+    assert again.output == "in one transaction"
 
 
 @pytest.mark.feature("CFG-6")
