@@ -196,6 +196,11 @@ class Vault:
             if changed:
                 connection.execute(update(providers).where(providers.c.id == row.id).values(**changed))
                 count += len(changed)
+        return count + self._reseal_columns(connection, fresh) + self._reseal_settings(connection, fresh)
+
+    def _reseal_columns(self, connection: Connection, fresh: Key) -> int:
+        """Encrypt the columns that hold ciphertexts, and those of JSON that may hold one."""
+        count = 0
         for column in SEALED_COLUMNS:
             for is_row, ciphertext in _read_cells(connection, column):
                 if self._opens(ciphertext):
@@ -208,7 +213,7 @@ class Vault:
                     resealed = {**document, "sealed": _seal(fresh, self.decrypt(sealed))}
                     connection.execute(update(column.table).where(*is_row).values({column: resealed}))
                     count += 1
-        return count + self._reseal_settings(connection, fresh)
+        return count
 
     def _opens(self, text: Any) -> bool:
         """Whether a text names a key that is here; another one is a program's own, or sealed with another key."""
