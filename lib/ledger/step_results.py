@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.clock import utc_now
+from lib.db.compiled_statements import CompiledStatement
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import step_results
@@ -23,6 +24,19 @@ from lib.errors import InvalidInput
 
 MOST_BYTES = 16 * 1024 * 1024
 _R = step_results.c
+_GET = CompiledStatement(select(step_results).where(_R.run_id == bindparam("of_run"), _R.step == bindparam("of_step")))
+
+
+def _compile_write(dialect: Any) -> CompiledStatement:
+    """Compile the statement that writes the row of a step that is done, unless one is there that is done."""
+    statement = dialect.insert(step_results).values({column.name: bindparam(f"new_{column.name}") for column in _R})
+    names = ("state", "call_id", "sealed", "output_hash", "output_size", "finished_at")
+    changed = {name: statement.excluded[name] for name in names}
+    written = statement.on_conflict_do_update(index_elements=["run_id", "step"], set_=changed, where=_R.state != "done")
+    return CompiledStatement(written.returning(_R.step))
+
+
+_WRITE = {"sqlite": _compile_write(sqlite), "postgresql": _compile_write(postgresql)}
 
 
 @dataclass(frozen=True)
@@ -50,8 +64,8 @@ class StepResults:
     def get(self, run_id: str, step: str) -> StoredStep | None:
         """Get a step's row; None when it was never begun."""
         with self._store.read() as connection:
-            row = connection.execute(select(step_results).where(_R.run_id == run_id, _R.step == step)).one_or_none()
-        return None if row is None else self._build(row)
+            rows = _GET.all(connection, {"of_run": run_id, "of_step": step})
+        return self._build(rows[0]) if rows else None
 
     def list_steps(self, run_id: str) -> list[StoredStep]:
         """List a run's rows in the order in which they began."""
@@ -68,8 +82,9 @@ class StepResults:
 
     def finish(self, run_id: str, step: str, output: Any) -> bool:
         """Keep a step's output, unless it has one: the first result stands. Whether this is it."""
+        row = self.build_row(run_id, step, output)
         with self._store.write() as connection:
-            return write_result(connection, self.build_row(run_id, step, output, within=connection))
+            return write_result(connection, row)
 
     def mark_unknown(self, run_id: str, step: str) -> None:
         """Note that nobody knows whether a step was done."""
@@ -77,8 +92,8 @@ class StepResults:
 
     def settle(self, run_id: str, step: str, output: Any) -> None:
         """Take `output` as the result of a step whose end nobody knew."""
+        row = self.build_row(run_id, step, output)
         with self._store.write() as connection:
-            row = self.build_row(run_id, step, output, within=connection)
             names = ("state", "sealed", "output_hash", "output_size", "finished_at")
             unknown = update(step_results).where(_R.run_id == run_id, _R.step == step, _R.state == "unknown")
             connection.execute(unknown.values({name: row[name] for name in names}))
@@ -102,9 +117,7 @@ class StepResults:
         with self._store.write() as connection:
             connection.execute(update(step_results).where(*old).values(sealed=None))
 
-    def build_row(
-        self, run_id: str, step: str, output: Any, call_id: str | None = None, within: Connection | None = None
-    ) -> dict[str, Any]:
+    def build_row(self, run_id: str, step: str, output: Any, call_id: str | None = None) -> dict[str, Any]:
         """Build the row of a step that is done; InvalidInput for an output that is no JSON or larger than 16 MB."""
         try:
             text = json.dumps(output, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -120,7 +133,7 @@ class StepResults:
             "step": step,
             "state": "done",
             "call_id": call_id,
-            "sealed": self._data_key.encrypt(text, within),
+            "sealed": self._data_key.encrypt(text),
             "output_hash": hashlib.sha256(encoded).hexdigest(),
             "output_size": len(encoded),
             "started_at": now,
@@ -152,9 +165,5 @@ class StepResults:
 
 def write_result(connection: Connection, row: Mapping[str, Any]) -> bool:
     """Write the row of a step that is done in the caller's transaction; False where a result is there, which stands."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    names = ("state", "call_id", "sealed", "output_hash", "output_size", "finished_at")
-    statement = dialect.insert(step_results).values(**row)
-    changed = {name: statement.excluded[name] for name in names}
-    written = statement.on_conflict_do_update(index_elements=["run_id", "step"], set_=changed, where=_R.state != "done")
-    return connection.scalar(written.returning(_R.step)) is not None
+    params = {f"new_{name}": value for name, value in row.items()}
+    return bool(_WRITE[connection.dialect.name].all(connection, params))
