@@ -77,18 +77,18 @@ def test_what_is_missing_is_asked_by_going_on(visitor: Visitor) -> None:
     person, service = amira(visitor), visitor.services.experiments
     rows = [{"prompt": str(n)} for n in range(3)]
     made = service.create(person, ExperimentDraft("Numbers", [Candidate("echo")], rows))
-    page = visitor.open("experiments")
+    page = visitor.open("experiments", id=made)
     assert "○ not started" in page.dataframe[0].value["state"].iloc[0]
     press(page, "Start experiment")
     assert service.wait(person, made, 30).state is ExperimentState.DONE
-    assert "Start experiment" not in [button.label for button in visitor.open("experiments").button]
+    assert "Start experiment" not in [button.label for button in visitor.open("experiments", id=made).button]
 
 
 def test_an_experiment_at_work_draws_all_of_itself_again(visitor: Visitor) -> None:
     """State, candidates and answers stand in one fragment: none of them can be older than the others."""
     person, service = amira(visitor), visitor.services.experiments
     made = service.create(person, ExperimentDraft("Numbers", [Candidate("echo")], [{"prompt": "one"}]))
-    page = visitor.open("experiments")
+    page = visitor.open("experiments", id=made)
     assert "○ not started" in page.dataframe[0].value["state"].iloc[0]
     service.start(person, made)
     assert service.wait(person, made, 30).state is ExperimentState.DONE
@@ -104,6 +104,15 @@ def test_somebody_elses_is_not_there(visitor: Visitor) -> None:
     )
     page = visitor.open("experiments", id=made)
     assert "No experiments yet" in words(page)
+    mine = visitor.services.experiments.create(
+        amira(visitor), ExperimentDraft("Mine", [Candidate("echo")], [{"prompt": "one"}])
+    )
+    assert "It is not here" in words(visitor.open("experiments", id=made))
+    page = visitor.open("experiments", id=mine)
+    assert (len(page.dataframe), "Mine" in words(page)) == (3, True)
+    page.button(key="close-id").click()
+    page = run(page)
+    assert len(page.dataframe) == 1, "the half page is closed"
 
 
 def test_a_table_that_does_not_fit_says_so(visitor: Visitor) -> None:

@@ -39,42 +39,34 @@ def describe_state(experiment: Experiment) -> tuple[str, Any]:
 
 
 def draw_overview(services: Services, actor: Actor) -> None:
-    """The list and the one that the address names, drawn again by itself as long as that one is at work.
+    """The list, and beside it the one that the address names, drawn again by itself as long as that one is at work.
 
     All of it is one fragment: a part that were drawn by the page alone would still say "running" where the page's last
     drawing is lost.
     """
-    opened = _current(services.experiments.list(actor))
+    opened = _find_opened(services.experiments.list(actor))
 
     @st.fragment(run_every=REDRAW_S if opened is not None and opened.at_work else None)
     def growing() -> None:
         experiments = services.experiments.list(actor)
-        now = _current(experiments)
-        if now is None:
-            st.caption("Select an experiment to see it.")
-            return
-        draw_table(services, actor, experiments, now.id, compact=blocks.compact())
-        if opened is not None and opened.id != now.id:  # another row was opened: whether it grows is the page's matter
+        now = _find_opened(experiments)
+        if (opened and opened.id) != (now and now.id):  # another row was opened: whether it grows is the page's matter
             st.rerun()
-        draw_detail(services, actor, now)
-        if opened is not None and opened.at_work and not now.at_work:
+        is_narrow = blocks.compact() or grammar.get_opened() is not None
+        detail = now and grammar.Detail(blocks.plain(now.name), lambda: draw_detail(services, actor, now))
+        grammar.show_beside(lambda: draw_table(services, actor, experiments, compact=is_narrow), detail, is_wide=True)
+        if opened is not None and now is not None and opened.at_work and not now.at_work:
             blocks.redraw_page()
 
     growing()
 
 
-def _current(experiments: Sequence[Experiment]) -> Experiment | None:
-    """The one that the address names, else the newest."""
-    experiment_id = st.query_params.get("id")
-    return next(
-        (experiment for experiment in experiments if experiment.id == experiment_id),
-        experiments[0] if experiments and experiment_id is None else None,
-    )
+def _find_opened(experiments: Sequence[Experiment]) -> Experiment | None:
+    """Find the one that the address names."""
+    return next((experiment for experiment in experiments if experiment.id == grammar.get_opened()), None)
 
 
-def draw_table(
-    services: Services, actor: Actor, experiments: Sequence[Experiment], selected: str | None, *, compact: bool
-) -> None:
+def draw_table(services: Services, actor: Actor, experiments: Sequence[Experiment], *, compact: bool) -> None:
     """Draw the list; a click in a row opens it."""
     import pandas as pd
 
@@ -105,31 +97,25 @@ def draw_table(
             ),
             "created": text("Made", width=170),
         },
-        height=min(grammar.ROW_HEIGHT * len(experiments) + 38, 190),
+        height=min(grammar.ROW_HEIGHT * len(experiments) + 38, grammar.TABLE_HEIGHT),
         order=["name", "state", "cells"] if compact else list(frame.columns),
-        marked_id=selected,
         alt="Experiments, newest first",
     )
 
 
 def draw_detail(services: Services, actor: Actor, now: Experiment) -> None:
     """State and progress; then how the candidates did, and their answers."""
-    with st.container(border=True):
-        _progress(services, actor, now)
+    _progress(services, actor, now)
     standings = services.experiments.standings(actor, now.id)
-    with st.container(border=True):
-        st.subheader("Candidates", anchor=False)
-        _standings(now, standings)
-        _promotion(services, actor, now, standings)
-    with st.container(border=True):
-        _answers(services, actor, now)
+    st.markdown("**Candidates**")
+    _standings(now, standings)
+    _promotion(services, actor, now, standings)
+    _answers(services, actor, now)
 
 
 def _progress(services: Services, actor: Actor, now: Experiment) -> None:
     label, colour = describe_state(now)
-    with blocks.row(gap="xsmall"):
-        st.subheader(blocks.plain(now.name), anchor=False, width="stretch")
-        st.badge(label, color=colour)
+    st.badge(label, color=colour)
     failed = now.cells.get(CellState.FAILED, 0)
     ended = f"{now.ended:,} of {now.total:,} asked" + (f", {failed:,} failed" if failed else "")
     st.progress(now.ended / max(now.total, 1), ended)
@@ -271,7 +257,7 @@ def promotion_dialog(services: Services, actor: Actor, experiment: Experiment, n
 def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
     import pandas as pd
 
-    st.subheader("Answers", anchor=False)
+    st.markdown("**Answers**")
     count = experiment.total // len(experiment.candidates)
     pages = -(-count // ROWS_PER_PAGE)
     page = min(int(st.session_state.get(f"page-{experiment.id}", 1)), pages)

@@ -17,17 +17,27 @@ class Detail:
     draw: Callable[[], None]
 
 
-def show_beside(draw_rows: Callable[[], None], detail: Detail | None, *, parameter: str = "id") -> None:
-    """Draw the rows, and beside them the detail of the open one; where there is none, that it is gone."""
+def show_beside(
+    draw_rows: Callable[[], None], detail: Detail | None, *, parameter: str = "id", is_wide: bool = False
+) -> None:
+    """Draw the rows, and beside them the detail of the open one; where there is none, that it is gone.
+
+    A wide detail, of tables or with questions of its own, takes two thirds, and on a phone it stands below the rows.
+    """
     if get_opened(parameter) is None:
         draw_rows()
         return
     panel = detail or Detail("It is not here", lambda: _show_missing(parameter))
+    if blocks.compact() and is_wide:
+        draw_rows()
+        detail_head(panel.title, parameter=parameter)
+        panel.draw()
+        return
     if blocks.compact():
         draw_rows()
         st.dialog(panel.title, position="right", on_dismiss=lambda: close(parameter))(panel.draw)()
         return
-    left_column, right_column = st.columns([1.9, 1], gap="small")
+    left_column, right_column = st.columns([1, 2] if is_wide else [1.9, 1], gap="small")
     with left_column:
         draw_rows()
     with right_column.container(border=True):

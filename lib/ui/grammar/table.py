@@ -22,14 +22,13 @@ def open_table(
     order: Sequence[str] | None = None,
     height: int | str = "content",
     parameter: str = "id",
-    marked_id: str | None = None,
 ) -> str | None:
     """Draw rows (mappings, or a frame) and return the id of the open one; a click writes it into the address.
 
     `ids` names each row, `columns` is Streamlit's `column_config`. A missing value is an em dash. `alt` says what the
-    table holds to who can't see it. `marked_id` is the row to mark where the address opens none.
+    table holds to who can't see it.
     """
-    opened = get_opened(parameter) or marked_id
+    opened = get_opened(parameter)
     digest = hashlib.sha1("".join(ids).encode(), usedforsecurity=False).hexdigest()[:12]
     key = f"{name}-{digest}-{count_closings(parameter)}"
     before_key = f"{key}-before"
