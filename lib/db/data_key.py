@@ -55,10 +55,11 @@ class DataKey:
             sealed = self._read(within) or self._make(within)
         else:
             with self._store.read() as connection:
-                sealed = self._read(connection)
-            if sealed is None:
+                stored = self._read(connection)
+            if stored is None:
                 with self._store.write() as connection:
-                    sealed = self._read(connection) or self._make(connection)
+                    stored = self._make(connection)
+            sealed = stored
         fernet = Fernet(self._vault.decrypt(sealed).encode())
         if within is None:  # else the transaction that made it may not be committed
             self._fernet = fernet

@@ -209,15 +209,16 @@ class Vault:
                     count += 1
         for column in SEALED_DOCUMENTS:
             for is_row, document in _read_cells(connection, column):
-                if isinstance(document, dict) and self._opens(sealed := document.get("sealed")):
+                sealed = document.get("sealed") if isinstance(document, dict) else None
+                if isinstance(sealed, str) and self._opens(sealed):
                     resealed = {**document, "sealed": _seal(fresh, self.decrypt(sealed))}
                     connection.execute(update(column.table).where(*is_row).values({column: resealed}))
                     count += 1
         return count
 
-    def _opens(self, text: Any) -> bool:
+    def _opens(self, text: str) -> bool:
         """Whether a text names a key that is here; another one is a program's own, or sealed with another key."""
-        return isinstance(text, str) and any(text.startswith(f"{key.id}:") for key in self._keys)
+        return any(text.startswith(f"{key.id}:") for key in self._keys)
 
     def _reseal_settings(self, connection: Connection, fresh: Key) -> int:
         count = 0

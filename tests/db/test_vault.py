@@ -140,7 +140,7 @@ def test_a_rotation_finds_every_place_of_a_ciphertext(store: Store, settings: Se
     with store.read() as connection:
         for column in (*SEALED_COLUMNS, *SEALED_DOCUMENTS):
             key_column = next(iter(column.table.primary_key.columns))
-            cell = connection.scalar(select(column).where(key_column == column.name))
+            cell: Any = connection.scalar(select(column).where(key_column == column.name))
             sealed = cell["sealed"] if column in SEALED_DOCUMENTS else cell
             assert (sealed.partition(":")[0], vault.decrypt(sealed)) == (key.id, '"kept"'), column
     named = {column for table in metadata.sorted_tables for column in table.c if column.name in ("sealed", "sealing")}

@@ -1,6 +1,7 @@
 """The pieces of the Experiments page: the list, one experiment while it runs, standings, answers side by side."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -53,7 +54,9 @@ def draw_overview(services: Services, actor: Actor) -> None:
         if (opened and opened.id) != (now and now.id):  # another row was opened: whether it grows is the page's matter
             st.rerun()
         is_narrow = blocks.compact() or grammar.get_opened() is not None
-        detail = now and grammar.Detail(blocks.plain(now.name), lambda: draw_detail(services, actor, now))
+        detail = None
+        if now is not None:
+            detail = grammar.Detail(blocks.plain(now.name), partial(draw_detail, services, actor, now))
         grammar.show_beside(lambda: draw_table(services, actor, experiments, compact=is_narrow), detail, is_wide=True)
         if opened is not None and now is not None and opened.at_work and not now.at_work:
             blocks.redraw_page()
