@@ -19,7 +19,7 @@ from lib.conversations.conversation import Conversation, Message
 FORMAT = "llm-manager/conversations/1"
 _COLUMNS = (
     *("conversation_id", "title", "id", "parent_id", "role", "content", "model", "status", "created_at"),
-    *("call_id", "prompt_tokens", "completion_tokens", "cost_nano_usd", "is_shown"),
+    *("call_id", "prompt_tokens", "completion_tokens", "cost_nano_usd", "is_shown", "cost_status"),
 )
 
 
@@ -76,10 +76,16 @@ def _record(conversation: Conversation, messages: Sequence[Message]) -> dict[str
                 "created_at": _moment(message.created_at),
                 "parts": [dict(part) for part in message.parts],
                 **{name: getattr(message, name) for name in figures},
+                "cost_status": _get_cost_status(message),
             }
             for message in messages
         ],
     }
+
+
+def _get_cost_status(message: Message) -> str | None:
+    """How far a message's cost is known: unpriced, partial (the known part), estimated, priced; None without a call."""
+    return message.cost_status if message.call_id else None
 
 
 def _line(conversation: Conversation, branch: Sequence[Message]) -> str:
@@ -95,7 +101,8 @@ def _csv(conversations: Sequence[tuple[Conversation, Sequence[Message], Sequence
     for conversation, messages, branch in conversations:
         on_it = {message.id for message in branch}
         for message in messages:
-            own = {"conversation_id": conversation.id, "title": conversation.name, "is_shown": message.id in on_it}
+            own: dict[str, Any] = {"conversation_id": conversation.id, "title": conversation.name}
+            own |= {"is_shown": message.id in on_it, "cost_status": _get_cost_status(message)}
             values = (own[name] if name in own else getattr(message, name) for name in _COLUMNS)
             writer.writerow([csv_cell(value) for value in values])
     return out.getvalue().encode()

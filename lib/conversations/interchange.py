@@ -100,6 +100,7 @@ def _read_whole(
         replace(
             message,
             cost_nano_usd=cost.cost_nano_usd,
+            cost_status=cost.cost_status,
             prompt_tokens=cost.prompt_tokens,
             completion_tokens=cost.completion_tokens,
         )

@@ -4,7 +4,7 @@ import json
 from enum import StrEnum
 from typing import Any
 
-from lib.money import usd_from_nano
+from lib.money import mark_least, usd_from_nano
 from lib.playground.run import PaneState, PlaygroundRun
 from lib.tokens.message_text import text_of
 
@@ -57,7 +57,8 @@ def _markdown(run: PlaygroundRun, question: str, panes: list[dict[str, Any]]) ->
         if "model" in pane:
             tokens = f"{_format(pane['prompt_tokens'])} → {_format(pane['completion_tokens'])} tokens"
             times = f"first token {_format(pane['first_token_ms'])} ms, in all {_format(pane['execution_time_ms'])} ms"
-            parts.append(f"*{tokens} · US$ {_format(pane['cost_usd'])} · {times}*")
+            cost = mark_least(f"US$ {_format(pane['cost_usd'])}", pane["cost_status"] == "partial")
+            parts.append(f"*{tokens} · {cost} · {times}*")
     return "\n\n".join(parts) + "\n"
 
 

@@ -302,7 +302,8 @@ def test_every_form_of_export(rig: TalkRig) -> None:
     rows = list(csv.DictReader(io.StringIO(export(ExportFormat.CSV))))
     assert [row["content"] for row in rows] == ["'=1+1", "'=1+1", "two"]
     assert [row["is_shown"] for row in rows] == ["true", "false", "true"]
-    assert rows[1]["cost_nano_usd"] == str(second.cost_nano_usd)
+    cost = (rows[1]["cost_nano_usd"], rows[1]["cost_status"], rows[0]["cost_status"])
+    assert cost == (str(second.cost_nano_usd), "priced", ""), "what it cost, how far that is known, and no call"
     body = json.loads(export(ExportFormat.JSON))
     assert len(body["conversations"][0]["messages"]) == 3
     rig.conversations.delete(AMIRA, talk.id)
