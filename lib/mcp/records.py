@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from lib.approvals.approval import make_storable
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import mcp_pins, mcp_runners, mcp_servers, mcp_states
@@ -136,6 +137,7 @@ def write_state(store: Store, server_id: str, **values: Any) -> None:
     """Write columns of a server's state on this machine; `since` moves when `actual` does."""
     machine = name_machine()
     own_row = (_T.server_id == server_id) & (_T.machine == machine)
+    values = {name: make_storable(text) if isinstance(text, str) else text for name, text in values.items()}
     with store.write() as connection:
         row = connection.execute(select(_T.actual).where(own_row)).first()
         if "actual" in values and (row is None or row.actual != values["actual"]):

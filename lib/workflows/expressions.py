@@ -2,7 +2,8 @@
 
 An expression can't loop without end, call out or touch Python. Its length and its nesting are bounded before it is
 compiled; patterns run on an engine without backtracking. Whoever repeats over lists (`map`, `filter`, `all`, `exists`)
-does so in a child process with a limit of processor time, since repetitions within one another multiply.
+does so in a child process with limits of processor time and memory, since repetitions within one another multiply; so
+do `join`, and signs that put large values one behind another.
 Beside CEL's own functions there are `number(x)`, `text(x)`, `lower(x)`, `upper(x)`, `trim(x)`, `split(x, by)`,
 `join(list, by)`, `words(x)`, `lines(x)`, `parse(x)` (JSON) and `encode(x)` (JSON).
 """
@@ -19,7 +20,8 @@ from lib.workflows.definition import LONGEST_EXPRESSION
 
 DEEPEST = 24  # brackets and members within one another
 _MOST_REPETITIONS = 3  # within one another
-_LONGEST_TEXT = 5_000_000  # characters of a filled text
+_LONGEST_TEXT = 5_000_000  # characters of a filled text, or of all within one value
+_MOST_BUILT = 1_000_000  # characters that an expression may put together in this process
 REPEATS = compile_pattern(r"\.\s*+(?:map|filter|all|exists|exists_one|existsOne)\s*+\(")
 _BOUND_NAME = compile_pattern(
     r"(?:map|filter|all|exists|exists_one|existsOne)\s*+\(\s*+([A-Za-z_]\w*+)\s*+,",
@@ -29,17 +31,22 @@ _STRING = compile_pattern(
     r"""("(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|'(?:[^'\\]++|\\.)*+(?:'|\\?\Z))""",
     re.DOTALL,
 )
+_JOINS = compile_pattern(r"\bjoin\s*+\(")
 PLACEHOLDER = compile_pattern(r"\{\{\s*+([A-Za-z_]\w*+(?:\.[A-Za-z0-9_-]++)*+)\s*+\}\}")
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A compiled expression; `names` are the variables that it reads from outside."""
+    """A compiled expression; `names` are the variables that it reads from outside.
+
+    `repeats`: what it does may be many times what it is given. Else it names its values `copies` times at most.
+    """
 
     source: str
     program: Any
     names: tuple[str, ...]
     repeats: bool
+    copies: int
 
 
 @lru_cache(maxsize=2_000)
@@ -63,7 +70,8 @@ def compile_expression(source: str) -> Expression:
         raise ExpressionError(shorten_message(str(error))) from None
     bound = set(_BOUND_NAME.findall(bare))
     read = tuple(name for name in names if name not in bound and name not in _TYPES and not name.startswith("@"))
-    return Expression(source, program, read, REPEATS.search(bare) is not None)
+    repeats = REPEATS.search(bare) is not None or _JOINS.search(bare) is not None
+    return Expression(source, program, read, repeats, 1 + bare.count("+") + bare.count(","))
 
 
 _TYPES = {"int", "uint", "double", "bool", "string", "bytes", "list", "map", "type", "null_type", "dyn"}
@@ -101,7 +109,8 @@ def evaluate(source: str, scope: Mapping[str, Any]) -> Any:
     if missing:
         raise ExpressionError(f"{', '.join(missing)} has no value here")
     values = {name: scope[name] for name in expression.names}
-    if expression.repeats:
+    most = _MOST_BUILT // expression.copies
+    if expression.repeats or measure_size(values, most) > most:
         return _evaluate_limited(source, values)
     return run_program(expression.program, values)
 
@@ -146,22 +155,65 @@ def find_value(path: Sequence[str], scope: Mapping[str, Any]) -> Any:
 
 def fill_text(text: str, scope: Mapping[str, Any]) -> str:
     """Replace each place of a text by its value, once; raises ExpressionError for a value that is missing."""
-    filled = PLACEHOLDER.sub(lambda match: to_text(find_value(match[1].split("."), scope)), text)
-    if len(filled) > _LONGEST_TEXT:
-        raise ExpressionError(f"the text has {len(filled):,} characters; the limit is {_LONGEST_TEXT:,}")
-    return filled
+    return _Filling(scope).fill_text(text)
 
 
 def fill_value(value: Any, scope: Mapping[str, Any]) -> Any:
     """Fill every text within a value; a text that is one place alone becomes the value itself, whatever its type."""
-    if isinstance(value, str):
-        alone = PLACEHOLDER.fullmatch(value.strip())
-        return find_value(alone[1].split("."), scope) if alone else fill_text(value, scope)
-    if isinstance(value, Mapping):
-        return {str(name): fill_value(member, scope) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [fill_value(member, scope) for member in value]
-    return value
+    return _Filling(scope).fill_value(value)
+
+
+class _Filling:
+    """Fills the places of one value, and counts what that comes to before it is built."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        self._scope = scope
+        self._size = 0
+
+    def fill_text(self, text: str) -> str:
+        self._count(len(text))
+        return PLACEHOLDER.sub(self._write, text)
+
+    def fill_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            alone = PLACEHOLDER.fullmatch(value.strip())
+            return self._find(alone[1]) if alone else self.fill_text(value)
+        if isinstance(value, Mapping):
+            return {str(name): self.fill_value(member) for name, member in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.fill_value(member) for member in value]
+        return value
+
+    def _find(self, path: str) -> Any:
+        value = find_value(path.split("."), self._scope)
+        self._count(measure_size(value, _LONGEST_TEXT - self._size))
+        return value
+
+    def _write(self, match: re.Match[str]) -> str:
+        text = to_text(find_value(match[1].split("."), self._scope))
+        self._count(len(text))
+        return text
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > _LONGEST_TEXT:
+            raise ExpressionError(f"the text has more than {_LONGEST_TEXT:,} characters")
+
+
+def measure_size(value: Any, most: int) -> int:
+    """The characters of a value's texts and one for each of its members; past `most` no further is counted."""
+    size = 0
+    waiting = [value]
+    while waiting and size <= most:
+        part = waiting.pop()
+        size += 1
+        if isinstance(part, str):
+            size += len(part)
+        elif isinstance(part, Mapping):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list | tuple):
+            waiting += part
+    return size
 
 
 def list_value_paths(value: Any) -> list[tuple[str, ...]]:

@@ -6,8 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from lib.mcp import pins
+from lib.db.engine import Store
+from lib.db.tables import mcp_states
+from lib.mcp import pins, records
 from lib.mcp.clients import child, connection
 
 pytestmark = pytest.mark.feature("TOOL-3")
@@ -45,6 +48,22 @@ def list_tools(*pages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_a_list_that_is_too_large_to_keep_is_refused(tools: list[dict[str, Any]]) -> None:
     with pytest.raises(connection.Unanswered, match="too large"):
         list_tools(tools)
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "a" * 201, "\ud800", "a\u200bb", "a\nb", "\U000e0041"])
+def test_a_tool_whose_name_can_not_be_kept_or_seen_is_refused(name: str) -> None:
+    with pytest.raises(connection.Unanswered, match="can't be named"):
+        list_tools([{"name": "fine"}, {"name": name}])
+
+
+def test_what_a_server_says_of_itself_is_kept_whatever_it_holds(store: Store) -> None:
+    for odd in ("a\0b", "\ud800", "x" * 300):
+        records.write_state(
+            store, "s", actual="ready", server_version=odd, reason=odd, error_text=odd, tools=[{"a": odd}]
+        )
+    with store.read() as reading:
+        row = reading.execute(select(mcp_states)).one()
+    assert (row.actual, row.server_version) == ("ready", "x" * 300)
 
 
 def test_pages_without_end_come_to_an_end() -> None:

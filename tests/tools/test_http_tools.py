@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ class _Echo(BaseHTTPRequestHandler):
         sent = self.rfile.read(int(self.headers.get("content-length", 0)))
         status = 302 if "moved" in self.path else 500 if "broken" in self.path else 200
         told = {"path": self.path, "body": sent.decode(), "authorization": self.headers.get("authorization", "")}
+        told |= {"of": self.headers["x-of"]} if "x-of" in self.headers else {}
         body = b"x" * (5 * 1024 * 1024) if "huge" in self.path else json.dumps(told).encode()
         self.send_response(status)
         if status == 302:
@@ -183,6 +185,46 @@ def test_an_answer_that_is_no_success_is_an_error_for_the_model(rig: Rig, addres
     assert execution.status == "error"
     assert execution.output is not None
     assert why in execution.output.text
+
+
+@pytest.mark.feature("TOOL-1")
+def test_whatever_a_model_writes_into_an_argument_is_one_request_to_the_same_place(rig: Rig, address: str) -> None:
+    request = {"headers": {"X-Of": "the tool"}, "query": {"d": "{{days}}", "t": "{{tags}}"}}
+    parameters = {"type": "object", "properties": {"city": {}, "days": {}, "tags": {}}}
+    tool = replace(draft(f"{address}/w/{{{{city}}}}/x", request=request), parameters=parameters)
+    rig.services.http_tools.create(AMIRA, tool)
+    odd = ["a\r\nX-Of: me\r\n\r\nGET /y", "a\0", "\ud800", "?a=b#c", "@other.example", "//other.example/", "%2e%2e/%2f"]
+    for text in (*odd, "{{days}}", {"a": [None]}, [1, "&d=2"], 1e300, "x" * 9_000):
+        execution = run(rig, {"city": text, "days": text, "tags": [text, text]})
+        assert execution.output is not None
+        if execution.is_ok:
+            told = execution.output.structured
+            assert told["path"].startswith("/w/")
+            assert told["path"].partition("?")[0].endswith("/x")
+            assert told["path"].count("?") == 1
+            assert told["of"] == "the tool"
+        else:
+            assert text in ("\ud800", "x" * 9_000, "%2e%2e/%2f"), execution.error_message
+
+
+@pytest.mark.feature("TOOL-1")
+def test_a_name_that_leads_elsewhere_when_it_is_asked_again_is_not_followed(
+    rig: Rig, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was public when the tool was saved is private when it runs: judged at the connection, never before it."""
+    port = address.rpartition(":")[2]
+    rig.services.http_tools.create(AMIRA, draft(f"http://turns.example:{port}/x", request={"allow_private": False}))
+    asked = list[str]()
+
+    def find(host: str, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    execution = run(rig, {"city": "Oslo"})
+    assert "turns.example" in {str(host) for host in asked}
+    assert execution.status == "failed"
+    assert "private" in str(execution.error_message)
 
 
 @pytest.mark.feature("TOOL-1")

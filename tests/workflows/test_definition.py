@@ -181,6 +181,28 @@ def test_repetitions_that_multiply_end_by_the_limit_of_their_process() -> None:
         evaluate("x.map(a, x.map(b, x.map(c, a + b + c)))", numbers)
 
 
+LARGE = "a" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("source", "values"),
+    [
+        ("x" + "+x" * 900, {"x": LARGE}),
+        ("join(split(join(split(x, ''), x), ''), join(split(x, ''), x))", {"x": "a" * 5_000}),
+    ],
+    ids=["sum", "join of joins"],
+)
+def test_what_multiplies_its_values_ends_by_the_limits_of_its_process(source: str, values: dict[str, Any]) -> None:
+    with pytest.raises(ExpressionError):
+        evaluate(source, values)
+
+
+@pytest.mark.parametrize("template", ["{{x}}" * 10_000, ["{{x}}"] * 10_000, [["{{x}} "], {"a": ["{{x}}"] * 10_000}]])
+def test_places_without_number_are_counted_before_they_are_filled(template: Any) -> None:
+    with pytest.raises(ExpressionError, match="more than 5,000,000"):
+        fill_value(template, {"x": LARGE})
+
+
 def test_texts_are_filled_once_and_a_place_alone_keeps_its_type() -> None:
     assert fill_text("{{a.text}} {{ a.list }} {{gone.deep}}|{{a.list.1}} {x}", SCOPE) == "hi [1,2] |2 {x}"
     assert fill_text("{{t}}", {"t": "{{a.text}}"}) == "{{a.text}}"

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx2
 import mcp_types
@@ -22,10 +22,12 @@ from mcp.shared.exceptions import MCPError
 from lib.errors import InvalidInput, LLMManagerError
 from lib.mcp.clients.child import LARGEST_MESSAGE
 from lib.mcp.clients.guarded_http import GuardedTransport
+from lib.mcp.pins import is_invisible
 
 _MOST_PAGES = 50
 _MOST_ENTRIES = 1_000
 _LONGEST_ENTRY = 256 * 1024  # characters of JSON
+_LONGEST_NAME = 200  # characters of a tool's own name
 _MOST_LISTED = 4 * 1024 * 1024  # in all
 _METHOD_NOT_FOUND = -32601
 _LONGEST_REASON = 600
@@ -66,8 +68,14 @@ class ServerConnection:
         )
 
     async def list_tools(self) -> list[dict[str, Any]]:
-        """Ask for the tools; a server that declares none has none."""
-        return await self._list(self._client.list_tools, "tools", self._client.server_capabilities.tools)
+        """Ask for the tools; a server that declares none has none. Unanswered where a name can't be kept."""
+        tools = await self._list(self._client.list_tools, "tools", self._client.server_capabilities.tools)
+        for tool in tools:
+            name = str(tool.get("name", ""))
+            if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or any(map(is_invisible, name)):
+                why = f"A name has 1 to {_LONGEST_NAME} characters that can be seen; {name[:60]!a} has not."
+                raise Unanswered("One of its tools can't be named.", why, "Rename it in the server.")
+        return tools
 
     async def call_tool(
         self, name: str, arguments: Mapping[str, Any], responses: Any = None, state: str | None = None
@@ -97,6 +105,7 @@ class ServerConnection:
         if capability is None and kind != "tools":
             return []
         entries = list[dict[str, Any]]()
+        size = 0
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
             try:
@@ -106,20 +115,29 @@ class ServerConnection:
                 if getattr(error.__cause__, "code", None) == _METHOD_NOT_FOUND:
                     return entries
                 raise
-            entries += [_to_json(entry) for entry in getattr(page, kind)]
-            _check_size(entries, kind)
+            added = [_to_json(entry) for entry in getattr(page, kind)]
+            entries += added
+            size += _measure_entries(added, kind)
+            if size > _MOST_LISTED:
+                _refuse_size(kind)
             cursor = page.next_cursor
             if cursor is None or len(entries) >= _MOST_ENTRIES:
                 break
         return entries[:_MOST_ENTRIES]
 
 
-def _check_size(entries: list[dict[str, Any]], kind: str) -> None:
-    """Raise Unanswered for a list that would be too large to keep, to show and to send to a model."""
+def _measure_entries(entries: list[dict[str, Any]], kind: str) -> int:
+    """The characters of a page's entries; Unanswered where one alone is too long."""
     sizes = [len(json.dumps(entry)) for entry in entries]
-    if sum(sizes) > _MOST_LISTED or max(sizes, default=0) > _LONGEST_ENTRY:
-        why = f"One has at most {_LONGEST_ENTRY:,} characters, all have {_MOST_LISTED:,}."
-        raise Unanswered(f"Its list of {kind} is too large.", why, "Offer fewer, or describe them shorter.")
+    if max(sizes, default=0) > _LONGEST_ENTRY:
+        _refuse_size(kind)
+    return sum(sizes)
+
+
+def _refuse_size(kind: str) -> NoReturn:
+    """Raise Unanswered for a list that would be too large to keep, to show and to send to a model."""
+    why = f"One has at most {_LONGEST_ENTRY:,} characters, all have {_MOST_LISTED:,}."
+    raise Unanswered(f"Its list of {kind} is too large.", why, "Offer fewer, or describe them shorter.")
 
 
 class GivenStreams:
