@@ -27,7 +27,6 @@ from lib.db.engine import Store
 from lib.db.tables import ALL_TEAMS, api_keys, stops, team_members, teams, users
 from lib.errors import Conflict, InstallationError, InvalidInput, NotFound, PermissionDenied
 
-_FRESH_S = 2.0
 _S = stops.c
 
 
@@ -49,7 +48,9 @@ class Stop:
 class StopSwitch:
     """Throws and asks the switch. Thread-safe."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, fresh_s: float = 2.0) -> None:
+        """`fresh_s`: seconds after which what other processes have switched is read again."""
+        self._fresh_s = fresh_s
         self._store = store
         self._lock = threading.Lock()
         self._read_at = float("-inf")
@@ -141,7 +142,7 @@ class StopSwitch:
     @property
     def is_fresh(self) -> bool:
         """Whether what this process knows is younger than two seconds, or another asker reads it right now."""
-        return time.monotonic() - self._read_at < _FRESH_S
+        return time.monotonic() - self._read_at < self._fresh_s
 
     def refresh(self) -> None:
         """Read what is stopped, unless it is known; where the database can't be read, what is known holds."""

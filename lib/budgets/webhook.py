@@ -30,7 +30,6 @@ from lib.providers import hosts
 from lib.providers.adapters.http_client import Client
 
 SHORTEST_SECRET = 16
-_WHOLE_S = 10.0  # for a message, until the head of its answer is here
 _AT_ONCE = 10  # messages; slower than this they come due again, see `outbox`
 _S = installation_settings.c
 _O = webhook_outbox.c
@@ -51,7 +50,9 @@ class WebhookState:
 class Webhook:
     """Sets the address, and sends what waits for it."""
 
-    def __init__(self, store: Store, vault: Vault) -> None:
+    def __init__(self, store: Store, vault: Vault, whole_s: float = 10.0) -> None:
+        """`whole_s`: seconds for a message, until the head of its answer is here."""
+        self._whole_s = whole_s
         self._store = store
         self._vault = vault
 
@@ -168,11 +169,11 @@ class Webhook:
             "X-LLM-Manager-Signature": signature(opened["secret"], int(now.timestamp()), body),
         }
         try:
-            status = _post(opened["url"], body, headers, allow_private=value["allow_private"])
+            status = _post(opened["url"], body, headers, self._whole_s, allow_private=value["allow_private"])
         except InvalidInput as error:
             return error.title
         except TimeoutError:
-            return f"The receiver took longer than {_WHOLE_S:g} s."
+            return f"The receiver took longer than {self._whole_s:g} s."
         except OSError as error:
             return f"The receiver could not be reached ({type(error).__name__})."
         return None if 200 <= status < 300 else f"The receiver answered {status}."
@@ -184,12 +185,12 @@ def signature(secret: str, seconds: int, body: bytes) -> str:
     return f"t={seconds},v1={signed.hexdigest()}"
 
 
-def _post(url: str, body: bytes, headers: dict[str, str], *, allow_private: bool) -> int:
+def _post(url: str, body: bytes, headers: dict[str, str], whole_s: float, *, allow_private: bool) -> int:
     """The status of the answer, whose body is not read."""
 
     async def exchange() -> int:
         client = Client()
-        async with asyncio.timeout(_WHOLE_S):
+        async with asyncio.timeout(whole_s):
             response = await client.post(url, headers, body, allow_private=allow_private)
             response.close()
             client.close()

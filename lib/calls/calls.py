@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import logging
 import os
+import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -94,6 +95,8 @@ class Calls:
         self._upstream = Upstream(prices, self._observed)
         self.results: StepResults | None = None  # keeps what steps of runs are answered, set there, too
         self.recall: AnswerMemory | None = None  # who remembers answers, set where services are put together
+        self.jitter: Callable[[], float] = random.random  # by which pauses before another try are multiplied
+        self.write_retry_s = 1.0  # before the ledger's rows are written again
         self._answering = 0
         self._calls: dict[str, LiveCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -316,7 +319,7 @@ class Calls:
             self._spool = Spool(self._spool_root, self._owner)
         except OSError as error:
             raise make_spool_error(self._spool_root, error) from error
-        self._ledger = Ledger(self._store, self._spool, self._limits, self._load_kept())
+        self._ledger = Ledger(self._store, self._spool, self._limits, self._load_kept(), self.write_retry_s)
 
     def _ensure_loop(self) -> None:
         with self._starting:
@@ -348,7 +351,7 @@ class Calls:
             await task
 
     async def _run(self, call: LiveCall, opened: Callable[[], None] = lambda: None) -> None:
-        route = Route(call.plan, self._circuits, self._pools, self._prices, self.recall)
+        route = Route(call.plan, self._circuits, self._pools, self._prices, self.recall, self.jitter)
         path = CallPath(self._open_ledger, self._prices, self._observed, self._upstream, self._owner, self.results)
         try:
             await run_call(call, route, path, opened)

@@ -11,6 +11,7 @@ ever doubled or swapped. Targets whose circuit is open are passed over, and so a
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -64,8 +65,15 @@ class Route:
     """The way of one call; belongs to its task. `first` starts the clock of the total deadline."""
 
     def __init__(
-        self, plan: Plan, circuits: Circuits, pools: Pools, prices: PriceBook, recall: AnswerMemory | None = None
+        self,
+        plan: Plan,
+        circuits: Circuits,
+        pools: Pools,
+        prices: PriceBook,
+        recall: AnswerMemory | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
+        self._jitter = jitter
         self._recall = recall
         self._plan = plan
         self._circuits = circuits
@@ -151,7 +159,7 @@ class Route:
         """Another try at the same target, when the failure may pass, tries and time are left and its circuit holds."""
         if failure.kind not in _RETRIED or self._tries >= self._plan.routing.max_attempts:
             return None
-        pause = pause_s(failure, self._tries, random.random())  # noqa: S311 (jitter, not a secret)
+        pause = pause_s(failure, self._tries, self._jitter())
         return await self._admit(target, pause) if pause is not None and pause < self._seconds else None
 
     async def _try_next_target(self) -> NextAttempt | None:

@@ -30,7 +30,6 @@ from lib.ledger.spool_queue import Unspooled
 from lib.ledger.write_batch import Batch, Opening, SettleFirst, Uncancelled, Unwritten, Written, write
 
 log = logging.getLogger(__name__)
-_RETRY_S = 1.0
 _BATCH = 64  # closings that are written together, and how long one waits for others
 _LATER_S = 0.03
 _LASTING_S = 0.05  # a call that runs longer gets its row of `open_calls`
@@ -48,8 +47,14 @@ class Ledger:
     """
 
     def __init__(
-        self, store: Store, spool: Spool, limits: RateLimits, stored_messages: KeptMessages | None = None
+        self,
+        store: Store,
+        spool: Spool,
+        limits: RateLimits,
+        stored_messages: KeptMessages | None = None,
+        retry_s: float = 1.0,
     ) -> None:
+        self._retry_s = retry_s
         self._kept = stored_messages
         self._memory = WindowMemory()
         self._store = store
@@ -268,7 +273,7 @@ class Ledger:
                 self._confirm_written(batch, written)
             else:
                 self._report_failed(batch, written)
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(self._retry_s)
             is_due = bool(self._opening or self._doubtful or (self._closing and self._is_due))
         self._busy = 0
 

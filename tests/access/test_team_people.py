@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from lib.access import stop_switch
 from lib.access.access_links import AccessLinks
 from lib.access.api_keys import ApiKeys
 from lib.access.grants import Limits
@@ -194,13 +193,7 @@ def test_every_table_that_names_a_person_is_decided_about() -> None:
     assert names_people <= deleted | set(erasure.EMPTIED) | set(erasure.KEPT)
 
 
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switches that read the database at every question, as a process does when its two seconds are over."""
-    monkeypatch.setattr(stop_switch, "_FRESH_S", 0.0)
-
-
-def test_the_switch_stops_a_key_a_team_and_everything_in_every_process(store: Store, fresh: None) -> None:
+def test_the_switch_stops_a_key_a_team_and_everything_in_every_process(store: Store) -> None:
     team = Teams(store).create(OPERATOR, "Research")
     lead = person(store, "lead", Role.TEAM_ADMINISTRATOR, team.id)
     token, key = ApiKeys(store).create(lead, app="bot")
@@ -208,7 +201,8 @@ def test_the_switch_stops_a_key_a_team_and_everything_in_every_process(store: St
     assert program is not None
     assert program.actor is not None
     outsider = person(store, "outsider")
-    here, elsewhere = StopSwitch(store), StopSwitch(store)
+    here = StopSwitch(store, fresh_s=0.0)
+    elsewhere = StopSwitch(store, fresh_s=0.0)
     for kind, subject, stopped, going in (
         (StopKind.KEY, key.id, [program.actor], [lead, outsider]),
         (StopKind.TEAM, str(team.id), [program.actor, lead], [outsider]),
@@ -241,7 +235,7 @@ def test_the_switch_stops_a_key_a_team_and_everything_in_every_process(store: St
             here.stop(lead, kind, subject)
 
 
-def test_who_is_switched_off_or_leaves_the_team_is_paused_in_every_process(store: Store, fresh: None) -> None:
+def test_who_is_switched_off_or_leaves_the_team_is_paused_in_every_process(store: Store) -> None:
     team = Teams(store).create(OPERATOR, "Research")
     Teams(store).add(OPERATOR, team.id, person(store, "jonas").name, Role.DEVELOPER)
     li = person(store, "li")
@@ -249,7 +243,7 @@ def test_who_is_switched_off_or_leaves_the_team_is_paused_in_every_process(store
         here, there = (find_person(connection, Users(store).list(OPERATOR)[0].id, team_id) for team_id in (1, team.id))
     assert here is not None
     assert there is not None
-    switch = StopSwitch(store)
+    switch = StopSwitch(store, fresh_s=0.0)
     Teams(store).remove(OPERATOR, team.id, here.user_id or "")
     Users(store).create(OPERATOR, "root", PASSWORD, Role.SUPER_ADMIN)
     Users(store).set_active(OPERATOR, li.user_id or "", False)

@@ -199,11 +199,8 @@ def _entry(address: str, port: int) -> Any:
 
 
 @pytest.mark.feature("OPS-4")
-def test_a_receiver_whose_answer_never_begins_or_never_ends_has_its_ten_seconds(
-    store: Store, vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lib.budgets.webhook._WHOLE_S", 0.2)
-    made = Webhook(store, vault)
+def test_a_receiver_whose_answer_never_begins_or_never_ends_has_its_ten_seconds(store: Store, vault: Vault) -> None:
+    made = Webhook(store, vault, whole_s=0.2)
     with drip(b"HTTP/1.1 200 OK\r\nX: ") as port:  # a head without end
         made.set(OPERATOR, url=f"http://127.0.0.1:{port}/", secret=SECRET, allow_private=True)
         assert made.test(OPERATOR) == "The receiver took longer than 0.2 s."

@@ -28,7 +28,7 @@ class Process:
     def __init__(self, store: Store, root: Path, name: str) -> None:
         self.store, self.name, self.spool = store, name, Spool(root, name)
         self.limits = RateLimits(store)
-        self.ledger = Ledger(store, self.spool, self.limits)
+        self.ledger = Ledger(store, self.spool, self.limits, retry_s=0.01)
         self.leased = 0
 
     async def open(

@@ -110,10 +110,8 @@ def test_what_went_wrong_is_the_status_and_is_not_tried_again(rig: Rig, script: 
 
 @pytest.mark.feature("CALL-4")
 @pytest.mark.parametrize("script", ["error:429,0", "error:500", "error:503", "error:529", "error:connection"])
-def test_every_attempt_is_a_row_and_only_the_last_is_final(
-    rig: Rig, script: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lib.calls.routing._FIRST_PAUSE_S", 0.001)
+def test_every_attempt_is_a_row_and_only_the_last_is_final(rig: Rig, script: str) -> None:
+    rig.services.calls.jitter = lambda: 0.0
     view = rig.run(script, max_attempts=3)
     rows = rig.rows(view.call_id)
     assert [row["attempt"] for row in rows] == [1, 2, 3]

@@ -352,7 +352,6 @@ def test_a_batch_of_which_nobody_knows_whether_it_was_committed_counts_once(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_app = budget(store, 10_000_000)
-    monkeypatch.setattr("lib.ledger.writer._RETRY_S", 0.01)
 
     async def scenario() -> None:
         process = Process(store, tmp_path, "me")

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.filterwarnings("default")  # litellm's own deprecations
 
 
 @pytest.fixture
-def rig(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    monkeypatch.setattr("lib.calls.routing._FIRST_PAUSE_S", 0.001)
+def rig(settings: Settings) -> Iterator[Rig]:
     made = Rig(settings)
+    made.services.calls.jitter = lambda: 0.0
     yield made
     made.services.close()
 

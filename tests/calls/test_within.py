@@ -16,9 +16,9 @@ WITHIN = Within("nightly", "0190a000-0000-7000-8000-000000000001", "extract", "0
 
 
 @pytest.fixture
-def rig(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    monkeypatch.setattr("lib.calls.routing._FIRST_PAUSE_S", 0.001)
+def rig(settings: Settings) -> Iterator[Rig]:
     rig = Rig(settings)
+    rig.services.calls.jitter = lambda: 0.0
     yield rig
     rig.services.close()
 

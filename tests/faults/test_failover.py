@@ -24,9 +24,9 @@ ANSWER = "".join(WORDS)
 
 
 @pytest.fixture
-def rig(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
-    monkeypatch.setattr("lib.calls.routing._FIRST_PAUSE_S", 0.001)
+def rig(tmp_path: Path, database_url: str) -> Iterator[Faults]:
     with faults(Settings(data_dir=tmp_path, database_url=database_url)) as made:
+        made.services.calls.jitter = lambda: 0.0
         yield made
 
 

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.feature("CALL-4")
 @pytest.fixture
 def rig(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setattr("lib.db.engine.BUSY_TIMEOUT_S", 0.2)
-    monkeypatch.setattr("lib.ledger.writer._RETRY_S", 0.05)
     made = Rig(Settings(data_dir=tmp_path, database_url=database_url))
+    made.services.calls.write_retry_s = 0.05
     yield made
     made.services.close()
 

@@ -37,9 +37,9 @@ PAGE = "<!doctype html><html><body>Bad gateway</body></html>"
 
 
 @pytest.fixture
-def rig(tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
-    monkeypatch.setattr("lib.calls.routing._FIRST_PAUSE_S", 0.001)
+def rig(tmp_path: Path, sqlite_template: Path) -> Iterator[Faults]:
     with faults(Settings(data_dir=tmp_path, database_url=f"sqlite:///{tmp_path / 'llm_manager.db'}")) as made:
+        made.services.calls.jitter = lambda: 0.0
         yield made
         with made.services.store.read() as connection:
             assert connection.scalar(select(func.count()).select_from(open_calls)) == 0, "a row was left open"

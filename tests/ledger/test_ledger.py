@@ -194,7 +194,6 @@ def test_a_closing_survives_the_spool_unchanged(store: Store, word: str) -> None
 def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.ledger.writer._RETRY_S", 0.01)
     spool = Spool(tmp_path / "spool", "me")
     real, fails = Ledger._commit, [LLMManagerError("The connection broke.")]
 
@@ -205,7 +204,7 @@ def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
     monkeypatch.setattr(Ledger, "_commit", commit_then_break)
 
     async def scenario() -> None:
-        ledger = Ledger(store, spool, RateLimits(store))
+        ledger = Ledger(store, spool, RateLimits(store), retry_s=0.01)
         ledger._direct = None  # a commit in a thread
         row = opening("me")
         with pytest.raises(LLMManagerError):

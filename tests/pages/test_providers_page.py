@@ -91,10 +91,10 @@ def test_the_master_key_is_rotated_by_the_dialog_that_access_opens_too(visitor: 
 
 @pytest.mark.feature("CFG-7")
 def test_an_open_circuit_is_shown_with_its_reason_and_closed_by_a_button(
-    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    visitor: Visitor,
 ) -> None:
-    monkeypatch.setattr("lib.calls.routing._FIRST_PAUSE_S", 0.001)
     services = visitor.services
+    services.calls.jitter = lambda: 0.0
     services.providers.create(OPERATOR, name="flaky", kind="scripted")
     services.configurations.create(OPERATOR, slug="x", app="a", provider="flaky", model="error:503")
     ask = CallRequest(OPERATOR, [{"role": "user", "content": "hi"}], configuration="x", max_attempts=5)
