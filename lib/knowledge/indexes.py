@@ -78,8 +78,8 @@ class Indexes:
             query = select(collections).where(collections.c.id == collection_id)
             row = connection.execute(query).mappings().first()
             model = row["embedding_model"] if row is not None else ""
-            found = (_D.collection_id == collection_id) & _D.serving_version.is_not(None)
-            words_form = connection.scalar(select(func.min(_D.words_form)).where(found)) or 0
+            is_served = (_D.collection_id == collection_id) & _D.serving_version.is_not(None)
+            words_form = connection.scalar(select(func.min(_D.words_form)).where(is_served)) or 0
             if old is None or old.words_form != words_form:
                 old = make_empty_index(model)
             old_shas = {int(passage_id): int(sha) for passage_id, sha in zip(old.ids, old.shas, strict=True)}
