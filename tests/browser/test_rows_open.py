@@ -56,4 +56,10 @@ def test_a_row_opens_by_any_cell_and_by_keyboard_and_is_decided(browser: Browser
     settle(page)  # a press on a page that is being drawn would be lost
     page.get_by_role("button", name="Approve request").click()
     expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Approvals (2)", timeout=30_000)
+    page.goto(f"{inbox.url}/access")  # a table that opens beside itself, without an address
+    people = page.get_by_test_id("stDataFrame").first
+    expect(people).to_be_visible(timeout=30_000)
+    settle(page)
+    people.click(position={"x": 300, "y": _FIRST_ROW})
+    expect(page.get_by_role("heading", name=USER)).to_be_visible(timeout=30_000)
     context.close()

@@ -1,12 +1,15 @@
 """Crossed figures: exact sums, totals that are asked for where they can't be summed, charts that are valid, FOCUS."""
 
+import io
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
 
 import altair as alt
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from lib.access.permissions import OPERATOR
@@ -14,7 +17,7 @@ from lib.db.engine import Store
 from lib.demo import Demo
 from lib.errors import InvalidInput
 from lib.money import usd_from_nano
-from lib.statistics import explore, focus
+from lib.statistics import explore, export, focus
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure, Shape, Tag, Unit, axis_named
 from lib.statistics.periods import Cycle, PeriodStep
@@ -112,6 +115,11 @@ def test_focus_holds_the_money_and_the_tokens_of_the_range(ask: Statistics) -> N
         assert column in frame
         assert column == "ChargeClass" or frame[column].notna().all()
     assert set(frame["BillingCurrency"]) == {"USD"}
+    nothing = replace(WHERE, start=WHERE.end, end=WHERE.end + timedelta(days=1))
+    empty = focus.frame(ask, OPERATOR, nothing)
+    schemas = [pq.read_schema(io.BytesIO(export.to_parquet(part))) for part in (frame, empty)]
+    assert schemas[0].equals(schemas[1])  # files of months are read together
+    assert {str(schemas[0].field(name).type) for name in frame if name.endswith("Cost")} == {"decimal128(38, 9)"}
     first = frame.iloc[0]
     assert (
         first["BillingPeriodStart"]

@@ -12,7 +12,7 @@ from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.money import format_money
 from lib.services import Services
-from lib.ui import blocks, format, session_keys
+from lib.ui import blocks, format, grammar, session_keys
 from lib.ui import names as ids
 
 _MONEY = "_nano_usd"
@@ -40,13 +40,9 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         for entry in page.entries
     ]
     few = ["Time", "Who", "Action"]
-    event = st.dataframe(
+    chosen = grammar.choose_row(
         rows,
-        hide_index=True,
-        row_height=30,
         placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
         column_order=few if blocks.compact() else None,
         key=f"audit-table-{page.entries[0].id}-{page.entries[-1].id}",
         alt="Changes, newest first",
@@ -54,8 +50,8 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     if page.pages > 1:
         with blocks.row(horizontal_alignment="right"):
             st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key=session_keys.AUDIT_PAGE)
-    if event.selection.rows:
-        _show_entry(page.entries[event.selection.rows[0]], names, zone)
+    if chosen is not None:
+        _show_entry(page.entries[chosen], names, zone)
 
 
 def format_action(action: str) -> str:

@@ -8,7 +8,7 @@ from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission, Role
 from lib.access.users import User
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, grammar
 
 
 def show_people(services: Services, actor: Actor, people: list[User], zone: ZoneInfo) -> None:
@@ -27,15 +27,12 @@ def show_people(services: Services, actor: Actor, people: list[User], zone: Zone
             }
             for user in people
         ]
-        event = st.dataframe(
-            rows, hide_index=True, row_height=30, on_select="rerun", selection_mode="single-row", key="people"
-        )
+        chosen = grammar.choose_row(rows, key="people")
         if not blocks.compact():
             st.caption(count)
     with panel:
-        selected = event.selection.rows
-        if selected and selected[0] < len(people):
-            _show_person(services, actor, people[selected[0]], zone)
+        if chosen is not None and chosen < len(people):
+            _show_person(services, actor, people[chosen], zone)
         else:
             with st.container(border=True):
                 st.caption("Select a person to change their role, password or state.")

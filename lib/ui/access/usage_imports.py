@@ -11,7 +11,7 @@ from lib.errors import LLMManagerError
 from lib.imports import FORMATS, GENERIC, ImportBatch, ImportPreview, UsageFile, Wishes
 from lib.money import format_cost, format_sum
 from lib.services import Services
-from lib.ui import blocks, format, session_keys
+from lib.ui import blocks, format, grammar, session_keys
 from lib.ui.preferences import zone_names
 from lib.usage_files.formats import FIELDS
 
@@ -152,7 +152,7 @@ def _show_batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     if not batches:
         st.caption("Nothing was imported.")
         return
-    state = st.dataframe(
+    chosen = grammar.choose_row(
         [
             {
                 "When": format.moment(batch.at, zone),
@@ -166,15 +166,10 @@ def _show_batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
             }
             for batch in batches
         ],
-        hide_index=True,
-        row_height=30,
         placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
         key="import-batches",
     )
-    selected_rows = state.selection.rows
-    batch = batches[selected_rows[0]] if selected_rows and selected_rows[0] < len(batches) else None
+    batch = batches[chosen] if chosen is not None and chosen < len(batches) else None
     label = "Undo an import" if batch is None else f"Undo {batch.file_name}"
     if st.button(label, icon=":material/undo:", disabled=batch is None, help="Choose a line above") and batch:
         undo_dialog(services, actor, batch)

@@ -12,7 +12,7 @@ from lib.configs.configurations import Configuration
 from lib.configs.routing import Routing
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, format, session, session_keys
+from lib.ui import blocks, format, grammar, session, session_keys
 from lib.ui.configurations.configuration_form import editor, select
 from lib.ui.configurations.routing_form import describe
 
@@ -58,14 +58,10 @@ def draw_table(configurations: Sequence[Configuration], selected: str | None, *,
     )
     rows = [index for index, c in enumerate(configurations) if c.slug == selected]
     text = st.column_config.TextColumn
-    event = st.dataframe(
+    chosen = grammar.choose_row(
         frame,
-        hide_index=True,
-        row_height=30,
         placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": rows, "columns": []}},
+        default=next(iter(rows), None),
         key="configurations-" + str(hash(tuple(c.slug for c in configurations))),
         column_order=["slug", "model", "state"] if compact else list(frame.columns),
         column_config={
@@ -81,8 +77,7 @@ def draw_table(configurations: Sequence[Configuration], selected: str | None, *,
             "default": text("Default for", width=82),
         },
     )
-    selected_rows = event.selection.rows
-    return configurations[selected_rows[0]].slug if selected_rows and selected_rows[0] < len(configurations) else None
+    return configurations[chosen].slug if chosen is not None and chosen < len(configurations) else None
 
 
 def draw_detail(services: Services, actor: Actor, configuration: Configuration, *, heading: bool = True) -> None:

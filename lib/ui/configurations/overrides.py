@@ -12,7 +12,7 @@ from lib.configs.effective import EffectiveParameters, MergeStrategy, Override
 from lib.configs.overrides import OverrideDraft
 from lib.errors import InvalidInput, LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, session_keys
+from lib.ui import blocks, grammar, session_keys
 from lib.ui.configurations.configuration_form import show_in_form
 
 _STATES = ("✓ on", "■ off")
@@ -41,13 +41,9 @@ def draw_table(
     )
     rows = [index for index, o in enumerate(overrides) if o.id == selected]
     text = st.column_config.TextColumn
-    event = st.dataframe(
+    chosen = grammar.choose_row(
         frame,
-        hide_index=True,
-        row_height=30,
-        on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": rows, "columns": []}},
+        default=next(iter(rows), None),
         key="overrides-" + str(hash(tuple(o.id for o in overrides))),
         column_order=["name", "scope", "state"] if compact else list(frame.columns),
         column_config={
@@ -60,8 +56,7 @@ def draw_table(
             ),
         },
     )
-    selected_rows = event.selection.rows
-    return overrides[selected_rows[0]].id if selected_rows and selected_rows[0] < len(overrides) else None
+    return overrides[chosen].id if chosen is not None and chosen < len(overrides) else None
 
 
 def describe_scope(override: Override, slugs: dict[str, str]) -> str:

@@ -274,21 +274,16 @@ def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
         }
         for line in lines
     ]
-    event = st.dataframe(
+    chosen = grammar.choose_row(
         pd.DataFrame(records),
-        hide_index=True,
-        row_height=30,
-        on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": [0] if lines else [], "columns": []}},
+        default=0 if lines else None,
         key=f"answers-{experiment.id}-{page}",
         column_config={"Row": st.column_config.NumberColumn(width=60)},
     )
     if pages > 1:
         st.pagination(pages, key=f"page-{experiment.id}")
-    rows = event.selection.rows
-    if rows and rows[0] < len(lines):
-        _side_by_side(experiment, lines[rows[0]])
+    if chosen is not None and chosen < len(lines):
+        _side_by_side(experiment, lines[chosen])
 
 
 def _side_by_side(experiment: Experiment, line: Any) -> None:

@@ -14,7 +14,7 @@ from lib.ui.grammar.detail import Detail, detail_head, show_beside
 from lib.ui.grammar.filters import filter_row
 from lib.ui.grammar.form import FieldErrors
 from lib.ui.grammar.opened import close, get_opened, open_row
-from lib.ui.grammar.table import ROW_HEIGHT, TABLE_HEIGHT, open_table
+from lib.ui.grammar.table import ROW_HEIGHT, TABLE_HEIGHT, choose_row, open_table
 
 UNKNOWN = "—"
 
@@ -24,6 +24,7 @@ __all__ = [
     "UNKNOWN",
     "Detail",
     "FieldErrors",
+    "choose_row",
     "close",
     "confirm",
     "count",

@@ -61,6 +61,37 @@ def open_table(
     return opened
 
 
+def choose_row(rows: Any, *, key: str, default: int | None = None, **shown: Any) -> int | None:
+    """Draw rows and return the number of the chosen one; a click in any cell chooses it, for as long as the page stays.
+
+    `default`, of a frame, is chosen and marked until somebody chooses. `shown` goes to `st.dataframe`.
+    """
+    chosen_key = f"{key}-chosen"
+    before_key = f"{key}-before"
+    if key not in st.session_state:  # the page is new, and what was chosen on it before is forgotten
+        st.session_state.pop(chosen_key, None)
+        st.session_state.pop(before_key, None)
+
+    def select() -> None:
+        selection = st.session_state[key].selection
+        st.session_state[chosen_key] = find_chosen(st.session_state.get(before_key), selection)
+        st.session_state[before_key] = (list(selection.rows), [tuple(cell) for cell in selection.cells])
+
+    cells = [] if default is None else [(default, str(next(iter(shown.get("column_order") or rows.columns))))]
+    st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=ROW_HEIGHT,
+        on_select=select,
+        selection_mode=["single-row", "single-cell"],
+        selection_default={"selection": {"rows": [], "columns": [], "cells": cells}},
+        key=key,
+        **shown,
+    )
+    chosen: int | None = st.session_state.get(chosen_key, default)
+    return chosen
+
+
 def find_chosen(earlier: tuple[list[int], list[tuple[int, str]]] | None, selection: Any) -> int | None:
     """Find the row that a click chose: of the cell or the box that has changed; None when it was given up."""
     old_rows, old_cells = earlier or ([], [])

@@ -17,7 +17,7 @@ from lib.providers.prices import price_list
 from lib.providers.prices.rates import Price, Rates, Tier
 from lib.services import Services
 from lib.statistics.filters import Dimension, StatisticsFilter
-from lib.ui import blocks, format, session_keys
+from lib.ui import blocks, format, grammar, session_keys
 
 _LABELS = {
     "input": "Input",
@@ -59,13 +59,9 @@ def show_unpriced(services: Services, actor: Actor) -> None:
         many = int(frame.unpriced_calls.sum())
         st.subheader(f"{many:,} {'call' if many == 1 else 'calls'} without a price", anchor=False)
         st.caption("They are in no total. Set the price of their model, then price these calls again.")
-        state = st.dataframe(
+        chosen = grammar.choose_row(
             frame[["provider", "model", "unpriced_calls", "total_tokens"]],
-            hide_index=True,
-            row_height=30,
             height="content" if len(frame) < 8 else 260,
-            on_select="rerun",
-            selection_mode="single-row",
             key="unpriced-models",
             column_config={
                 "provider": st.column_config.TextColumn("Provider", width=110),
@@ -80,8 +76,7 @@ def show_unpriced(services: Services, actor: Actor) -> None:
                 ),
             },
         )
-        selected_rows = state.selection.rows
-        row = frame.iloc[selected_rows[0]] if selected_rows and selected_rows[0] < len(frame) else None
+        row = frame.iloc[chosen] if chosen is not None and chosen < len(frame) else None
         label = "Set price" if row is None else f"Set the price of {row.model}"
         locked = row is None or not actor.can(Permission.MANAGE_PROVIDERS)
         if st.button(label, icon=":material/sell:", disabled=locked, help="Choose a model above") and row is not None:
@@ -128,14 +123,10 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
             st.caption("Models that run on your own machines are free and need none.")
         return
     names = ["input", "output"] if compact else list(_LABELS)[:4]
-    state = st.dataframe(
+    chosen = grammar.choose_row(
         _build_table(prices, names),
-        hide_index=True,
-        row_height=30,
         height=430 if len(prices) > 12 else "content",
         placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
         key="price-list",
         column_order=["own", "model", *names] if compact else None,
         column_config={
@@ -165,8 +156,8 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
             st.pagination(
                 pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn_page, args=(key,)
             )
-    if (selected_rows := state.selection.rows) and selected_rows[0] < len(prices):
-        _show_model(services, actor, prices[selected_rows[0]])
+    if chosen is not None and chosen < len(prices):
+        _show_model(services, actor, prices[chosen])
 
 
 def _turn_page(key: str) -> None:

@@ -11,7 +11,7 @@ from lib.errors import LLMManagerError
 from lib.money import format_sum
 from lib.prompts.template import PRODUCTION, PromptVersion, Template, fill_text, write_values
 from lib.services import Services
-from lib.ui import blocks, format, session, session_keys, text_difference
+from lib.ui import blocks, format, grammar, session, session_keys, text_difference
 from lib.ui.prompts import prompt_editor
 from lib.ui.prompts.variable_inputs import variable_inputs
 
@@ -75,15 +75,11 @@ def draw_table(
     rows = [index for index, template in enumerate(templates) if template.slug == selected]
     text = st.column_config.TextColumn
     number = st.column_config.NumberColumn
-    event = st.dataframe(
+    chosen = grammar.choose_row(
         frame,
-        hide_index=True,
-        row_height=30,
         height=min(30 * len(templates) + 38, 250),
         placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": rows, "columns": []}},
+        default=next(iter(rows), None),
         key="prompts-" + str(hash(tuple(template.slug for template in templates))),
         column_order=["slug", "labels", "calls"] if compact else list(frame.columns),
         column_config={
@@ -103,8 +99,7 @@ def draw_table(
             ),
         },
     )
-    selected_rows = event.selection.rows
-    return templates[selected_rows[0]].slug if selected_rows and selected_rows[0] < len(templates) else None
+    return templates[chosen].slug if chosen is not None and chosen < len(templates) else None
 
 
 def draw_panel(services: Services, actor: Actor, template: Template, use: Use, *, compact: bool) -> None:

@@ -16,7 +16,7 @@ from lib.statistics.charts import figure_charts
 from lib.statistics.filters import Measure
 from lib.statistics.queries import Figures
 from lib.statistics.tables import records
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, grammar, session
 from lib.ui.statistics import chart_card, outlook
 from lib.ui.statistics.report_context import Scene
 
@@ -200,13 +200,9 @@ def show_failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: Z
         for row in rows
     ]
     text = st.column_config.TextColumn
-    state = st.dataframe(
+    chosen = grammar.choose_row(
         lines,
-        hide_index=True,
-        row_height=30,
         placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
         key="dashboard-failures",
         column_order=["time", "status", "model"] if compact else list(lines[0]),
         column_config={
@@ -224,7 +220,7 @@ def show_failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: Z
             "user": text("User"),
         },
     )
-    if picked := state.selection.rows:
-        row = rows[picked[0]]
+    if chosen is not None and chosen < len(rows):
+        row = rows[chosen]
         query = {"period": CUSTOM, "id": row.id}
         st.switch_page(session.page("activity"), query_params=query)

@@ -18,11 +18,11 @@ from lib.ui import blocks, session
 from lib.ui.statistics.statistics_view import LISTS, StatisticsView
 
 _PREFIX = "statistics-"
-_ICONS = {"provider": "dns", "model": "deployed_code", "app": "apps", "user": "person"}
+_MAIN = ("provider", "model", "app", "user")
 _MORE = ("team", "origin", "status", "error_kind", "configuration", "api_key", "served_model", "service_tier", "cache")
 _TYPED = ("session", "parent_call", "workflow_run", "workflow_step")  # too many to offer: any can be typed
 _CACHES = ("none", "exact", "loose", "semantic")
-_OCCURRING = (*_ICONS, "team", "origin", "status")  # asked of the ledger: the roll-up knows them
+_OCCURRING = (*_MAIN, "team", "origin", "status")  # asked of the ledger: the roll-up knows them
 _LABELS = {"error_kind": "Error", "api_key": "API key", "served_model": "Answered by"}
 _LABELS |= {"service_tier": "Service tier"}
 
@@ -73,22 +73,22 @@ def show_filter_bar(
 ) -> None:
     """Draw the filter bar: the period, a popover per filter whose label says its state, and Clear."""
     compact = blocks.compact()
-    with blocks.row():
+    with blocks.row(gap="xsmall"):  # with it and without icons the bar is one row at 1280 px
         _show_period(view, date_range, zone)
         if compact:
             filter_count = sum(len(getattr(view, field)) for field in LISTS.values())
             with st.popover(
                 f"Filters · {filter_count}" if filter_count else "Filters", icon=":material/filter_list:", key="filters"
             ):
-                for name in (*_ICONS, *_MORE, *_TYPED):
+                for name in (*_MAIN, *_MORE, *_TYPED):
                     _show_list(view, name, options.get(name, ()), names)
                 _show_tags(view)
                 _show_comparison(view)
         else:
-            for name, icon in _ICONS.items():
+            for name in _MAIN:
                 filter_count = len(getattr(view, LISTS[name]))
                 label = f"{name.capitalize()} · {filter_count or 'all'}"
-                with st.popover(label, icon=f":material/{icon}:", key=f"filter-{name}"):
+                with st.popover(label, key=f"filter-{name}"):
                     _show_list(view, name, options[name], names)
             more_count = sum(len(getattr(view, LISTS[name])) for name in (*_MORE, *_TYPED, "tag"))
             more_count += view.compare is not Baseline.PREVIOUS
