@@ -109,6 +109,11 @@ def test_too_few_columns_are_refused(mapping: dict[str, str]) -> None:
         read(GENERIC, mapping)
 
 
+def test_a_misspelt_column_is_named_also_where_too_few_are_mapped() -> None:
+    with pytest.raises(InvalidInput, match=r"no column Cots\. Its columns are"):
+        read(GENERIC, {"cost_usd": "Cots"})
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "many"])
 def test_what_is_no_number_is_left_out(number: str) -> None:
     content = f"date,cost\n2026-10-01,{number}\n2026-10-02,1\n".encode()

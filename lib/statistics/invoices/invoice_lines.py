@@ -200,6 +200,9 @@ def _source(content: bytes) -> UsageFile:
 def _open_mapped(source: UsageFile, mapping: Mapping[str, str]) -> Table:
     for name in mapping:
         table.check_field(name, FIELDS)
+    columns = table.look_at(source).columns
+    for column in mapping.values():
+        table.check_column(column, columns)  # before all else: a misspelt name is the likeliest reason
     if not mapping.get("date") or not {"prompt_tokens", "completion_tokens", "cost_usd"} & set(mapping):
         raise InvalidInput(
             "Too few columns are mapped.",
