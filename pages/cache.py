@@ -1,9 +1,11 @@
 """Remembered answers: which configurations remember, what that saved, and how sure other words mean the same."""
 
+from functools import partial
+
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.ui import blocks, session, session_keys
+from lib.ui import blocks, grammar, session, session_keys
 from lib.ui.cache import detail, overview, rules_dialog
 
 actor = session.require(Permission.VIEW_STATS)
@@ -12,7 +14,7 @@ compact = blocks.compact()
 may_edit = actor.can(Permission.EDIT_CONFIGS)
 configurations = services.configurations.list(actor)
 everything = services.cache.figures(actor, overview.DAYS)
-selected = st.query_params.get("id") or (None if compact or not everything else everything[0].configuration_id)
+selected = grammar.get_opened()
 
 with blocks.header("Cache"):
     if everything and st.button(
@@ -45,12 +47,11 @@ if not everything:
 
 overview.draw_figures(everything)
 overview.draw_chart(services, actor)
-table_column, panel_column = (st.container(), None) if compact else st.columns([1.9, 1], gap="small")
-with table_column:
-    picked = overview.draw_table(everything, selected, compact=compact)
-if picked is not None and picked != selected:
-    st.query_params["id"] = picked
-current = next((figures for figures in everything if figures.configuration_id == (picked or selected)), None)
+current = next((figures for figures in everything if figures.configuration_id == selected), None)
+opened = None
 if current is not None:
-    with panel_column.container(border=True) if panel_column is not None else st.container(border=True):
-        detail.draw_detail(services, actor, current, services.preferences.report_zone(actor))
+    zone = services.preferences.report_zone(actor)
+    draw_detail = partial(detail.draw_detail, services, actor, current, zone)
+    opened = grammar.Detail(grammar.plain(current.slug), draw_detail)
+draw_rows = partial(overview.draw_table, everything, is_narrow=compact or selected is not None)
+grammar.show_beside(draw_rows, opened)

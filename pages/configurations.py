@@ -37,7 +37,7 @@ if not everything:
     with blocks.empty_state(
         "tune", "No configurations yet", "A configuration says which model answers an app, and how."
     ):
-        st.caption("Create one with New configuration, or import a file.")
+        st.caption("Create one with New configuration, or import a file.", text_alignment="center")
     st.stop()
 
 apps = sorted({c.app for c in everything})
@@ -69,7 +69,7 @@ matching = [
 ]
 if not matching:
     with blocks.empty_state("search_off", "Nothing matches", "No configuration has these words or this app."):
-        st.caption("Clear the search to see all.")
+        st.caption("Clear the search to see all.", text_alignment="center")
     st.stop()
 
 selected = st.query_params.get("id") or (None if compact else matching[0].slug)

@@ -25,6 +25,7 @@ with blocks.header("Conversations"):
         del st.query_params["id"]
         st.rerun()
     conversation_files.exchange_menu(services, actor)
+session.show_pause(actor)
 if not configurations:
     with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
         st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")

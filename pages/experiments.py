@@ -15,6 +15,7 @@ with blocks.header("Experiments"):
     if st.button("New" if compact else "New experiment", icon=":material/add:"):
         st.dialog("New experiment", width="large")(experiment_form.dialog)(services, actor, prompt)
 
+session.show_pause(actor)
 if (error := st.session_state.pop(session_keys.EXPERIMENT_ERROR, None)) is not None:
     blocks.show_error(error)
 

@@ -33,7 +33,7 @@ with blocks.errors_shown():
             sentence = "A key lets a program call models here, counted for one app and bound to a scope."
             with blocks.empty_state("vpn_key", fact, sentence):
                 if everything:
-                    st.caption("Turn on Ended too to see the others.")
+                    st.caption("Turn on Ended too to see the others.", text_alignment="center")
                 elif st.button("New key", icon=":material/add:", type="primary"):
                     st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
             st.stop()

@@ -51,6 +51,7 @@ with blocks.header("Playground"):
             comparison.draw_exports(services, actor, run)
         answer_pane.draw_recent_runs(services, actor, services.preferences.report_zone(actor), run_id)
 
+session.show_pause(actor)
 if not configurations:
     with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
         st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")

@@ -38,7 +38,7 @@ st.caption(f"{len(everything)} providers, {ready} ready · keys are stored encry
 
 if not everything:
     with blocks.empty_state("dns", "No providers yet", "A provider is an account or a server that runs models."):
-        st.caption("Add one with Add provider. The bundled model is the kind Local.")
+        st.caption("Add one with Add provider. The bundled model is the kind Local.", text_alignment="center")
     st.stop()
 
 with st.grid(1 if compact else 2, min_column_width=340, gap="small"):

@@ -5,7 +5,6 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
-from lib.tools.tool_settings import NO_SETTINGS
 from lib.ui import blocks, session
 from lib.ui.tools import execution_table, http_form, stop_button, tool_files, tool_table
 
@@ -38,40 +37,4 @@ with tab:
         zone = services.preferences.report_zone(actor)
         execution_table.draw(services, actor, [tool.name for tool in definitions], zone, compact=compact)
         st.stop()
-    with blocks.row():
-        search_words = st.text_input(
-            "Search",
-            placeholder="Name or words",
-            icon=":material/search:",
-            label_visibility="collapsed",
-            width="stretch" if compact else 230,
-            key="q",
-            bind="query-params",
-        )
-        source = st.selectbox(
-            "Source",
-            tool_table.SOURCES,
-            index=None,
-            format_func=tool_table.SOURCES.__getitem__,
-            placeholder="Source · all",
-            label_visibility="collapsed",
-            width=150,
-            key="tool-source",
-        )
-    tools = tool_table.choose_tools(definitions, search_words or "", source)
-    if not tools:
-        with blocks.empty_state("search_off", "Nothing matches", "No tool has these words."):
-            st.button("Clear search", icon=":material/close:", on_click=tool_table.clear_search)
-        st.stop()
-    settings = services.tools.settings(actor)
-    count = "1 tool" if len(tools) == 1 else f"{len(tools):,} tools"
-    st.caption(f"{count} · runs, failures, time and cost of the last {tool_table.FIGURES_DAYS} days")
-    selected = st.query_params.get("id")
-    figures = tool_table.read_figures(services, actor)
-    name = tool_table.draw_table(tools, settings, figures, selected, compact=compact) or selected
-    current = next((tool for tool in tools if tool.name == name), None)
-    if current is None:
-        st.caption("Select a tool to see what models are told of it, to try it and to say who may use it.")
-    else:
-        st.query_params["id"] = current.name
-        tool_table.draw_panel(services, actor, current, settings.get(current.name, NO_SETTINGS))
+    tool_table.draw_registry(services, actor, definitions, compact=compact)

@@ -67,6 +67,18 @@ def require_super_admin() -> Actor:
     return signed_in
 
 
+def show_pause(signed_in: Actor) -> None:
+    """Say on a page from which models are called that calls are stopped or paused, why, and who can change it."""
+    stops = services().stops
+    stops.refresh()
+    if (refusal := stops.find_refusal(signed_in)) is None:
+        return
+    text = refusal.body
+    if signed_in.sees_every_team:
+        text = f"{refusal.why.rstrip('.')}. Start them again on Access, Teams."
+    st.warning(blocks.plain(text), title=blocks.plain(refusal.title), icon=":material/pause_circle:")
+
+
 def to_login() -> None:
     """Send the browser to the login page and end the script."""
     from streamlit.proto.ForwardMsg_pb2 import ForwardMsg

@@ -163,9 +163,8 @@ def test_the_page_tells_what_was_saved_and_what_is_proved(visitor: Visitor) -> N
     services.cache.change_rules(
         OPERATOR, made.id, replace(services.cache.rules(OPERATOR, made.id), semantic=SemanticMode.SHADOW)
     )
-    page = visitor.open("cache")
-    said = words(page)
-    assert "66.7 %" in said
+    assert "66.7 %" in [metric.value for metric in visitor.open("cache").metric]
+    said = words(visitor.open("cache", id=made.id))
     assert "exact · semantic in shadow" in said
     assert "No question in other words has come yet" in said
     visitor.draw("lib.ui.cache.rules_dialog.show_rules", f"configurations.list(actor), {made.id!r}")

@@ -69,6 +69,10 @@ def test_teams_are_chosen_and_their_dialogs_work(visitor: Visitor) -> None:
     assert any("a leak" in warning.value for warning in page.warning)
     page = press(page, "Start again")
     assert services.stops.list(root) == []
+    services.stops.stop(root, "everything", reason="a leak")
+    for name in ("playground", "conversations", "workflows"):
+        assert "a leak" in words(visitor.open(name)), f"{name} says that calls are stopped where one begins them"
+    services.stops.start(root, "everything")
     services.teams.choose(root, team.id)
     with services.store.read() as connection:
         assert find_person(connection, user.id).team_id == team.id  # type: ignore[union-attr]

@@ -73,7 +73,7 @@ def test_a_request_of_others_is_not_here_and_a_form_has_to_be_filled(visitor: Vi
     page = visitor.open("approvals", id=asked.id)
     page = press(page, "Approve request")
     assert "The form is not filled." in words(page)
-    page.text_area[0].set_value('{"n": 3}')
+    page.number_input[0].set_value(3)
     press(page, "Approve request")
     assert visitor.services.approvals.get(amira, asked.id).data == {"n": 3}
 

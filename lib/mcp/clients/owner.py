@@ -246,7 +246,8 @@ class ConnectionOwner:
         status = self._child.status
         ended = f" Its process ended with status {status}." if status is not None and "status" not in reason else ""
         lines = [line.strip() for line in strip_invisible(self._errors.text).splitlines() if line.strip()]
-        words = " / ".join(line[:_LONGEST_LINE] for line in lines[-_LINES_SHOWN:])
+        newest = [*dict.fromkeys(reversed(lines))][:_LINES_SHOWN]  # each once: who is restarted repeats itself
+        words = " / ".join(line[:_LONGEST_LINE] for line in reversed(newest))
         return f"{reason}{ended}" + (f" It says: {_end(words)}" if words else "")
 
     async def _end_child(self) -> None:

@@ -12,37 +12,41 @@ from lib.ui import blocks, format, grammar
 
 
 def show_people(services: Services, actor: Actor, people: list[User], zone: ZoneInfo) -> None:
-    """Everybody; the selected person's panel stands beside the table."""
-    table, panel = (st.container(), st.container()) if blocks.compact() else st.columns([1.9, 1], gap="small")
-    count = f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}"
-    with table:
-        if blocks.compact():
-            st.caption(count)  # on touch screens the table's toolbar lies on what stands right above it
+    """Draw everybody; the opened person's panel stands beside the table."""
+    opened = grammar.get_opened("person")
+    person = next((user for user in people if user.id == opened), None)
+
+    def draw_rows() -> None:
         rows = [
             {
                 "Name": user.name,
                 "Role": user.role.value,
                 "State": "✓ active" if user.is_active else "■ disabled",
-                "Last login": format.moment(user.last_login_at, zone),
+                "Last login": format.moment(user.last_login_at, zone) if user.last_login_at else None,
             }
             for user in people
         ]
-        chosen = grammar.choose_row(rows, key="people")
-        if not blocks.compact():
-            st.caption(count)
-    with panel:
-        if chosen is not None and chosen < len(people):
-            _show_person(services, actor, people[chosen], zone)
-        else:
-            with st.container(border=True):
-                st.caption("Select a person to change their role, password or state.")
+        text = st.column_config.TextColumn
+        columns = {
+            "Name": text(width=166 if blocks.compact() else 300),
+            "Role": text(width=150),
+            "State": text(width=110),
+            "Last login": text(width=186, help="— means never"),
+        }
+        order = ["Name", "Role"] if blocks.compact() or opened else None
+        ids = [user.id for user in people]
+        grammar.open_table("people", rows, ids, columns, order=order, parameter="person", alt="People")
+        st.caption(f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}")
+
+    detail = None
+    if person is not None:
+        detail = grammar.Detail(grammar.plain(person.name), lambda: _show_person(services, actor, person, zone))
+    grammar.show_beside(draw_rows, detail, parameter="person")
 
 
 def _show_person(services: Services, actor: Actor, user: User, zone: ZoneInfo) -> None:
-    with st.container(border=True):
-        with blocks.row():
-            st.subheader(blocks.plain(user.name), anchor=False, width="stretch")
-            st.badge("active" if user.is_active else "disabled", color="green" if user.is_active else "gray")
+    with st.container():
+        st.badge("✓ active" if user.is_active else "■ disabled", color="green" if user.is_active else "gray")
         st.caption(f"Since {format.moment(user.created_at, zone)}")
         roles = list(Role)
         role = st.selectbox("Role", roles, index=roles.index(user.role), key=f"role-{user.id}")

@@ -1,24 +1,21 @@
 """The tab Teams of the Access page: who is in a team and as what, its budget, spending, limits and keys; the switch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from lib.access.grants import Limits
-from lib.access.permissions import OPERATOR, Actor, Role
+from lib.access.api_key import ApiKey
+from lib.access.permissions import OPERATOR, Actor
 from lib.access.team_choices import TEAM_ROLES, StopKind
 from lib.access.teams import Member, Team, list_role_words
 from lib.clock import utc_now
-from lib.errors import LLMManagerError
+from lib.db.team_ids import FIRST_TEAM
 from lib.money import format_sum
 from lib.services import Services
-from lib.ui import blocks, format
-from lib.ui.access.people import make_link
-
-_AS_ACCOUNT = "as their account"
+from lib.ui import blocks, format, grammar, session
+from lib.ui.access import team_dialogs
 
 
 def show_tab(services: Services, actor: Actor, zone: ZoneInfo, *, is_open: bool) -> None:
@@ -27,7 +24,10 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo, *, is_open: bool)
     Statistics are asked only while it `is_open`: they take a second to load.
     """
     teams = [team for team in services.teams.list(actor) if actor.sees_every_team or team.id == actor.team_id]
-    team = _choose(teams, actor.team_id)
+    with blocks.row(vertical_alignment="bottom"):
+        team = _choose(teams, actor.team_id)
+        if actor.sees_every_team and st.button("New team", icon=":material/add:", key="team-new"):
+            team_dialogs.new_dialog(services, actor)
     own = replace(actor, team_id=team.id) if actor.sees_every_team else actor
     _show_stops(services, own, team)
     _show_facts(services, own, team, is_open=is_open)
@@ -53,6 +53,8 @@ def _choose(teams: Sequence[Team], acting: int) -> Team:
     )
     if slug and slug != first:
         st.query_params["team"] = slug
+        for parameter in ("member", "key"):
+            st.query_params.pop(parameter, None)
     return by_slug[slug or first]
 
 
@@ -113,24 +115,46 @@ def _describe_spending(services: Services, team: Team) -> str:
 
 def _show_actions(services: Services, actor: Actor, team: Team) -> None:
     with blocks.row():
-        for label, icon, dialog in (
-            ("Add member", "person_add", _add_dialog),
-            ("Invite", "link", _invite_dialog),
-            ("Limits", "speed", _limits_dialog),
-            ("Rename", "edit", _rename_dialog),
-            ("Statement", "receipt_long", _statement_dialog),
-            (":red[Stop calls]", "front_hand", _stop_dialog),
-        ):
-            if st.button(label, icon=f":material/{icon}:", key=f"team-{icon}"):
-                dialog(services, actor, team)
-        if actor.sees_every_team and st.button("New team", icon=":material/add:", key="team-new"):
-            _new_dialog(services, actor)
+        if st.button("Add member", icon=":material/person_add:", key="team-person_add"):
+            team_dialogs.add_dialog(services, actor, team)
+        if st.button("Invite", icon=":material/link:", key="team-link"):
+            team_dialogs.invite_dialog(services, actor, team)
+        if st.button("Statement", icon=":material/receipt_long:", key="team-receipt_long"):
+            team_dialogs.statement_dialog(services, actor, team)
+        with st.popover("More", icon=":material/more_horiz:"):
+            _show_more(services, actor, team)
+        if st.button(":red[Stop calls]", icon=":material/front_hand:", key="team-front_hand"):
+            team_dialogs.stop_dialog(services, actor, team)
+
+
+def _show_more(services: Services, actor: Actor, team: Team) -> None:
+    if st.button("Limits", icon=":material/speed:", type="tertiary", key="team-speed"):
+        team_dialogs.limits_dialog(services, actor, team)
+    if st.button("Rename", icon=":material/edit:", type="tertiary", key="team-edit"):
+        team_dialogs.rename_dialog(services, actor, team)
+    st.page_link(session.page("budgets"), label="Budgets", icon=":material/account_balance_wallet:")
+    if not actor.sees_every_team:
+        return
+    if st.button("Move a thing", icon=":material/move_item:", type="tertiary", key="team-move_item"):
+        team_dialogs.move_dialog(services, actor, team)
+    if team.id != FIRST_TEAM and st.button(
+        ":red[Remove team]", icon=":material/delete:", type="tertiary", key="team-delete"
+    ):
+        team_dialogs.confirm_removal(services, actor, team)
 
 
 def _show_members(services: Services, actor: Actor, team: Team) -> None:
     members = services.teams.members(actor, team.id)
-    table, panel = (st.container(), st.container()) if blocks.compact() else st.columns([1.9, 1], gap="small")
-    with table:
+    if not members:
+        sentence = "Who is in the team uses what is the team's, and what they do is paid by its budget."
+        with grammar.empty_state("group_add", "No members yet", sentence):
+            if st.button("Add the first member", icon=":material/person_add:", key="team-first"):
+                team_dialogs.add_dialog(services, actor, team)
+        return
+    opened = grammar.get_opened("member")
+    member = next((member for member in members if member.user_id == opened), None)
+
+    def draw_rows() -> None:
         rows = [
             {
                 "Name": member.name,
@@ -140,39 +164,41 @@ def _show_members(services: Services, actor: Actor, team: Team) -> None:
             }
             for member in members
         ]
-        event = st.dataframe(
-            rows,
-            hide_index=True,
-            row_height=30,
-            on_select="rerun",
-            selection_mode="single-row",
-            key=f"members-{team.id}",
-            alt="Members of the team",
-        )
-    with panel, st.container(border=True):
-        selected = event.selection.rows
-        if selected and selected[0] < len(members):
-            _show_member(services, actor, team, members[selected[0]])
-        else:
-            st.caption("Select a member to change their role, take over their things or take them out.")
+        is_narrow = blocks.compact() or opened is not None
+        text = st.column_config.TextColumn
+        columns = {
+            "Name": text(width=166 if blocks.compact() else 300),
+            "Role here": text(width=140),
+            "Given by": text(width=120, help="The role of the account holds where the team gives none"),
+            "State": text(width=110),
+        }
+        order = ["Name", "Role here"] if is_narrow else None
+        ids = [member.user_id for member in members]
+        alt = "Members of the team"
+        grammar.open_table(f"members-{team.id}", rows, ids, columns, order=order, parameter="member", alt=alt)
+
+    detail = None
+    if member is not None:
+        detail = grammar.Detail(grammar.plain(member.name), lambda: _show_member(services, actor, team, member))
+    grammar.show_beside(draw_rows, detail, parameter="member")
 
 
 def _show_member(services: Services, actor: Actor, team: Team, member: Member) -> None:
-    st.subheader(blocks.plain(member.name), anchor=False)
-    roles = [_AS_ACCOUNT, *(role.value for role in TEAM_ROLES)]
-    now = _AS_ACCOUNT if member.own_role is None else member.own_role.value
+    roles = [team_dialogs.AS_ACCOUNT, *(role.value for role in TEAM_ROLES)]
+    now = team_dialogs.AS_ACCOUNT if member.own_role is None else member.own_role.value
     role = st.selectbox("Role in this team", roles, index=roles.index(now), key=f"team-role-{team.id}-{member.user_id}")
+    if st.button("Change role", disabled=role == now, key=f"team-set-{member.user_id}"):
+        with blocks.errors_shown():
+            own_role = None if role == team_dialogs.AS_ACCOUNT else role
+            services.teams.set_role(actor, team.id, member.user_id, own_role)
+            st.rerun()
     with blocks.row():
-        if st.button("Change role", disabled=role == now, key=f"team-set-{member.user_id}"):
-            with blocks.errors_shown():
-                services.teams.set_role(actor, team.id, member.user_id, None if role == _AS_ACCOUNT else role)
-                st.rerun()
-        if member.user_id != actor.user_id and st.button("Take over", key=f"team-take-{member.user_id}"):
-            _take_over_dialog(services, actor, team, member)
+        if member.user_id != actor.user_id or actor.sees_every_team:
+            label = "Hand over" if actor.sees_every_team else "Take over"
+            if st.button(label, icon=":material/swap_horiz:", key=f"team-take-{member.user_id}"):
+                team_dialogs.hand_over_dialog(services, actor, team, member)
         if st.button(":red[Take out]", icon=":material/person_remove:", key=f"team-out-{member.user_id}"):
-            with blocks.errors_shown():
-                services.teams.remove(actor, team.id, member.user_id)
-                st.rerun()
+            team_dialogs.confirm_leaving(services, actor, team, member)
 
 
 def _show_keys(services: Services, actor: Actor, team: Team, zone: ZoneInfo) -> None:
@@ -181,18 +207,43 @@ def _show_keys(services: Services, actor: Actor, team: Team, zone: ZoneInfo) -> 
     if not keys:
         st.caption("The team has no working keys. Its members make them on the page API keys.")
         return
-    rows = [
-        {
-            "Name": key.name,
-            "Key": f"{key.prefix}…",
-            "App": key.app,
-            "Owner": key.owner or "a program",
-            "State": key.state(),
-            "Last used": format.moment(key.last_used_at, zone),
+    stopped = {stop.subject for stop in services.stops.list(actor) if stop.kind is StopKind.KEY}
+    opened = grammar.get_opened("key")
+    key = next((key for key in keys if key.id == opened), None)
+
+    def draw_rows() -> None:
+        rows = [
+            {
+                "Name": key.name,
+                "Key": f"{key.prefix}…",
+                "App": key.app,
+                "Owner": key.owner or "a program",
+                "State": "■ stopped" if key.id in stopped else f"✓ {key.state()}".replace("✓ owner", "⊘ owner"),
+                "Last used": format.moment(key.last_used_at, zone) if key.last_used_at else None,
+            }
+            for key in keys
+        ]
+        text = st.column_config.TextColumn
+        columns = {
+            "Name": text(width=166 if blocks.compact() else 200),
+            "Key": text(width=132),
+            "App": text(width=110),
+            "Owner": text(width=120),
+            "State": text(width=130),
+            "Last used": text(width=176, help="— means never"),
         }
-        for key in keys
-    ]
-    st.dataframe(rows, hide_index=True, row_height=30, placeholder="—", alt="Keys of the team")
+        order = ["Name", "State"] if blocks.compact() or opened else None
+        ids = [key.id for key in keys]
+        alt = "Keys of the team"
+        grammar.open_table(f"keys-{team.id}", rows, ids, columns, order=order, parameter="key", alt=alt)
+        st.caption(f"Times in {zone.key}")
+
+    detail = None
+    if key is not None:
+        detail = grammar.Detail(
+            grammar.plain(key.name), lambda: _show_key(services, actor, key, is_stopped=key.id in stopped)
+        )
+    grammar.show_beside(draw_rows, detail, parameter="key")
     paused = [key for key in keys if key.state().startswith("owner")]
     if paused:
         subject = (
@@ -201,109 +252,12 @@ def _show_keys(services: Services, actor: Actor, team: Team, zone: ZoneInfo) -> 
         st.caption(f"{subject} switched off or no more in the team. Take over what they have, and it goes on.")
 
 
-def _submit(label: str, work: Callable[[], None]) -> None:
-    if st.button(label, type="primary"):
-        try:
-            work()
-        except LLMManagerError as error:
-            blocks.show_error(error)
-            return
-        st.rerun()
-
-
-@st.dialog("Add a member")
-def _add_dialog(services: Services, actor: Actor, team: Team) -> None:
-    name = st.text_input("User name", placeholder="for example amira", autocomplete="off")
-    role = st.selectbox("Role in this team", [_AS_ACCOUNT, *(role.value for role in TEAM_ROLES)])
-    st.caption("For people who have an account. Others are invited with a link.")
-    team_role = None if role == _AS_ACCOUNT else role
-    _submit("Add member", lambda: services.teams.add(actor, team.id, name, team_role))
-
-
-@st.dialog("Invite somebody")
-def _invite_dialog(services: Services, actor: Actor, team: Team) -> None:
-    roles = [role.value for role in TEAM_ROLES]
-    role = st.selectbox("Role in this team", roles, index=roles.index(Role.DEVELOPER.value))
-    if st.button("Make link", type="primary"):
-        with blocks.errors_shown():
-            token = services.access_links.invite(actor, team.id, role)
-            st.code(make_link(token), language=None, wrap_lines=True)
-            st.caption("Good for seven days and one account. It is shown this once.")
-
-
-@st.dialog("Limits of the team")
-def _limits_dialog(services: Services, actor: Actor, team: Team) -> None:
-    requests = st.number_input("Requests a minute", 1, value=team.limits.requests_per_minute, placeholder="No limit")
-    tokens = st.number_input("Tokens a minute", 1, value=team.limits.tokens_per_minute, placeholder="No limit")
-    limits = Limits(None if requests is None else int(requests), None if tokens is None else int(tokens))
-    st.caption("Over all keys and people of the team. They hold everywhere within five seconds.")
-    _submit("Set limits", lambda: services.limits.set_team(actor, team.id, limits))
-
-
-@st.dialog("Rename the team")
-def _rename_dialog(services: Services, actor: Actor, team: Team) -> None:
-    name = st.text_input("Name", team.name)
-    _submit("Rename", lambda: services.teams.rename(actor, team.id, name))
-
-
-@st.dialog("Monthly statement")
-def _statement_dialog(services: Services, actor: Actor, team: Team) -> None:
-    from lib.money import nano_from_usd
-    from lib.statistics import statement
-
-    last_month = utc_now().replace(day=1) - timedelta(days=1)
-    month = st.text_input("Month", f"{last_month:%Y-%m}")
-    shared = st.number_input("Cost that all teams share, in dollars", 0.0, step=10.0, format="%.2f")
-    basis = st.selectbox("Shared by", [choice.value for choice in statement.SharedBy])
-    with blocks.errors_shown():
-        nano = nano_from_usd(f"{shared:.2f}")
-        lines = statement.make_statement(actor, services.statistics, services.teams, month, nano, basis)
-        st.download_button(
-            "CSV",
-            statement.to_csv(lines),
-            f"statement-{month}.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click=lambda: services.audit.note_export(actor, "statement.export", month, rows=len(lines)),
-        )
-    st.caption("Every team for a super-admin; your team's line, with its share, for its administrator.")
-
-
-@st.dialog("Stop all calls of this team?")
-def _stop_dialog(services: Services, actor: Actor, team: Team) -> None:
-    st.markdown(
-        f"Within five seconds no call of **{blocks.plain(team.name)}** begins, in any process, and those that run end. "
-        "Nothing is deleted."
-    )
-    reason = st.text_input("Reason, which callers are told", max_chars=200)
-    _submit(":red[Stop calls]", lambda: services.stops.stop(actor, StopKind.TEAM, str(team.id), reason))
-    if actor.sees_every_team and st.button(":red[Stop everything]", icon=":material/front_hand:"):
-        with blocks.errors_shown():
-            services.stops.stop(actor, StopKind.EVERYTHING, "", reason)
-            st.rerun()
-
-
-@st.dialog("Take over what they have?")
-def _take_over_dialog(services: Services, actor: Actor, team: Team, member: Member) -> None:
-    counts = services.hand_over.preview(actor, member.user_id, team.id)
-    if not counts:
-        st.markdown(f"**{blocks.plain(member.name)}** has nothing in this team.")
-        return
-    listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    st.markdown(f"You will have of **{blocks.plain(member.name)}**: {listed}. Keys go on, and act as you.")
-    _submit("Take over", lambda: _take_over(services, actor, member.user_id, team.id))
-
-
-def _take_over(services: Services, actor: Actor, from_id: str, team_id: int) -> None:
-    services.hand_over.run(actor, from_id, actor.user_id or "", team_id)
-
-
-@st.dialog("New team")
-def _new_dialog(services: Services, actor: Actor) -> None:
-    name = st.text_input("Name", placeholder="for example Research")
-    slug = st.text_input("Short name", placeholder="made of the name")
-    _submit("Make team", lambda: _make_team(services, actor, name, slug))
-
-
-def _make_team(services: Services, actor: Actor, name: str, slug: str) -> None:
-    services.teams.create(actor, name, slug)
+def _show_key(services: Services, actor: Actor, key: ApiKey, *, is_stopped: bool) -> None:
+    st.page_link(session.page("keys"), label="Open in API keys", icon=":material/vpn_key:", query_params={"id": key.id})
+    if is_stopped:
+        if st.button("Start again", icon=":material/play_arrow:", key=f"team-start-{key.id}"):
+            with blocks.errors_shown():
+                services.stops.start(actor, StopKind.KEY, key.id)
+                st.rerun()
+    elif st.button(":red[Stop key]", icon=":material/front_hand:", key=f"team-stop-{key.id}"):
+        team_dialogs.stop_key_dialog(services, actor, key)

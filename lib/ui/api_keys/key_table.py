@@ -53,6 +53,8 @@ def show_table(
     """Draw the table, with the teams of the keys where names are given; returns the key that is open."""
     rows = [_build_row(key, use, zone, teams) for key in keys]
     hidden = {name for name, is_shown in (("owner", everybody), ("team", bool(teams))) if not is_shown}
+    if teams:  # the width of a page; the opened key tells it
+        hidden.add("models")
     wide = [name for name in rows[0] if name not in hidden]
     opened = grammar.open_table(
         "keys",

@@ -11,6 +11,7 @@ from lib.approvals.approval import Approval, ApprovalState, Decision, GrantScope
 from lib.errors import InvalidInput, LLMManagerError
 from lib.services import Services
 from lib.ui import grammar, session
+from lib.ui.tools.schema_form import draw_form
 
 _SCOPES = {
     GrantScope.ONCE: "Once",
@@ -26,17 +27,22 @@ STATES: dict[ApprovalState, tuple[str, Any]] = {
 }
 
 
+def name_subject(subject: str) -> str:
+    """Name what would run without the kind before it: `files__delete` of `tool:files__delete`."""
+    return subject.partition(":")[2] or subject
+
+
 def draw_request(services: Services, actor: Actor, approval: Approval, zone: ZoneInfo) -> None:
     """Draw a request and, while it waits, the form that decides it."""
     label, colour = STATES[approval.state]
     st.badge(label, color=colour)
     if approval.reason:
-        st.markdown(f"Asked because {grammar.plain(approval.reason)}")
+        st.markdown(f"Asked because {grammar.plain(approval.reason.rstrip('.'))}.")
     facts = [
         ("For", grammar.plain(approval.user_name or "the machine's operator")),
         ("Asked", grammar.moment(approval.asked_at, zone)),
         ("Deadline", grammar.moment(approval.deadline, zone) if approval.deadline else "— it waits"),
-        ("Would run", grammar.plain(approval.subject) or "—"),
+        ("Would run", grammar.plain(name_subject(approval.subject)) or "—"),
     ]
     if approval.decided_at is not None:
         facts[2] = ("Decided", grammar.moment(approval.decided_at, zone))
@@ -62,6 +68,9 @@ def _draw_links(approval: Approval) -> None:
             st.page_link(
                 session.page("conversations"), label="Conversation", icon=":material/forum:", query_params=query
             )
+        if approval.workflow_run_id:
+            query = {"run": approval.workflow_run_id}
+            st.page_link(session.page("workflows"), label="Run", icon=":material/account_tree:", query_params=query)
         if approval.call_id:
             query = {"q": approval.call_id, "period": "30d"}
             st.page_link(session.page("activity"), label="Call", icon=":material/receipt_long:", query_params=query)
@@ -70,18 +79,13 @@ def _draw_links(approval: Approval) -> None:
 def _draw_form(services: Services, actor: Actor, approval: Approval) -> None:
     """Draw the decision: data to edit or a form to fill, for how long, a comment, and the two buttons."""
     errors = grammar.FieldErrors()
-    asks_form = approval.form_schema is not None
-    written = st.text_area(
-        "Answer, JSON" if asks_form else "Data, JSON",
-        "" if asks_form else _write(approval.data),
-        height=160,
-        help="Approve it as it stands, or edit it first",
-        key=f"data-{approval.id}",
-    )
+    answer: Any = None
+    unread: LLMManagerError | None = None
+    try:
+        answer = _ask_data(approval)
+    except LLMManagerError as error:
+        unread = error
     errors.below("data")
-    if asks_form:
-        with st.expander("What the answer has to hold"):
-            st.code(_write(approval.form_schema), language="json", wrap_lines=True)
     scope = GrantScope.ONCE
     if approval.subject and approval.user_id:
         scopes = [each for each in GrantScope if each is not GrantScope.CONVERSATION or approval.conversation_id]
@@ -102,8 +106,9 @@ def _draw_form(services: Services, actor: Actor, approval: Approval) -> None:
     try:
         decision = Decision(verdict=Verdict.DENY, comment=comment)
         if is_approved:
-            data = _read(written, approval)
-            decision = Decision(verdict=Verdict.APPROVE, scope=scope, data=data, comment=comment)
+            if unread is not None:
+                raise unread
+            decision = Decision(verdict=Verdict.APPROVE, scope=scope, data=answer, comment=comment)
         services.approvals.decide(actor, approval.id, decision)
     except LLMManagerError as error:
         errors.show(error)
@@ -113,13 +118,36 @@ def _draw_form(services: Services, actor: Actor, approval: Approval) -> None:
     st.rerun()
 
 
-def _read(written: str, approval: Approval) -> Any:
-    """Read the typed JSON; None where it is what was asked."""
+def _ask_data(approval: Approval) -> Any:
+    """Draw the fields of a form, or the data to edit; None where it is what was asked, InvalidInput for no JSON."""
+    if approval.form_schema is not None:
+        _show_data(approval.data)
+        answer = draw_form(approval.form_schema, f"form-{approval.id}")
+        return answer or ({} if not approval.form_schema.get("required") else None)
+    written = st.text_area(
+        "Data, JSON",
+        _write(approval.data),
+        height=160,
+        help="Approve it as it stands, or edit it first",
+        key=f"data-{approval.id}",
+    )
     try:
         data = json.loads(written) if written.strip() else None
     except ValueError as error:
         raise InvalidInput("This is not JSON.", f"{error}.", "Correct it.", field="data") from None
-    return None if data == approval.data and approval.form_schema is None else data
+    return None if data == approval.data else data
+
+
+def _show_data(data: Any) -> None:
+    """Draw what a form is about: texts by name, anything else as JSON."""
+    if not data:
+        return
+    if isinstance(data, dict) and all(isinstance(part, str) for part in data.values()):
+        for name, text in data.items():
+            st.caption(grammar.plain(str(name)))
+            st.text(text)
+        return
+    st.code(_write(data), language="json", wrap_lines=True)
 
 
 def _write(data: Any) -> str:

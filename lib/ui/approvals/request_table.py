@@ -11,10 +11,13 @@ from lib.access.permissions import Actor
 from lib.approvals.approval import Approval, ApprovalState
 from lib.errors import NotFound
 from lib.services import Services
-from lib.ui import grammar, session
+from lib.ui import blocks, grammar, session
 from lib.ui.approvals.request_panel import STATES, draw_request
 
 _KINDS = {"tool": "Tool", "workflow": "Workflow"}
+_TITLE_PX = {"waiting": 410, "decided": 336}
+_NARROW_PX = 390  # beside an opened request
+_PHONE_PX = 206
 _DECIDED = tuple(state for state in ApprovalState if state is not ApprovalState.WAITING)
 
 
@@ -37,7 +40,7 @@ def show_decided(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         with grammar.empty_state(
             "history", "No decisions yet", "What you and others decided stays here, with who and why."
         ):
-            st.caption("Decisions of others show up where you may make them.")
+            st.caption("Decisions of others show up where you may make them.", text_alignment="center")
         return
     _show(services, actor, zone, decided, "decided")
 
@@ -84,12 +87,17 @@ def _draw_table(approvals: Sequence[Approval], zone: ZoneInfo, name: str, *, is_
     text = st.column_config.TextColumn
     wide = ["title", "kind", "for", "asked", *(["deadline"] if name == "waiting" else ["state", "by"])]
     narrow = ["title", "asked" if name == "waiting" else "state"]
+    title_px = _TITLE_PX[name]
+    if blocks.compact():
+        title_px = _PHONE_PX
+    elif is_narrow:
+        title_px = _NARROW_PX
     grammar.open_table(
         name,
         rows,
         [approval.id for approval in approvals],
         {
-            "title": text("What", width="large"),
+            "title": text("What", width=title_px),
             "kind": text("Kind", width=84),
             "for": text("For", width=96, help="— means the machine's operator"),
             "state": st.column_config.MultiselectColumn(
@@ -100,8 +108,8 @@ def _draw_table(approvals: Sequence[Approval], zone: ZoneInfo, name: str, *, is_
             ),
             "asked": text("Asked", width=132),
             "deadline": text("Deadline", width=132, help="— means it waits as long as it takes"),
-            "by": text("Decided by", width=104, help="— means nobody: its time was over, or it was withdrawn"),
+            "by": text("Decided by", width=112, help="— means nobody: its time was over, or it was withdrawn"),
         },
-        order=narrow if is_narrow else wide,
+        order=narrow if is_narrow or blocks.compact() else wide,
         alt="Requests for a decision",
     )

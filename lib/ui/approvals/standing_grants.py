@@ -7,7 +7,8 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.approvals.approval import StandingGrant
 from lib.services import Services
-from lib.ui import grammar
+from lib.ui import blocks, grammar
+from lib.ui.approvals.request_panel import name_subject
 
 
 def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
@@ -17,15 +18,16 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         fact = "Everything asks"
         sentence = "What you approve for a conversation or for always shows up here, and can be taken back."
         with grammar.empty_state("task_alt", fact, sentence):
-            st.caption("Choose it when you approve a request.")
+            st.caption("Choose it when you approve a request.", text_alignment="center")
         return
     opened = grammar.get_opened("grant")
+    is_phone = blocks.compact()
     opened_grant = next((grant for grant in grants if grant.id == opened), None)
 
     def draw_rows() -> None:
         rows = [
             {
-                "subject": grant.subject,
+                "subject": name_subject(grant.subject),
                 "for": grant.user_name,
                 "where": "in one conversation" if grant.conversation_id else "everywhere",
                 "granted": grammar.moment(grant.granted_at, zone).rpartition(":")[0],
@@ -35,7 +37,7 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         ]
         text = st.column_config.TextColumn
         columns = {
-            "subject": text("What runs", width="large"),
+            "subject": text("What runs", width=206 if is_phone else 380),
             "for": text("For", width=104),
             "where": text("Where", width=132),
             "granted": text("Since", width=132),
@@ -43,13 +45,14 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         }
         ids = [grant.id for grant in grants]
         alt = "What runs without a question"
-        grammar.open_table("grants", rows, ids, columns, parameter="grant", alt=alt)
+        order = ["subject", "where"] if is_phone or opened_grant is not None else None
+        grammar.open_table("grants", rows, ids, columns, order=order, parameter="grant", alt=alt)
         st.caption(f"{len(grants)} {'grant' if len(grants) == 1 else 'grants'} · times in {zone.key}")
 
     detail = None
     if opened_grant is not None:
         detail = grammar.Detail(
-            grammar.plain(opened_grant.subject), lambda: _draw_grant(services, actor, opened_grant, zone)
+            grammar.plain(name_subject(opened_grant.subject)), lambda: _draw_grant(services, actor, opened_grant, zone)
         )
     grammar.show_beside(draw_rows, detail, parameter="grant")
 
@@ -66,7 +69,7 @@ def _draw_grant(services: Services, actor: Actor, grant: StandingGrant, zone: Zo
     )
     if st.button(":red[Revoke]", icon=":material/undo:", key=f"revoke-{grant.id}"):
         grammar.confirm(
-            f"Let {grammar.plain(grant.subject)} ask again?",
+            f"Let {grammar.plain(name_subject(grant.subject))} ask again?",
             f"It runs {reach} without a question now. From the next time on it waits for an approval.",
             keep="Keep grant",
             act="Revoke grant",

@@ -19,13 +19,12 @@ _NEAREST = 10
 def draw_detail(services: Services, actor: Actor, figures: CacheFigures, zone: ZoneInfo) -> None:
     """The panel of one configuration."""
     rules = figures.rules
-    st.subheader(blocks.plain(figures.slug), anchor=False)
     blocks.facts(
         [
             ("Remembers", describe_tiers(rules)),
-            ("Shared in", SCOPES[rules.scope]),
+            ("Whose answers", SCOPES[rules.scope]),
             ("For at most", format_age(rules.ttl_s)),
-            ("Holds", f"{figures.entries:,} · {format_bytes(figures.bytes)} of {format_bytes(rules.most_bytes)}"),
+            ("Holds", f"{figures.entries:,} · {format_bytes(figures.bytes)} of {rules.most_bytes >> 20:,} MiB"),
         ],
         columns=2,
     )
@@ -49,8 +48,7 @@ def _draw_outcomes(figures: CacheFigures) -> None:
     frame = pd.DataFrame(
         {
             "outcome": [_OUTCOMES.get(name, name) for name in names],
-            "requests": [counts[name] for name in names],
-            "share": [format.share(counts[name] / total) for name in names],
+            "requests": [f"{counts[name]:,} · {format.share(counts[name] / total)}" for name in names],
         }
     )
     text = st.column_config.TextColumn
@@ -59,9 +57,8 @@ def _draw_outcomes(figures: CacheFigures) -> None:
         hide_index=True,
         row_height=28,
         column_config={
-            "outcome": text("What became of requests", width=190),
-            "requests": st.column_config.NumberColumn("Requests", width=70, format="localized"),
-            "share": text("Share", width=70, alignment="right"),
+            "outcome": text("What became of them", width=172),
+            "requests": text("Requests", width=98, alignment="right"),
         },
     )
 

@@ -1,19 +1,21 @@
 """Figures of all caches: what was saved, a chart by day, and a row for each configuration."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.cache.cache import CacheFigures
 from lib.cache.policy import CacheRules, SemanticMode
+from lib.clock import utc_now
 from lib.money import format_money, format_sum, usd_from_nano
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import format, grammar
 from lib.ui.statistics import chart_card
 
 DAYS = 30
-SCOPES = {"person": "each person", "team": "a team", "app": "an app"}
+SCOPES = {"person": "each person's own", "team": "a team's", "app": "an app's"}
 
 
 def draw_figures(everything: Sequence[CacheFigures]) -> None:
@@ -22,16 +24,14 @@ def draw_figures(everything: Sequence[CacheFigures]) -> None:
     lookups = hits + sum(figures.outcomes.get("miss", 0) for figures in everything)
     unpriced = sum(figures.unpriced_hits for figures in everything)
     saved = format_sum(sum(figures.saved_nano_usd for figures in everything), unpriced)
-    facts = [
-        (f"Saved in {DAYS} days", blocks.plain(saved)),
-        ("Answers from memory", format.count(hits)),
-        ("Hit rate", format.share(hits / lookups) if lookups else "—"),
-        ("Waiting saved", format.duration(sum(figures.saved_ms for figures in everything) if hits else None)),
-    ]
-    with st.container(border=True):
-        blocks.facts(facts, columns=4)
-        if unpriced:
-            st.caption(f"{unpriced:,} of them have no known price and are not in the sum.")
+    waiting = format.duration(sum(figures.saved_ms for figures in everything) if hits else None)
+    with st.grid(4, min_column_width=140, gap="small"):
+        st.metric("Saved", saved, border=True)
+        st.metric("Answers from memory", format.count(hits), border=True)
+        st.metric("Hit rate", format.share(hits / lookups) if lookups else "—", border=True)
+        st.metric("Waiting saved", waiting, border=True)
+    left_out = f" · {unpriced:,} answers have no known price and are not in the sum" if unpriced else ""
+    st.caption(f"Last {DAYS} days{left_out}")
 
 
 def draw_chart(services: Services, actor: Actor) -> None:
@@ -53,50 +53,48 @@ def draw_chart(services: Services, actor: Actor) -> None:
         }
     )
     with st.container(border=True):
-        st.markdown("**Saved, by day**")
-        chart_card.show(cache_charts.saved_by_day, frame, key="cache-saved", alt="What was saved, by day")
+        st.subheader("Saved by day", anchor=False)
+        today = utc_now().date()
+        days = [str(today - timedelta(days=ago)) for ago in range(DAYS)]
+        chart_card.show(cache_charts.saved_by_day, frame, days, key="cache-saved", alt="What was saved, by day")
 
 
-def draw_table(everything: Sequence[CacheFigures], selected: str | None, *, compact: bool) -> str | None:
-    """A row for each configuration; the id of the one that is selected."""
-    import pandas as pd
-
-    frame = pd.DataFrame(
+def draw_table(everything: Sequence[CacheFigures], *, is_narrow: bool) -> None:
+    """Draw a row for each configuration; the open one is marked."""
+    rows = [
         {
-            "configuration": [figures.slug for figures in everything],
-            "tiers": [describe_tiers(figures.rules) for figures in everything],
-            "shared": [SCOPES[figures.rules.scope] for figures in everything],
-            "hit_rate": [format.share(figures.hit_rate) for figures in everything],
-            "hits": [sum(figures.hits.values()) for figures in everything],
-            "saved": [format_sum(figures.saved_nano_usd, figures.unpriced_hits) for figures in everything],
-            "entries": [figures.entries for figures in everything],
-            "size": [format_bytes(figures.bytes) for figures in everything],
+            "configuration": figures.slug,
+            "tiers": describe_tiers(figures.rules),
+            "shared": SCOPES[figures.rules.scope],
+            "hit_rate": format.share(figures.hit_rate),
+            "hits": sum(figures.hits.values()),
+            "saved": format_sum(figures.saved_nano_usd, figures.unpriced_hits),
+            "entries": figures.entries,
+            "size": format_bytes(figures.bytes),
         }
-    )
-    rows = [index for index, figures in enumerate(everything) if figures.configuration_id == selected]
+        for figures in everything
+    ]
     text = st.column_config.TextColumn
-    event = st.dataframe(
-        frame,
-        hide_index=True,
-        row_height=30,
-        on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": rows, "columns": []}},
-        key="caches-" + str(hash(tuple(figures.configuration_id for figures in everything))),
-        column_order=["configuration", "hit_rate", "saved"] if compact else list(frame.columns),
-        column_config={
-            "configuration": text("Configuration", width=130 if compact else 150),
-            "tiers": text("Remembers", width=150),
-            "shared": text("Shared in", width=90),
-            "hit_rate": text("Hit rate", width=74, alignment="right"),
-            "hits": st.column_config.NumberColumn("Hits", width=60, format="localized"),
-            "saved": text("Saved", width=84, alignment="right"),
-            "entries": st.column_config.NumberColumn("Entries", width=66, format="localized"),
-            "size": text("Size", width=74, alignment="right"),
+    number = st.column_config.NumberColumn
+    grammar.open_table(
+        "caches",
+        rows,
+        [figures.configuration_id for figures in everything],
+        {
+            "configuration": text("Configuration", width=150),
+            "tiers": text("Remembers", width=200),
+            "shared": text("Whose answers", width=118),
+            "hit_rate": text("Hit rate", width=78, alignment="right"),
+            "hits": number("Hits", width=72, format="localized"),
+            "saved": text("Saved", width=88, alignment="right", help="≥ where an answer's price is unknown"),
+            "entries": number("Entries", width=78, format="localized"),
+            "size": text("Size", width=80, alignment="right"),
         },
+        order=["configuration", "hit_rate", "saved"] if is_narrow else None,
+        alt="What each configuration remembers",
     )
-    picked = event.selection.rows
-    return everything[picked[0]].configuration_id if picked and picked[0] < len(everything) else None
+    count = "1 configuration" if len(rows) == 1 else f"{len(rows):,} configurations"
+    st.caption(f"{count} with a cache · figures of the last {DAYS} days")
 
 
 def describe_tiers(rules: CacheRules) -> str:

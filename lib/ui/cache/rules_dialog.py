@@ -90,7 +90,7 @@ def _draw_bounds(actor: Actor, now: CacheRules, key: str) -> tuple[SharingScope,
     scopes = list(SharingScope) if actor.role is Role.SUPER_ADMIN else [SharingScope.PERSON]
     columns = st.columns(2)
     scope = columns[0].selectbox(
-        "Answers are shared in",
+        "Whose answers are given",
         scopes,
         scopes.index(now.scope) if now.scope in scopes else 0,
         format_func=lambda choice: SCOPES[choice],

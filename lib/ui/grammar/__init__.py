@@ -11,7 +11,7 @@ from lib.ui.blocks import empty_state, errors_shown, facts, header, plain, progr
 from lib.ui.format import count, duration, moment, share
 from lib.ui.grammar.confirm import confirm
 from lib.ui.grammar.detail import Detail, detail_head, show_beside
-from lib.ui.grammar.filters import filter_row
+from lib.ui.grammar.filters import SEARCH, clear_filters, filter_row
 from lib.ui.grammar.form import FieldErrors
 from lib.ui.grammar.opened import close, get_opened, open_row
 from lib.ui.grammar.table import ROW_HEIGHT, TABLE_HEIGHT, choose_row, open_table
@@ -20,11 +20,13 @@ UNKNOWN = "—"
 
 __all__ = [
     "ROW_HEIGHT",
+    "SEARCH",
     "TABLE_HEIGHT",
     "UNKNOWN",
     "Detail",
     "FieldErrors",
     "choose_row",
+    "clear_filters",
     "close",
     "confirm",
     "count",

@@ -45,7 +45,12 @@ def filter_row(
             selection |= _draw_choices(offered, labels or {}, prefix)
         if selection:
             st.button(
-                "Clear", type="tertiary", icon=":material/close:", on_click=_clear, args=(names,), key=f"{prefix}clear"
+                "Clear",
+                type="tertiary",
+                icon=":material/close:",
+                on_click=clear_filters,
+                args=(names,),
+                key=f"{prefix}clear",
             )
     return selection
 
@@ -69,7 +74,8 @@ def _draw_choices(
     return selection
 
 
-def _clear(names: Sequence[str]) -> None:
+def clear_filters(names: Sequence[str]) -> None:
+    """Leave every choice of these names alone again, in the widgets and in the address."""
     for name in names:
         st.session_state.pop(name, None)
         st.query_params.pop(name, None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from lib.ui import blocks
 from lib.ui.grammar.opened import count_closings, get_opened, open_row
 
 ROW_HEIGHT = 30
@@ -42,6 +43,8 @@ def open_table(
         else:
             st.query_params.pop(parameter, None)
 
+    if blocks.compact():  # on touch screens the table's toolbar lies on what stands right above it
+        st.space("medium")
     sized: Any = height
     marked: Any = {"selection": {"rows": [ids.index(opened)] if opened in ids else [], "columns": [], "cells": []}}
     st.dataframe(

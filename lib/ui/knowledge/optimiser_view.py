@@ -38,7 +38,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     if not sets:
         sentence = "The optimiser tries ways to cut and search, and judges each by your own questions."
         with blocks.empty_state("tune", "It needs questions", sentence):
-            st.caption("Write some down under Evaluate.")
+            st.caption("Write some down under Evaluate.", text_alignment="center")
         return
     studies = services.knowledge.optimiser.list(actor, collection.id)
     if collection.may_change:

@@ -120,7 +120,7 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
     prices = answer.prices
     if not prices:
         with blocks.empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
-            st.caption("Models that run on your own machines are free and need none.")
+            st.caption("Models that run on your own machines are free and need none.", text_alignment="center")
         return
     names = ["input", "output"] if compact else list(_LABELS)[:4]
     chosen = grammar.choose_row(

@@ -8,6 +8,8 @@ from lib.mcp.bundled.tool import BundledServer
 from lib.services import Services
 from lib.ui import blocks
 
+_ASKED = "database-to-remove"
+
 
 def show(services: Services, actor: Actor) -> None:
     """A card for each."""
@@ -50,9 +52,15 @@ def databases_dialog(services: Services, actor: Actor) -> None:
     for name, address in services.bundled_servers.databases(actor).items():
         with blocks.row(gap="xsmall"):
             st.markdown(f"**{blocks.plain(name)}** {blocks.plain(address)}", width="stretch")
-            if st.button(":red[Remove]", type="tertiary", key=f"remove-{name}"):
-                services.bundled_servers.remove_database(actor, name)
-                st.rerun()
+            is_asked = st.session_state.get(_ASKED) == name
+            label = f":red[Remove {blocks.plain(name)}]" if is_asked else ":red[Remove]"
+            if st.button(label, type="tertiary", key=f"remove-{name}"):
+                st.session_state[_ASKED] = None if is_asked else name
+                if is_asked:
+                    services.bundled_servers.remove_database(actor, name)
+                st.rerun(scope="fragment")
+        if is_asked:
+            st.caption("Models can't ask it any more, and its address is forgotten. Press again to remove it.")
     name = st.text_input("Name", placeholder="for example shop")
     address = st.text_input("Address", placeholder="postgresql://reader:…@host/shop", type="password")
     st.caption("PostgreSQL with a role that only reads, or sqlite:////folder/file.db. It is connected to once.")

@@ -48,7 +48,9 @@ def show_servers(services: Services, actor: Actor) -> None:
         with blocks.empty_state(
             "hub", "No servers yet", "A server offers tools that models use, as a program here or at an address."
         ):
-            st.caption("Add one with Add server. Four come with the product: see Bundled.")
+            if st.button("See the bundled four", icon=":material/inventory_2:"):
+                st.query_params["tab"] = "bundled"
+                st.rerun()
         return
     ready = sum(server.state.actual.answers for server in everything)
     waiting = sum(len(server.waiting) for server in everything)
@@ -65,6 +67,8 @@ def show_card(services: Services, actor: Actor, server: McpServer, zone: ZoneInf
         with blocks.row(gap="xsmall"):
             st.subheader(blocks.plain(server.name), anchor=False, width="content")
             st.caption(f"wanted {server.wanted}", width="stretch")
+            if not server.is_approved:
+                st.badge("△ not approved", color="orange")
             st.badge(label, color=colour)
         if server.title:
             st.markdown(blocks.plain(server.title))
@@ -86,11 +90,12 @@ def _describe(server: McpServer, zone: ZoneInfo) -> list[str]:
     if state.resources or state.prompts:
         lines.append(f"{len(state.resources)} resources and {len(state.prompts)} prompts.")
     if not server.is_approved:
-        lines.append(":orange[Its command is not approved: it can't be started.]")
+        lines.append("It can't be started before its command is approved.")
     return lines
 
 
 def _show_actions(services: Services, actor: Actor, server: McpServer) -> None:
+    st.space("stretch")  # the buttons of cards beside each other stand on one line
     with blocks.row():
         if not server.is_approved:
             if st.button("Approve", icon=":material/verified:", type="tertiary", key=f"approve-{server.id}"):

@@ -54,12 +54,15 @@ def show_tab(
     if not chosen_models:
         sentence = "Choose up to five other models above: each call is priced as if it had run on them."
         with blocks.empty_state("swap_horiz", "No other model chosen", sentence):
-            st.caption("The range and filters of this page hold here, too.")
+            st.caption("The range and filters of this page hold here, too.", text_alignment="center")
         return
     with blocks.errors_shown():
         moves = services.what_if.compare(actor, criteria, chosen_models, by)
         if not any(move.calls or move.stays for move in moves):
-            st.caption("Nothing in this range can be compared: no call has both a known cost and known tokens.")
+            st.caption(
+                "Nothing in this range can be compared: no call has both a known cost and known tokens.",
+                text_alignment="center",
+            )
             return
         display_names = {**names, **_load_slugs(services, actor)} if by is Dimension.CONFIGURATION else names
         picked = _show_choices(moves, by, display_names)

@@ -1,9 +1,7 @@
 """Runs of tools on the page Tools: filters in the address, the table, one run whole."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -15,12 +13,12 @@ from lib.money import format_sum
 from lib.services import Services
 from lib.tools.execution_log import PAGE_SIZE, ExecutionFilter, ToolFigures
 from lib.tools.tool import ExecutionStatus, ToolExecution
-from lib.ui import blocks, format, session, session_keys
+from lib.ui import blocks, format, grammar, session, session_keys
 from lib.ui.tools import tool_cards
 
 _PERIODS = {"24 hours": 1, "7 days": 7, "30 days": 30, "90 days": 90}
 _KEYS = ("run-tool", "run-status", "run-period")
-_ROWS_HEIGHT = 520
+PARAMETER = "run"
 
 
 def draw_filters(names: Sequence[str]) -> ExecutionFilter:
@@ -83,8 +81,9 @@ def draw_figures(figures: Sequence[ToolFigures]) -> None:
         )
 
 
-def draw_table(executions: Sequence[ToolExecution], zone: ZoneInfo, *, compact: bool) -> ToolExecution | None:
-    """Draw runs, newest first; returns the selected one."""
+def draw_table(executions: Sequence[ToolExecution], zone: ZoneInfo, *, compact: bool) -> None:
+    """Draw runs, newest first; the opened one is marked."""
+    is_narrow = grammar.get_opened(PARAMETER) is not None
     rows = [
         {
             "time": execution.started_at.astimezone(zone).replace(tzinfo=None),
@@ -101,19 +100,13 @@ def draw_table(executions: Sequence[ToolExecution], zone: ZoneInfo, *, compact: 
     ]
     text = st.column_config.TextColumn
     number = st.column_config.NumberColumn
-    key = f"runs-{hashlib.sha1(''.join(run.id for run in executions).encode()).hexdigest()[:12]}"  # noqa: S324
     words = list(tool_cards.STATUS_WORDS.values())
-    event: Any = st.dataframe(
+    ids = [execution.id for execution in executions]
+    grammar.open_table(
+        "runs",
         rows,
-        height="content" if len(rows) < 15 else _ROWS_HEIGHT,
-        hide_index=True,
-        row_height=30,
-        placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
-        key=key,
-        column_order=["time", "tool", "status"] if compact else None,
-        column_config={
+        ids,
+        {
             "time": st.column_config.DatetimeColumn("Time", format="D MMM HH:mm:ss", width=120),
             "tool": text("Tool", width=150),
             "status": st.column_config.MultiselectColumn(
@@ -126,10 +119,11 @@ def draw_table(executions: Sequence[ToolExecution], zone: ZoneInfo, *, compact: 
             "cost": text("Cost", width=70, alignment="right"),
             "call": text("Call", width=84),
         },
+        order=["tool", "status"] if compact else ["time", "tool", "status"] if is_narrow else None,
+        height="content" if len(rows) < 15 else grammar.TABLE_HEIGHT,
+        parameter=PARAMETER,
         alt="Runs of tools, newest first",
     )
-    positions = event.selection.rows
-    return executions[positions[0]] if positions and positions[0] < len(executions) else None
 
 
 def draw_detail(execution: ToolExecution) -> None:
@@ -157,14 +151,25 @@ def draw(services: Services, actor: Actor, names: Sequence[str], zone: ZoneInfo,
     if not executions and page == 1:
         sentence = "A run of a tool stands here with its arguments, its result, its time and what it cost."
         with blocks.empty_state("build", "No tool ran in this time", sentence):
-            st.button("Clear filters", icon=":material/close:", on_click=_clear)
+            if criteria.tool or criteria.status:
+                st.button("Clear filters", icon=":material/close:", on_click=_clear)
+            else:
+                st.button("Try a tool", icon=":material/build:", on_click=_open_registry)
         return
     draw_figures(figures)
-    selected = draw_table(executions, zone, compact=compact)
-    st.caption(f"{len(executions)} runs on this page · times in {zone.key}")
-    _draw_turning(page, len(executions))
-    if selected is not None:
-        draw_detail(selected)
+
+    def draw_rows() -> None:
+        draw_table(executions, zone, compact=compact)
+        count = "1 run" if len(executions) == 1 else f"{len(executions)} runs"
+        st.caption(f"{count} on this page · times in {zone.key}")
+        _draw_turning(page, len(executions))
+
+    opened = grammar.get_opened(PARAMETER)
+    execution = next((execution for execution in executions if execution.id == opened), None)
+    detail = None
+    if execution is not None:
+        detail = grammar.Detail(grammar.plain(execution.tool), lambda: draw_detail(execution))
+    grammar.show_beside(draw_rows, detail, parameter=PARAMETER)
 
 
 def _draw_turning(page: int, count: int) -> None:
@@ -177,6 +182,10 @@ def _draw_turning(page: int, count: int) -> None:
         if st.button("Older", type="tertiary", disabled=count < PAGE_SIZE, icon=":material/chevron_right:"):
             st.session_state[session_keys.TOOL_RUNS_PAGE] = page + 1
             st.rerun()
+
+
+def _open_registry() -> None:
+    st.query_params.pop("tab", None)
 
 
 def _clear() -> None:

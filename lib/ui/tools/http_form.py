@@ -15,7 +15,7 @@ from lib.services import Services
 from lib.tools.http_request import METHODS, WITH_BODY, HttpTemplate
 from lib.tools.http_tools import HttpTool, HttpToolDraft
 from lib.tools.tool import ToolAnnotations
-from lib.ui import blocks
+from lib.ui import blocks, grammar
 
 _EXAMPLE = {
     "type": "object",
@@ -28,8 +28,15 @@ def draw_buttons(services: Services, actor: Actor, name: str) -> None:
     """Draw the buttons that change and remove an HTTP tool."""
     if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{name}"):
         st.dialog("Edit HTTP tool", width="large")(edit_dialog)(services, actor, name)
-    if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete-{name}"):
-        st.dialog(f"Delete {name}?")(delete_dialog)(services, actor, name)
+    if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", key=f"delete-{name}"):
+        grammar.confirm(
+            f"Delete {blocks.plain(name)}?",
+            "Models can't ask for it any more, and its secret headers are erased. The rows of its runs stay.",
+            keep="Keep tool",
+            act="Delete tool",
+            action=lambda: services.http_tools.delete(actor, name),
+            then=grammar.close,
+        )
 
 
 def create_dialog(services: Services, actor: Actor) -> None:
@@ -40,18 +47,6 @@ def create_dialog(services: Services, actor: Actor) -> None:
 def edit_dialog(services: Services, actor: Actor, name: str) -> None:
     """The form of a tool that exists."""
     _draw_form(services, actor, services.http_tools.get(actor, name))
-
-
-def delete_dialog(services: Services, actor: Actor, name: str) -> None:
-    """Ask before a tool goes."""
-    st.text("Models can't ask for it any more, and its secret headers are erased. The rows of its runs stay.")
-    with blocks.row():
-        if st.button("Delete tool", icon=":material/delete:"):
-            services.http_tools.delete(actor, name)
-            st.query_params.pop("id", None)
-            st.rerun()
-        if st.button("Keep it", type="tertiary"):
-            st.rerun()
 
 
 def _draw_form(services: Services, actor: Actor, tool: HttpTool | None) -> None:

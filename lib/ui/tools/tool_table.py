@@ -1,7 +1,6 @@
-"""The registry on the page Tools: the table, and the panel of one tool with its settings, test form and runs."""
+"""The registry on the page Tools: the table, and beside it one tool with its test form, schemas and settings."""
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -19,14 +18,15 @@ from lib.services import Services
 from lib.tools.execution_log import ExecutionFilter, ToolFigures
 from lib.tools.tool import ToolContext, ToolDefinition
 from lib.tools.tool_settings import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, NO_SETTINGS, ToolSettings
-from lib.ui import blocks, format, session_keys
+from lib.ui import blocks, format, grammar
 from lib.ui.tools import http_form, tool_cards
 from lib.ui.tools.schema_form import draw_form
 
 FIGURES_DAYS = 30
-_ROWS_HEIGHT = 430
-_WIDE = ["name", "source", "server", "effects", "approval", "state", "runs", "failed", "mean", "cost"]
-SOURCES = {"native": "Built in", "http": "HTTP", "mcp": "Server"}
+_MOST_UNSCROLLED = 40  # rows
+_WIDE = ["name", "source", "effects", "approval", "state", "runs", "failed", "mean", "cost"]
+SOURCES = {"all": "All", "native": "Built in", "http": "HTTP", "mcp": "Server"}
+_DEEDS = {ApprovalPolicy.AUTO: "runs at once", ApprovalPolicy.ASK: "asks a person", ApprovalPolicy.DENY: "never runs"}
 _POLICIES = {None: "As the tool says", "auto": "Run without asking", "ask": "Ask a person", "deny": "Never run"}
 
 
@@ -34,12 +34,6 @@ def read_figures(services: Services, actor: Actor) -> dict[str, ToolFigures]:
     """Read how each tool did over the last 30 days."""
     since = ExecutionFilter(since=utc_now() - timedelta(days=FIGURES_DAYS))
     return {figures.tool: figures for figures in services.tools.executions.figures(actor, since)}
-
-
-def clear_search() -> None:
-    """Empty the search and the choice of a source."""
-    st.session_state[session_keys.SEARCH_WORDS] = ""
-    st.session_state[session_keys.TOOL_SOURCE] = None
 
 
 def choose_tools(tools: Sequence[ToolDefinition], words: str, source: str | None) -> list[ToolDefinition]:
@@ -53,57 +47,74 @@ def choose_tools(tools: Sequence[ToolDefinition], words: str, source: str | None
     return matching
 
 
-def draw_table(
+def draw_registry(services: Services, actor: Actor, definitions: Sequence[ToolDefinition], *, compact: bool) -> None:
+    """Draw the filters, the tools, and the opened one beside them."""
+    filters = grammar.filter_row({"source": ("Source", list(SOURCES))}, search="Name or words", labels=SOURCES)
+    tools = choose_tools(definitions, filters.get(grammar.SEARCH, ""), filters.get("source"))
+    if not tools:
+        with grammar.empty_state("search_off", "Nothing matches", "No tool has these words."):
+            names = [grammar.SEARCH, "source"]
+            st.button("Clear search", icon=":material/close:", on_click=grammar.clear_filters, args=(names,))
+        return
+    settings = services.tools.settings(actor)
+    figures = read_figures(services, actor)
+    opened = next((tool for tool in definitions if tool.name == grammar.get_opened()), None)
+
+    def draw_rows() -> None:
+        is_narrow = compact or grammar.get_opened() is not None
+        _draw_table(actor, tools, settings, figures, is_narrow=is_narrow)
+        count = "1 tool" if len(tools) == 1 else f"{len(tools):,} tools"
+        st.caption(f"{count} · runs, failures, time and cost of the last {FIGURES_DAYS} days")
+
+    detail = None
+    if opened is not None:
+        set_on_tool = settings.get(opened.name, NO_SETTINGS)
+        title = grammar.plain(opened.title or opened.name)
+        detail = grammar.Detail(title, lambda: _draw_panel(services, actor, opened, set_on_tool))
+    grammar.show_beside(draw_rows, detail)
+
+
+def _draw_table(
+    actor: Actor,
     tools: Sequence[ToolDefinition],
     settings: Mapping[str, ToolSettings],
     figures: Mapping[str, ToolFigures],
-    selected: str | None,
     *,
-    compact: bool,
-) -> str | None:
-    """Draw the tools; returns the name of the selected one."""
-    names = [tool.name for tool in tools]
-    rows = [_build_row(tool, settings.get(tool.name, NO_SETTINGS), figures.get(tool.name)) for tool in tools]
+    is_narrow: bool,
+) -> None:
+    rows = [_build_row(actor, tool, settings.get(tool.name, NO_SETTINGS), figures.get(tool.name)) for tool in tools]
     text = st.column_config.TextColumn
     number = st.column_config.NumberColumn
-    key = f"tools-{hashlib.sha1(' '.join(names).encode()).hexdigest()[:12]}"  # noqa: S324
-    event: Any = st.dataframe(
+    grammar.open_table(
+        "tools",
         rows,
-        height="content" if len(rows) < 13 else _ROWS_HEIGHT,
-        hide_index=True,
-        row_height=30,
-        placeholder="—",
-        on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": [names.index(selected)] if selected in names else [], "columns": []}},
-        key=key,
-        column_order=["name", "state", "effects"] if compact else _WIDE,
-        column_config={
-            "name": text("Tool", width=176),
-            "source": text("Source", width=66),
-            "server": text("Server", width=92),
-            "effects": text("Effects", width=98, help="As the tool itself says"),
-            "approval": text("Approval", width=110),
-            "state": text("State", width=50),
-            "runs": number("Runs", format="localized", width=60, help=f"Of the last {FIGURES_DAYS} days"),
-            "failed": text("Failed", width=64, alignment="right"),
-            "mean": number("Mean, ms", format="localized", width=76),
+        [tool.name for tool in tools],
+        {
+            "name": text("Tool", width=214),
+            "source": text("From", width=96, help="Built in, by HTTP, or of a server"),
+            "effects": text("Effects", width=106, help="As the tool itself says"),
+            "approval": text("When asked for", width=112),
+            "state": text("State", width=62),
+            "runs": number("Runs", format="localized", width=58, help=f"Of the last {FIGURES_DAYS} days"),
+            "failed": text("Failed", width=66, alignment="right"),
+            "mean": number("Mean, ms", format="localized", width=80),
             "cost": text("Cost", width=70, alignment="right", help="— means that no price per use is set"),
         },
+        order=["name", "approval"] if is_narrow else _WIDE,
+        height="content" if len(rows) < _MOST_UNSCROLLED else grammar.TABLE_HEIGHT,
         alt="Tools by name",
     )
-    positions = event.selection.rows
-    return names[positions[0]] if positions and positions[0] < len(names) else None
 
 
-def _build_row(tool: ToolDefinition, settings: ToolSettings, figures: ToolFigures | None) -> dict[str, Any]:
+def _build_row(
+    actor: Actor, tool: ToolDefinition, settings: ToolSettings, figures: ToolFigures | None
+) -> dict[str, Any]:
     return {
         "name": tool.name,
-        "source": SOURCES.get(str(tool.source), str(tool.source)),
-        "server": tool.server or None,
+        "source": tool.server if tool.source == "mcp" else SOURCES.get(str(tool.source), str(tool.source)),
         "effects": "changes things" if tool.has_side_effects else "reads",
-        "approval": _POLICIES[settings.approval],
-        "state": "on" if settings.is_enabled else "off",
+        "approval": _DEEDS[settings.policy_for(tool, actor.role, None)],
+        "state": "✓ on" if settings.is_enabled else "○ off",
         "runs": figures.runs if figures else 0,
         "failed": format.share(figures.failure_share) if figures else None,
         "mean": round(figures.mean_ms) if figures and figures.mean_ms is not None else None,
@@ -111,27 +122,26 @@ def _build_row(tool: ToolDefinition, settings: ToolSettings, figures: ToolFigure
     }
 
 
-def draw_panel(services: Services, actor: Actor, tool: ToolDefinition, settings: ToolSettings) -> None:
-    """Draw one tool: what models are told of it, its settings, a form to try it."""
+def _draw_panel(services: Services, actor: Actor, tool: ToolDefinition, settings: ToolSettings) -> None:
+    """Draw one tool: what models are told of it, a form to try it, its schemas, its settings."""
     may_manage = actor.can(Permission.MANAGE_TOOLS)
-    with st.container(border=True):
+    with blocks.row(gap="xsmall"):
+        st.badge("changes things" if tool.has_side_effects else "reads only", color="gray")
+        if not settings.is_enabled:
+            st.badge("○ off", color="gray")
+    st.caption(blocks.plain(tool.name))
+    st.text(tool.description)
+    if tool.source == "http" and may_manage:
         with blocks.row():
-            st.subheader(tool.title or tool.name, anchor=False, width="stretch")
-            st.badge("changes things" if tool.has_side_effects else "reads only", color="gray")
-            if tool.source == "http" and may_manage:
-                http_form.draw_buttons(services, actor, tool.name)
-        st.text(tool.description)
-        left, right = st.columns(2, gap="medium")
-        with left:
-            _draw_test(services, actor, tool, settings)
-        with right:
-            with st.expander("Parameters", icon=":material/data_object:"):
-                st.code(json.dumps(to_builtins(tool.parameters), indent=2), language="json", wrap_lines=True)
-            if tool.result_schema is not None:
-                with st.expander("Result", icon=":material/data_object:"):
-                    st.code(json.dumps(to_builtins(tool.result_schema), indent=2), language="json", wrap_lines=True)
-            with st.expander("Settings", icon=":material/tune:", expanded=False):
-                _draw_settings(services, actor, tool, settings, may_manage=may_manage)
+            http_form.draw_buttons(services, actor, tool.name)
+    _draw_test(services, actor, tool, settings)
+    with st.expander("Parameters", icon=":material/data_object:"):
+        st.code(json.dumps(to_builtins(tool.parameters), indent=2), language="json", wrap_lines=True)
+    if tool.result_schema is not None:
+        with st.expander("Result", icon=":material/data_object:"):
+            st.code(json.dumps(to_builtins(tool.result_schema), indent=2), language="json", wrap_lines=True)
+    with st.expander("Settings", icon=":material/tune:"):
+        _draw_settings(services, actor, tool, settings, may_manage=may_manage)
 
 
 def _draw_test(services: Services, actor: Actor, tool: ToolDefinition, settings: ToolSettings) -> None:

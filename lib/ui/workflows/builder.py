@@ -8,7 +8,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput, LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, session_keys
+from lib.ui import blocks, grammar, session_keys
 from lib.ui.canvas.component import draw_canvas
 from lib.ui.workflows.draft import WorkflowDraft, list_ports
 from lib.ui.workflows.run_view import STEP_STATES
@@ -17,7 +17,13 @@ from lib.workflows.run import Run, Step
 from lib.workflows.validation import Problem, group_problems
 from lib.workflows.workflow import Workflow
 
-_HEIGHT = 560
+_HEIGHT = 440
+_LEAST_HEIGHT = 240
+_MOST_HEIGHT = 540
+_PAGE_PX = 780
+_PHONE_PX = 300
+_NODE_PX = (180, 90)
+_AROUND_PX = 110  # its bar, and air
 _PALETTE = [kind for kind in NODE_TYPES if kind != "input"]
 _OWN = ("id", "kind", "x", "y", "label")
 
@@ -27,18 +33,15 @@ def draw_builder(services: Services, actor: Actor, workflow: Workflow, *, may_ed
     draft = _get_draft(services, actor, workflow)
     problems = _check(services, actor, draft)
     _draw_bar(services, actor, workflow, draft, problems, may_edit=may_edit)
-    wide = st.container() if blocks.compact() else None
-    left, right = (wide, wide) if wide is not None else st.columns([2.4, 1], gap="small")
-    with left:
-        drawn = draw_canvas(_build_data(draft, problems, {}, may_edit=may_edit), f"canvas-{workflow.slug}", _HEIGHT)
-        if may_edit and isinstance(drawn["graph"], Mapping) and draft.take(drawn["graph"]):
-            st.rerun()
+    drawn = draw_canvas(_build_data(draft, problems, {}, may_edit=may_edit), f"canvas-{workflow.slug}", _HEIGHT)
+    if may_edit and isinstance(drawn["graph"], Mapping) and draft.take(drawn["graph"]):
+        st.rerun()
+    _draw_node_form(services, actor, draft, str(drawn["selected"] or ""), problems, may_edit=may_edit)
+    if may_edit:
         st.caption(
             "Drag or press a kind to add a step. Tab and Enter select, arrows move, c connects (p: another port), "
             "Delete removes, Ctrl Z undoes, Ctrl C and Ctrl V copy."
         )
-    with right:
-        _draw_node_form(services, actor, draft, str(drawn["selected"] or ""), problems, may_edit=may_edit)
 
 
 def _get_draft(services: Services, actor: Actor, workflow: Workflow) -> WorkflowDraft:
@@ -88,17 +91,28 @@ def _draw_bar(
         if st.button("Save version", icon=":material/save:", type="primary", disabled=not may_edit or bool(errors)):
             _save(services, actor, workflow, draft)
         if draft.changed and st.button("Discard", icon=":material/undo:", type="tertiary"):
-            st.session_state.pop(f"draft-{workflow.slug}", None)
-            st.rerun()
+            key = f"draft-{workflow.slug}"
+            grammar.confirm(
+                f"Discard what you drew in {blocks.plain(workflow.name)}?",
+                f"The drawing goes back to version {draft.based_on}. Saved versions and runs stay.",
+                keep="Keep drawing",
+                act="Discard changes",
+                action=lambda: st.session_state.pop(key, None),
+                icon="undo",
+            )
         if draft.changed:
             st.badge("not saved", color="orange")
         if problems:
-            st.badge(
-                f"{len(errors)} problems" if errors else f"{len(problems)} hints", color="red" if errors else "gray"
-            )
+            st.badge(_count_problems(errors, problems), color="red" if errors else "gray")
     for problem in problems:
         if not problem.node and problem.is_error:
             st.caption(blocks.plain(problem.message))
+
+
+def _count_problems(errors: Sequence[Problem], problems: Sequence[Problem]) -> str:
+    count = len(errors or problems)
+    noun = "problem" if errors else "hint"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _draw_parts(draft: WorkflowDraft) -> None:
@@ -153,7 +167,18 @@ def draw_run_canvas(services: Services, actor: Actor, run: Run, steps: Sequence[
         for step in steps
         if "/" not in step.path and step.state in STEP_STATES
     }
-    draw_canvas(_build_data(draft, [], status, may_edit=False), f"run-canvas-{run.id}", 420)
+    data = _build_data(draft, [], status, may_edit=False)
+    draw_canvas(data, f"run-canvas-{run.id}", _fit_height(draft.graph["nodes"]))
+
+
+def _fit_height(nodes: Sequence[Mapping[str, Any]]) -> int:
+    """Pixels in which a drawing as wide as the page shows these nodes without an empty band, in steps of 60."""
+    across = [float(node.get("x") or 0) for node in nodes] or [0.0]
+    down = [float(node.get("y") or 0) for node in nodes] or [0.0]
+    page_px = _PHONE_PX if blocks.compact() else _PAGE_PX
+    scale = min(1.0, page_px / (max(across) - min(across) + _NODE_PX[0]))
+    height = (max(down) - min(down) + _NODE_PX[1]) * scale + _AROUND_PX
+    return min(max(-(-int(height) // 60) * 60, _LEAST_HEIGHT), _MOST_HEIGHT)
 
 
 def _draw_node_form(
@@ -161,30 +186,34 @@ def _draw_node_form(
 ) -> None:
     node = draft.find(node_id)
     if node is None:
-        st.caption("Select a step to change it.")
+        st.caption("Select a step to change it." if may_edit else "Select a step to see what it does.")
         return
     key = f"node-{node_id}-{draft.version}"
     with st.container(border=True):
-        st.markdown(f"**{node['kind']}**")
+        with blocks.row(gap="xsmall"):
+            st.subheader(blocks.plain(str(node.get("label") or node_id)), anchor=False, width="content")
+            st.badge(str(node["kind"]), color="gray")
         for problem in problems:
             if problem.node == node_id:
                 st.error(blocks.plain(problem.message))
-        new_id = st.text_input("Id", node_id, key=f"{key}-id", disabled=not may_edit)
-        label = st.text_input("Label", str(node.get("label") or ""), key=f"{key}-label", disabled=not may_edit)
-        changed: dict[str, Any] = {name: node[name] for name in ("kind", "x", "y") if name in node}
-        changed |= {"id": new_id.strip(), **({"label": label} if label else {})}
-        changed |= _draw_main_fields(services, actor, node, key, may_edit=may_edit)
+        left, right = (st.container(), st.container()) if blocks.compact() else st.columns(2, gap="small")
+        with left:
+            new_id = st.text_input("Id", node_id, key=f"{key}-id", disabled=not may_edit)
+            label = st.text_input("Label", str(node.get("label") or ""), key=f"{key}-label", disabled=not may_edit)
+            changed: dict[str, Any] = {name: node[name] for name in ("kind", "x", "y") if name in node}
+            changed |= {"id": new_id.strip(), **({"label": label} if label else {})}
+            changed |= _draw_main_fields(services, actor, node, key, may_edit=may_edit)
         other_fields = {name: value for name, value in node.items() if name not in (*_OWN, *_list_main(node))}
-        text = st.text_area(
-            "Fields",
+        text = right.text_area(
+            "Other fields, YAML",
             _to_yaml(other_fields),
-            height=200,
+            height=240,
             key=f"{key}-rest",
             disabled=not may_edit,
-            help="YAML; see the documents",
+            help="Names with values; the page of the documents on workflows lists them",
         )
         with blocks.errors_shown():
-            if st.button("Apply", icon=":material/check:", disabled=not may_edit, key=f"{key}-apply"):
+            if st.button("Apply to step", icon=":material/check:", disabled=not may_edit, key=f"{key}-apply"):
                 draft.replace_node(node_id, changed | _read_fields(text))
                 st.rerun()
 

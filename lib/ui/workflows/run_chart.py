@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lib.clock import utc_now
 from lib.money import format_sum
 from lib.workflows.run import Step
-
-if TYPE_CHECKING:
-    import altair as alt
 
 _COLOURS = {
     "done": "#33A582",
@@ -20,13 +17,15 @@ _COLOURS = {
     "unknown": "#8A8F96",
 }
 _ROW_PX = 22
-_AROUND_PX = 70  # of the axis
+_AROUND_PX = 90  # of legend and axis, which are part of the height
 
 
-def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> "alt.Chart":
+def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> Any:
     """Build the chart of steps over milliseconds since the first began; one that goes on ends now."""
     import altair as alt
     import pandas as pd
+
+    from lib.statistics.charts import chart_theme
 
     zero = min(step.started_at for step in steps)
     until = ended_at or utc_now()
@@ -45,15 +44,14 @@ def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> "alt.Cha
         ]
     )
     order = [step.path for step in steps]
-    states = alt.Scale(domain=[*_COLOURS], range=[*_COLOURS.values()])
-    chart = alt.Chart(
-        frame, description=f"Timeline of {len(steps)} steps", height=max(_ROW_PX * len(steps) + _AROUND_PX, 180)
-    )
+    shown = [state for state in _COLOURS if state in set(frame.state)]
+    colour = chart_theme.colour("state", shown, [_COLOURS[state] for state in shown])
+    chart = alt.Chart(frame, description=f"Timeline of {len(steps)} steps")
     bars: alt.Chart = chart.mark_bar(cornerRadius=2, minBandSize=6).encode(
         x=alt.X("begin:Q", title="Milliseconds"),
         x2="end:Q",
-        y=alt.Y("step:N", sort=order, title=None, axis=alt.Axis(labelLimit=220)),
-        color=alt.Color("state:N", scale=states, title="State"),
+        y=alt.Y("step:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False)),
+        color=colour,
         tooltip=[
             alt.Tooltip("step", title="Step"),
             alt.Tooltip("kind", title="Kind"),
@@ -64,4 +62,4 @@ def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> "alt.Cha
             alt.Tooltip("tries", title="Tries"),
         ],
     )
-    return bars
+    return chart_theme.style(bars, _ROW_PX * len(steps) + _AROUND_PX)

@@ -12,12 +12,13 @@ from lib.fast_json import encode_text
 from lib.limited.expressions import to_text
 from lib.money import format_money, format_sum
 from lib.services import Services
-from lib.ui import blocks, format, session, session_keys
+from lib.ui import blocks, format, grammar, session, session_keys
 from lib.ui.workflows.run_chart import build_timeline
 from lib.ui.workflows.start_form import describe_quote, read_cap
 from lib.workflows.run import Run, RunState, Step, StepState
 
 REDRAW_S = 1.0
+_MOST_UNSCROLLED = 30  # rows
 MOST_DRAWN = 300  # steps in the timeline; the table has all
 _STATES: dict[RunState, tuple[str, Any]] = {
     RunState.QUEUED: ("○ queued", "gray"),
@@ -78,19 +79,18 @@ def _draw_head(services: Services, actor: Actor, run: Run) -> None:
             else (run.finished_at - run.started_at).total_seconds() * 1000
         )
         cap = "" if run.cost_cap_nano_usd is None else f" of {format_money(run.cost_cap_nano_usd)}"
-        blocks.facts(
-            [
-                ("Cost", blocks.plain(format_sum(run.cost_nano_usd, run.has_partial_cost) + cap)),
-                ("Tokens", format.count(run.tokens)),
-                ("Steps", format.count(run.steps_done)),
-                ("Time", format.duration(took)),
-                ("Version", str(run.version)),
-                ("Began", format.moment(run.created_at, zone)),
-                ("By", blocks.plain(f"{run.user_name or 'operator'} · {run.trigger}")),
-                ("Orphaned calls", str(run.orphaned_calls)),
-            ],
-            columns=4,
-        )
+        figures = [
+            ("Cost", blocks.plain(format_sum(run.cost_nano_usd, run.has_partial_cost) + cap)),
+            ("Tokens", format.count(run.tokens)),
+            ("Steps", format.count(run.steps_done)),
+            ("Time", format.duration(took)),
+            ("Version", str(run.version)),
+            ("Began", format.moment(run.created_at, zone)),
+            ("By", blocks.plain(f"{run.user_name or 'operator'} · {run.trigger}")),
+        ]
+        if run.orphaned_calls:
+            figures.append(("Orphaned calls", format.count(run.orphaned_calls)))
+        blocks.facts(figures, columns=2 if blocks.compact() else 4)
         if run.reason:
             at_step = f"{run.failed_step}: " if run.failed_step else ""
             st.caption(blocks.plain(at_step + run.reason))
@@ -104,6 +104,9 @@ def _name_run(run: Run) -> str:
 def _draw_buttons(services: Services, actor: Actor, run: Run) -> None:
     runs = services.workflows.runs
     with blocks.row():
+        if run.workflow_name and st.button("Open workflow", icon=":material/account_tree:"):
+            st.query_params.from_dict({"id": services.workflows.definitions.get(actor, run.workflow_id).slug})
+            st.rerun()
         if not run.state.is_over and run.state is not RunState.PAUSED:
             if st.button("Cancel run", icon=":material/stop_circle:"):
                 _do(lambda: runs.cancel(actor, run.id))
@@ -202,50 +205,46 @@ def _draw_steps(services: Services, actor: Actor, run: Run, steps: Sequence[Step
 
 
 def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
-    import pandas as pd
-
-    frame = pd.DataFrame(
+    rows = [
         {
-            "step": [step.path for step in steps],
-            "kind": [step.kind for step in steps],
-            "state": [STEP_STATES[step.state] for step in steps],
-            "way": [step.port for step in steps],
-            "tries": [step.attempts for step in steps],
-            "ms": [step.duration_ms for step in steps],
-            "tokens": [step.prompt_tokens + step.completion_tokens for step in steps],
-            "cost": [
-                format_sum(step.cost_nano_usd, step.has_partial_cost) + (" (reused)" if step.reused_from else "")
-                for step in steps
-            ],
+            "step": step.path,
+            "kind": step.kind,
+            "state": STEP_STATES[step.state],
+            "way": step.port or None,
+            "tries": step.attempts,
+            "ms": step.duration_ms,
+            "tokens": step.prompt_tokens + step.completion_tokens,
+            "cost": format_sum(step.cost_nano_usd, step.has_partial_cost) + (" (reused)" if step.reused_from else ""),
         }
-    )
+        for step in steps
+    ]
     text = st.column_config.TextColumn
     number = st.column_config.NumberColumn
-    event = st.dataframe(
-        frame,
-        hide_index=True,
-        row_height=30,
-        height=min(30 * len(steps) + 38, 420),
-        on_select="rerun",
-        selection_mode="single-row",
-        key=f"steps-{run.id}",
-        column_order=["step", "state", "ms"] if blocks.compact() else list(frame.columns),
-        column_config={
-            "step": text("Step", width=220),
-            "kind": text("Kind", width=90),
-            "state": text("State", width=110),
-            "way": text("Left by", width=90),
-            "tries": number("Tries", width=60),
-            "ms": number("Time, ms", width=90),
-            "tokens": number("Tokens", width=80),
-            "cost": text("Cost", width=120, alignment="right", help="— means that a call's cost is unknown"),
+    paths = [step.path for step in steps]
+    opened = grammar.open_table(
+        f"steps-{run.id}",
+        rows,
+        paths,
+        {
+            "step": text("Step", width=180 if blocks.compact() else 200),
+            "kind": text("Kind", width=88),
+            "state": text("State", width=100),
+            "way": text("Left by", width=84, help="The way that was taken"),
+            "tries": number("Tries", width=62),
+            "ms": number("Time, ms", width=86, format="localized"),
+            "tokens": number("Tokens", width=80, format="localized"),
+            "cost": text("Cost", width=132, alignment="right", help="— means that a call's cost is unknown"),
         },
+        order=["step", "state"] if blocks.compact() else None,
+        height="content" if len(rows) < _MOST_UNSCROLLED else grammar.TABLE_HEIGHT,
+        parameter="step",
+        marked_id=run.failed_step or None,
+        alt="Steps of the run",
     )
-    rows = event.selection.rows
-    if rows and rows[0] < len(steps):
-        return steps[rows[0]].path
-    st.caption("Select a step to see what went in and came out.")
-    return run.failed_step if any(step.path == run.failed_step for step in steps) else None
+    if opened in paths:
+        return opened
+    st.caption("Click a step to see what went in and came out.")
+    return None
 
 
 def _draw_step(services: Services, actor: Actor, run: Run, path: str) -> None:
@@ -284,7 +283,7 @@ def _draw_calls(step: Step) -> None:
     if not step.calls:
         return
     with blocks.row():
-        st.caption("Calls")
+        st.caption("Calls", width="content")
         for number, call_id in enumerate(step.calls[:20], 1):
             st.page_link(
                 session.page("activity"),
@@ -295,43 +294,39 @@ def _draw_calls(step: Step) -> None:
 
 
 def draw_run_table(services: Services, actor: Actor, runs: Sequence[Run], key: str) -> str | None:
-    """A list of runs; the id of the one that is selected."""
-    import pandas as pd
-
+    """Draw a list of runs; a click opens one. Returns the id of the open one."""
     if not runs:
         st.caption("No runs yet.")
         return None
     zone = services.preferences.report_zone(actor)
-    frame = pd.DataFrame(
+    rows = [
         {
-            "began": [format.moment(run.created_at, zone) for run in runs],
-            "state": [describe_state(run.state)[0] for run in runs],
-            "steps": [run.steps_done for run in runs],
-            "tokens": [run.tokens for run in runs],
-            "cost": [format_sum(run.cost_nano_usd, run.has_partial_cost) for run in runs],
-            "version": [str(run.version) for run in runs],
-            "by": [f"{run.user_name or 'operator'} · {run.trigger}" for run in runs],
+            "began": format.moment(run.created_at, zone),
+            "state": describe_state(run.state)[0],
+            "steps": run.steps_done,
+            "tokens": run.tokens,
+            "cost": format_sum(run.cost_nano_usd, run.has_partial_cost),
+            "version": str(run.version),
+            "by": f"{run.user_name or 'operator'} · {run.trigger}",
         }
-    )
+        for run in runs
+    ]
     text = st.column_config.TextColumn
-    event = st.dataframe(
-        frame,
-        hide_index=True,
-        row_height=30,
-        height=min(30 * len(runs) + 38, 340),
-        on_select="rerun",
-        selection_mode="single-row",
-        key=key,
-        column_order=["began", "state"] if blocks.compact() else list(frame.columns),
-        column_config={
+    number = st.column_config.NumberColumn
+    return grammar.open_table(
+        key,
+        rows,
+        [run.id for run in runs],
+        {
             "began": text("Began", width=180),
-            "state": text("State", width=110),
-            "steps": st.column_config.NumberColumn("Steps", width=70),
-            "tokens": st.column_config.NumberColumn("Tokens", width=80),
-            "cost": text("Cost", width=100, alignment="right", help="— means that a call's cost is unknown"),
-            "version": text("Version", width=70, alignment="right"),
-            "by": text("By", width=160),
+            "state": text("State", width=112),
+            "steps": number("Steps", width=72, format="localized"),
+            "tokens": number("Tokens", width=84, format="localized"),
+            "cost": text("Cost", width=104, alignment="right", help="— means that a call's cost is unknown"),
+            "version": text("Version", width=80, alignment="right"),
+            "by": text("By", width=214),
         },
+        order=["began", "state"] if blocks.compact() else None,
+        parameter="run",
+        alt="Runs, the newest first",
     )
-    rows = event.selection.rows
-    return runs[rows[0]].id if rows and rows[0] < len(runs) else None

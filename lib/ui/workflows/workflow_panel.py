@@ -1,6 +1,6 @@
 """One workflow: started and its runs, its steps as a table, its definition as YAML, versions, tests, settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -9,7 +9,7 @@ from lib.access.permissions import Actor, Role
 from lib.errors import LLMManagerError
 from lib.fast_json import encode_text
 from lib.services import Services
-from lib.ui import blocks, format, session_keys
+from lib.ui import blocks, format, grammar, session_keys
 from lib.ui.workflows.run_view import draw_run_table
 from lib.ui.workflows.start_form import draw_start_form
 from lib.workflows.bench import BenchResult
@@ -25,12 +25,10 @@ def draw_panel(services: Services, actor: Actor, workflow: Workflow) -> None:
     """The tabs of a workflow; the open one stands in the address."""
     may_edit = may_change(actor, workflow)
     with blocks.row(gap="xsmall"):
-        st.subheader(blocks.plain(workflow.name), anchor=False, width="stretch")
+        st.caption(blocks.plain(workflow.description), width="stretch")
         if not workflow.is_active:
-            st.badge("off", color="gray")
+            st.badge("○ off", color="gray")
         st.badge(f"version {workflow.current}", color="gray")
-    if workflow.description:
-        st.caption(blocks.plain(workflow.description))
     opened, container = blocks.tabs(TABS)
     with container:
         match opened:
@@ -57,16 +55,11 @@ def _draw_run_tab(services: Services, actor: Actor, workflow: Workflow) -> None:
     draw_start_form(services, actor, workflow, version.definition.input_fields)
     st.subheader("Last runs", anchor=False)
     runs = services.workflows.runs.list(actor, workflow.slug, size=25)
-    run_id = draw_run_table(services, actor, runs, f"runs-{workflow.slug}-{len(runs)}")
-    if run_id is not None:
-        st.query_params["run"] = run_id
-        st.rerun()
+    draw_run_table(services, actor, runs, f"runs-{workflow.slug}")
 
 
 def draw_step_list(definition: Definition, problems: Sequence[Problem] = ()) -> None:
     """All nodes of a definition as a table: what each does, reads and where it leads."""
-    import pandas as pd
-
     messages = {problem.node: problem.message for problem in problems}
     records = []
     for part, graph in definition.graphs():
@@ -81,17 +74,40 @@ def draw_step_list(definition: Definition, problems: Sequence[Problem] = ()) -> 
                 {
                     "Part": part or "main",
                     "Step": node.id,
-                    "Label": node.label,
+                    "Label": node.label or None,
                     "Kind": document["kind"],
-                    "Does": encode_text({k: v for k, v in document.items() if k not in _PLAIN})[:400],
-                    "Leads to": ", ".join(leads),
-                    "Problem": messages.get(node.id, ""),
+                    "Does": _summarise(document),
+                    "Leads to": ", ".join(leads) or None,
+                    "Problem": messages.get(node.id),
                 }
             )
-    frame = pd.DataFrame(records)
-    if not problems:
-        frame = frame.drop(columns="Problem", errors="ignore")
-    st.dataframe(frame, hide_index=True, row_height=30)
+    hidden = {"Part"} if all(record["Part"] == "main" for record in records) else set()
+    hidden |= set() if problems else {"Problem"}
+    text = st.column_config.TextColumn
+    st.dataframe(
+        records,
+        hide_index=True,
+        row_height=grammar.ROW_HEIGHT,
+        height="content",
+        placeholder=grammar.UNKNOWN,
+        column_order=[name for name in records[0] if name not in hidden] if records else None,
+        column_config={
+            "Part": text(width=84),
+            "Step": text(width=130),
+            "Label": text(width=140),
+            "Kind": text(width=84),
+            "Does": text(width=346 if "Part" in hidden else 262),
+            "Leads to": text(width=198),
+        },
+        alt="The steps of the definition",
+    )
+
+
+def _summarise(document: Mapping[str, Any]) -> str:
+    """Describe what a step does in a line: its fields by name, without signs of JSON around texts."""
+    fields = [(name, part) for name, part in document.items() if name not in _PLAIN]
+    parts = [f"{name}: {part if isinstance(part, str) else encode_text(part)}" for name, part in fields]
+    return " · ".join(" ".join(part.split()) for part in parts)[:400]
 
 
 def _draw_yaml(services: Services, actor: Actor, workflow: Workflow, *, may_edit: bool) -> None:
@@ -129,33 +145,40 @@ def show_problems(problems: Sequence[Problem]) -> None:
 
 
 def _draw_versions(services: Services, actor: Actor, workflow: Workflow, *, may_edit: bool) -> None:
-    import pandas as pd
-
     versions = services.workflows.definitions.versions(actor, workflow.slug)
     zone = services.preferences.report_zone(actor)
-    frame = pd.DataFrame(
+    rows = [
         {
-            "Version": [version.version for version in versions],
-            "Labels": [
-                ", ".join(n for n, v in workflow.labels.items() if v == version.version) for version in versions
-            ],
-            "What has changed": [version.reason for version in versions],
-            "By": [version.user_name for version in versions],
-            "When": [format.moment(version.created_at, zone) for version in versions],
-            "Hash": [version.hash[:12] for version in versions],
+            "Version": str(version.version),
+            "Labels": _list_labels(workflow, version.version) or None,
+            "What has changed": version.reason or None,
+            "By": version.user_name or None,
+            "When": format.moment(version.created_at, zone),
+            "Hash": version.hash[:12],
         }
+        for version in versions
+    ]
+    st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=grammar.ROW_HEIGHT,
+        placeholder=grammar.UNKNOWN,
+        column_config={"Version": st.column_config.TextColumn(alignment="right")},
+        alt="Versions, the newest first",
     )
-    st.dataframe(frame, hide_index=True, row_height=30)
     numbers = [version.version for version in versions]
-    with blocks.row():
-        old = st.selectbox("From", numbers, index=min(1, len(numbers) - 1), width=120)
-        new = st.selectbox("To", numbers, width=120)
+    st.caption(f"Times in {zone.key}")
+    has_several = len(numbers) > 1
+    with blocks.row(vertical_alignment="bottom"):
+        old = st.selectbox("From", numbers, index=1, width=120) if has_several else None
+        new = st.selectbox("To", numbers, width=120) if has_several else numbers[0]
         if st.button("Make production", icon=":material/verified:", disabled=not may_edit):
             _do(lambda: services.workflows.definitions.move_label(actor, workflow.slug, PRODUCTION, new))
         if PRODUCTION in workflow.labels and st.button("Newest is production", disabled=not may_edit, type="tertiary"):
             _do(lambda: services.workflows.definitions.move_label(actor, workflow.slug, PRODUCTION, None))
-    lines = services.workflows.definitions.diff(actor, workflow.slug, old, new) if old and new else []
-    st.code("\n".join(lines) or "They are equal.", language="diff", wrap_lines=True)
+    if old and new:
+        lines = services.workflows.definitions.diff(actor, workflow.slug, old, new)
+        st.code("\n".join(lines) or "They are equal.", language="diff", wrap_lines=True)
 
 
 def _list_labels(workflow: Workflow, version: int) -> str:
@@ -168,7 +191,8 @@ def _draw_tests(services: Services, actor: Actor, workflow: Workflow) -> None:
     if not cases:
         st.caption("No test cases. Write some under `cases` on the tab YAML: inputs, pinned outputs and checks.")
         return
-    st.caption(f"{len(cases)} cases of version {version.version}. What is not pinned runs and costs.")
+    count = "1 case" if len(cases) == 1 else f"{len(cases):,} cases"
+    st.caption(f"{count} of version {version.version}. What is not pinned runs and costs.")
     key = f"bench-{workflow.slug}"
     with blocks.errors_shown():
         if st.button("Run tests", icon=":material/science:", type="primary"):
@@ -183,18 +207,25 @@ def _draw_tests(services: Services, actor: Actor, workflow: Workflow) -> None:
     result: BenchResult | None = st.session_state.get(key)
     if result is None:
         return
-    import pandas as pd
-
     rows = [
         {
             "Case": case.name,
             "Result": "✓ passed" if case.passed else "✕ failed",
             "Time, s": round(case.seconds, 2),
-            "Why": " ".join(case.failures)[:500],
+            "Why": " ".join(case.failures)[:500] or None,
         }
         for case in result.cases
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, row_height=30)
+    widths = {"Case": 400, "Result": 96, "Time, s": 80, "Why": 300}
+    columns = {name: st.column_config.Column(width=width) for name, width in widths.items()}
+    st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=grammar.ROW_HEIGHT,
+        placeholder=grammar.UNKNOWN,
+        column_config=columns,
+        alt="Test cases",
+    )
     missed = f" Not: {', '.join(result.missed[:10])}." if result.missed else ""
     st.caption(blocks.plain(f"{result.ways_taken} of {result.ways} ways of the drawing were taken.{missed}"))
 
@@ -220,19 +251,16 @@ def _draw_settings(services: Services, actor: Actor, workflow: Workflow, *, may_
                 "runners": runners,
             }
             _do(lambda: services.workflows.definitions.describe(actor, workflow.slug, **changes))
-        if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_edit):
-            st.dialog(f"Delete {workflow.name}?")(_delete_dialog)(services, actor, workflow)
-
-
-def _delete_dialog(services: Services, actor: Actor, workflow: Workflow) -> None:
-    st.markdown("Its versions, schedules and webhooks go. Its runs stay, and calls stay in the ledger.")
-    with blocks.row(), blocks.errors_shown():
-        if st.button("Delete workflow", icon=":material/delete:", type="primary"):
-            services.workflows.definitions.delete(actor, workflow.slug)
-            st.query_params.clear()
-            st.rerun()
-        if st.button("Keep it"):
-            st.rerun()
+        label = ":red[Delete]" if may_edit else "Delete"
+        if st.button(label, icon=":material/delete:", type="tertiary", disabled=not may_edit):
+            grammar.confirm(
+                f"Delete {blocks.plain(workflow.name)}?",
+                "Its versions, schedules and webhooks go. Its runs stay, and calls stay in the ledger.",
+                keep="Keep workflow",
+                act="Delete workflow",
+                action=lambda: services.workflows.definitions.delete(actor, workflow.slug),
+                then=st.query_params.clear,
+            )
 
 
 def _do(work: Any) -> None:

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.clock import utc_now
 from lib.errors import LLMManagerError
-from lib.money import format_money, format_sum
+from lib.money import format_sum
 from lib.services import Services
-from lib.ui import blocks, format, session_keys
+from lib.ui import blocks, format, grammar, session_keys
 from lib.workflows.runs import RunFigures
 from lib.workflows.templates import get_template, list_templates
 from lib.workflows.workflow import Workflow
@@ -38,56 +40,47 @@ def read_figures(services: Services, actor: Actor) -> Mapping[str, RunFigures]:
     return services.workflows.runs.figures(actor, utc_now() - timedelta(days=DAYS))
 
 
-def draw_table(
-    services: Services, actor: Actor, workflows: Sequence[Workflow], selected: str | None, *, compact: bool
-) -> str | None:
-    """The list; the slug of the row that is selected."""
-    import pandas as pd
-
+def draw_table(services: Services, actor: Actor, workflows: Sequence[Workflow], *, compact: bool) -> None:
+    """Draw the list; a click opens a workflow."""
     figures = read_figures(services, actor)
     zone = services.preferences.report_zone(actor)
-    listed_figures = [figures.get(workflow.id) for workflow in workflows]
-    frame = pd.DataFrame(
-        {
-            "name": [workflow.name if workflow.is_active else f"{workflow.name} (off)" for workflow in workflows],
-            "health": [format.share(f.health) if f else "—" for f in listed_figures],
-            "runs": [f.runs if f else 0 for f in listed_figures],
-            "cost": [_format_cost(f) for f in listed_figures],
-            "last": [format.moment(f.last_at, zone) if f else "—" for f in listed_figures],
-            "version": [str(workflow.current) for workflow in workflows],
-        }
-    )
-    rows = [index for index, workflow in enumerate(workflows) if workflow.slug == selected]
+    rows = [_build_row(workflow, figures.get(workflow.id), zone) for workflow in workflows]
     text = st.column_config.TextColumn
-    event = st.dataframe(
-        frame,
-        hide_index=True,
-        row_height=30,
-        height=min(30 * len(workflows) + 38, 250),
-        on_select="rerun",
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": rows, "columns": []}},
-        key="workflows-" + str(hash(tuple(workflow.slug for workflow in workflows))),
-        column_order=["name", "health", "runs"] if compact else list(frame.columns),
-        column_config={
-            "name": text("Workflow", width=140 if compact else 320),
-            "health": text("Done", width=90, alignment="right", help="Share of the runs that ended well"),
-            "runs": st.column_config.NumberColumn("Runs", width=70),
+    grammar.open_table(
+        "workflows",
+        rows,
+        [workflow.slug for workflow in workflows],
+        {
+            "name": text("Workflow", width=176 if compact else 330),
+            "health": text("Done", width=84, alignment="right", help="Share of the runs that ended well"),
+            "runs": st.column_config.NumberColumn("Runs", width=74, format="localized"),
             "cost": text(
-                "Cost", width=100, alignment="right", help="≥ where a call's cost is not, or not wholly, known"
+                "Cost", width=96, alignment="right", help="≥ where a call's cost is not, or not wholly, known"
             ),
-            "last": text("Last run", width=180),
+            "last": text("Last run", width=186),
             "version": text("Version", width=80, alignment="right"),
         },
+        order=["name", "health", "runs"] if compact else None,
+        alt="Workflows with their runs",
     )
-    positions = event.selection.rows
-    return workflows[positions[0]].slug if positions and positions[0] < len(workflows) else None
+    count = "1 workflow" if len(workflows) == 1 else f"{len(workflows):,} workflows"
+    st.caption(f"{count} · runs of the last {DAYS} days · times in {zone.key}")
 
 
-def _format_cost(figures: RunFigures | None) -> str:
-    if figures is None:
-        return format_money(0)
-    return format_sum(figures.cost_nano_usd, figures.unpriced)
+def _build_row(workflow: Workflow, figures: RunFigures | None, zone: ZoneInfo) -> dict[str, Any]:
+    return {
+        "name": workflow.name if workflow.is_active else f"{workflow.name} (off)",
+        "health": format.share(figures.health) if figures and figures.health is not None else None,
+        "runs": figures.runs if figures else 0,
+        "cost": _format_cost(figures),
+        "last": format.moment(figures.last_at, zone) if figures else None,
+        "version": str(workflow.current),
+    }
+
+
+def _format_cost(figures: RunFigures | None) -> str | None:
+    """Format what the runs cost; None where nothing ran."""
+    return None if figures is None else format_sum(figures.cost_nano_usd, figures.unpriced)
 
 
 def create_dialog(services: Services, actor: Actor) -> None:

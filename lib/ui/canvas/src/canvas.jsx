@@ -9,6 +9,7 @@ import {
 } from "@xyflow/react";
 import dagre from "@dagrejs/dagre";
 
+const CROWDED = 20; // nodes, from which a map of the whole helps
 const SIGNS = {running: "●", waiting: "◷", done: "✓", failed: "✕", cancelled: "■", unknown: "◌"};
 const edgeId = (source, port, target) => `${source}:${port || ""}>${target}`;
 const portName = port => port || "out";
@@ -74,7 +75,7 @@ function Editor({bridge}) {
     if (isFirst) {
       past.current = [];
       future.current = [];
-      setTimeout(() => flow.fitView({padding: 0.15, maxZoom: 1.2}), 60);
+      setTimeout(() => flow.fitView({padding: 0.06, maxZoom: 1.2}), 60);
     }
   });
   const marks = JSON.stringify(data.status || {});
@@ -154,7 +155,7 @@ function Editor({bridge}) {
       const place = graph.node(node.id);
       return {...node, position: {x: place.x - place.width / 2, y: place.y - place.height / 2}};
     }), now.current.edges, "Arranged");
-    setTimeout(() => flow.fitView({padding: 0.15}), 30);
+    setTimeout(() => flow.fitView({padding: 0.06, maxZoom: 1.2}), 30);
   };
   const reaches = (from, to) => {
     const out = {};
@@ -243,7 +244,7 @@ function Editor({bridge}) {
         onEdgesChange={changes => setEdges(all => applyEdgeChanges(changes, all))}
         onConnect={connect} onSelectionChange={choose} onNodeDragStart={keep}
         onNodeDragStop={() => setTimeout(() => send(now.current.nodes, now.current.edges), 0)}>
-        <Background /><Controls showInteractive={false} /><MiniMap pannable zoomable />
+        <Background /><Controls showInteractive={false} orientation="horizontal" />{nodes.length > CROWDED && <MiniMap pannable zoomable style={{width: 140, height: 90}} />}
       </ReactFlow>
     </div>
     <div className="wf-say" aria-live="polite">{said}</div>
