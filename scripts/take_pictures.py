@@ -40,7 +40,7 @@ from lib.workflows.templates import list_templates  # noqa: E402
 USER, PASSWORD = "amira", "correct horse battery"
 FOLDER = ROOT / "docs" / "images"
 WIDTH, HEIGHT = 1280, 820
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 REFUND = (
     "You can ask for a refund within 30 days of the delivery. We pay it back to the card you used, usually within "
     "five working days."
@@ -240,6 +240,7 @@ def main() -> None:
                 path = os.environ.get("LLM_MANAGER_BROWSER") or None
                 browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
                 page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+                page.set_default_timeout(PATIENCE_MS)
                 page.goto(address)
                 page.fill("#name", USER)
                 page.fill("#password", PASSWORD)

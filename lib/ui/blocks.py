@@ -57,6 +57,12 @@ def row(**options: Any) -> Any:
     return st.container(horizontal=True, **({"vertical_alignment": "center", "gap": "small"} | options))
 
 
+def leave_room_for_toolbar() -> None:
+    """Leave a band above a table where the screen is touched: the table's toolbar always lies on what stands there."""
+    if compact():
+        st.space("medium")
+
+
 def plain(text: str) -> str:
     """`text` with Markdown's signs escaped: for data where Streamlit reads Markdown (labels, captions, errors)."""
     joined = text.replace("\n", " ").replace("://", "://\u2060")  # a word joiner: addresses don't become links

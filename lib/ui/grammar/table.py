@@ -43,8 +43,7 @@ def open_table(
         else:
             st.query_params.pop(parameter, None)
 
-    if blocks.compact():  # on touch screens the table's toolbar lies on what stands right above it
-        st.space("medium")
+    blocks.leave_room_for_toolbar()
     sized: Any = height
     marked: Any = {"selection": {"rows": [ids.index(opened)] if opened in ids else [], "columns": [], "cells": []}}
     st.dataframe(
@@ -80,6 +79,7 @@ def choose_row(rows: Any, *, key: str, default: int | None = None, **shown: Any)
         st.session_state[chosen_key] = find_chosen(st.session_state.get(before_key), selection)
         st.session_state[before_key] = (list(selection.rows), [tuple(cell) for cell in selection.cells])
 
+    blocks.leave_room_for_toolbar()
     cells = [] if default is None else [(default, str(next(iter(shown.get("column_order") or rows.columns))))]
     st.dataframe(
         rows,
