@@ -238,11 +238,11 @@ def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
         order=["step", "state"] if blocks.compact() else None,
         height="content" if len(rows) < _MOST_UNSCROLLED else grammar.TABLE_HEIGHT,
         parameter="step",
-        marked_id=run.failed_step or None,
         alt="Steps of the run",
     )
-    if opened in paths:
-        return opened
+    shown = opened or run.failed_step
+    if shown in paths:
+        return shown
     st.caption("Click a step to see what went in and came out.")
     return None
 
