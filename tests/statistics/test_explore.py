@@ -115,11 +115,15 @@ def test_focus_holds_the_money_and_the_tokens_of_the_range(ask: Statistics) -> N
         assert column in frame
         assert column == "ChargeClass" or frame[column].notna().all()
     assert set(frame["BillingCurrency"]) == {"USD"}
-    nothing = replace(WHERE, start=WHERE.end, end=WHERE.end + timedelta(days=1))
+    end = WHERE.end
+    assert end is not None
+    nothing = replace(WHERE, start=end, end=end + timedelta(days=1))
     empty = focus.frame(ask, OPERATOR, nothing)
     schemas = [pq.read_schema(io.BytesIO(export.to_parquet(part))) for part in (frame, empty)]
     assert schemas[0].equals(schemas[1])  # files of months are read together
-    assert {str(schemas[0].field(name).type) for name in frame if name.endswith("Cost")} == {"decimal128(38, 9)"}
+    assert {str(schemas[0].field(name).type) for name in map(str, frame) if name.endswith("Cost")} == {
+        "decimal128(38, 9)"
+    }
     first = frame.iloc[0]
     assert (
         first["BillingPeriodStart"]
