@@ -6,13 +6,17 @@ import pytest
 
 from benchmarks.gateway_rig.load import Load, measure
 from benchmarks.gateway_rig.product import COST_NANO, Installation, free_port, module
+from tests.counts import cases
 
 pytestmark = [pytest.mark.feature("GATE-4"), pytest.mark.feature("COST-2")]
 LIMIT_NANO = 40 * COST_NANO
 LARGEST_HOLD_NANO = 200_000  # of one call: its prompt's tokens with a margin, and 256 tokens of answer
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize(
+    ("database_kind", "workers"),
+    cases(("sqlite", 4), ("postgresql", 4), full=[("sqlite", 1), ("postgresql", 1)]),
+)
 def test_a_hundred_calls_at_once_never_pass_a_budget(database_url: str, tmp_path: Path, workers: int) -> None:
     upstream, port = free_port(), free_port()
     with module("upstream", upstream, 2):

@@ -8,14 +8,17 @@ import pytest
 from benchmarks.gateway_rig.kills import kill_under_load
 from benchmarks.gateway_rig.load import Load
 from benchmarks.gateway_rig.product import COST_NANO, Installation, free_port, module, rest
-from tests.counts import repeats
+from tests.counts import cases, repeats
 
 pytestmark = [pytest.mark.feature("GATE-4"), pytest.mark.feature("CALL-4")]
 ANSWERS = 20_000 * repeats(1, 25)  # what the budget has room for
 KILLS = repeats(2, 50)
 
 
-@pytest.mark.parametrize("streams", [False, True], ids=["plain", "streams"])
+@pytest.mark.parametrize(
+    ("database_kind", "streams"),
+    cases(("sqlite", True), ("postgresql", False), full=[("sqlite", False), ("postgresql", True)]),
+)
 def test_a_killed_worker_loses_nothing_that_was_acknowledged(
     database_url: str, tmp_path: Path, streams: bool, record_property: Callable[[str, object], None]
 ) -> None:
