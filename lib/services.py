@@ -199,10 +199,18 @@ class Services:
             self.stops,
             lambda: self.tools,
             self.knowledge,
+            self.talk,
         )
         self.metrics = Metrics(store)
         self.experiments = Experiments(
-            store, self.calls, self.configurations, self.prompts, self.work, self.launch_work
+            store,
+            self.calls,
+            self.configurations,
+            self.prompts,
+            self.work,
+            self.launch_work,
+            self.turns,
+            lambda: self.workflows.experiment_runs,
         )
         self.playground = Playground(
             store, self.calls, self.configurations, self.metrics, lambda: self.knowledge.answers, self.turns
@@ -230,12 +238,14 @@ class Services:
         from lib.tools import functions
         from lib.tools.native import NativeTools
         from lib.tools.registry import Tools
+        from lib.workflows.triggers.tool_source import WorkflowTools
 
         native = NativeTools()
         functions.register(native)
         knowledge_tools.register(native, lambda: self.knowledge.collections, lambda: self.knowledge.passages)
         tools = Tools(self.store, self.stops)
         tools.sources += [native, self.http_tools, BundledTools(self.bundled_servers), ServerTools(self.servers)]
+        tools.sources.append(WorkflowTools(self.store, lambda: self.workflows.definitions, lambda: self.workflows.runs))
         return tools
 
     def _embed_question(self, text: str) -> "np.ndarray":
@@ -337,6 +347,7 @@ class Services:
             "retention": self.retention.run_if_due,
             "holds": lambda go_on: self.budgets.sweep(),
             "tool-runs": lambda go_on: forget_old_runs(self.store, go_on),
+            "deliveries": lambda go_on: self.workflows.webhooks.forget_old(),
         }
         errands: dict[str, Errand] = {
             "webhook": self.webhook.deliver_due,

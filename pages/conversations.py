@@ -7,7 +7,14 @@ from lib.clock import utc_now
 from lib.conversations.conversation import Status
 from lib.errors import LLMManagerError
 from lib.ui import blocks, session
-from lib.ui.conversations import conversation_files, conversation_list, thread_settings, thread_view
+from lib.ui.conversations import (
+    conversation_files,
+    conversation_list,
+    server_resources,
+    thread_settings,
+    thread_view,
+    workflow_answers,
+)
 
 actor = session.require(Permission.VIEW_CONVERSATIONS)
 services = session.services()
@@ -50,6 +57,10 @@ with main:
             st.caption("Only you can read your conversations.", width="content")
     elif thread is not None:
         configuration_id = thread_settings.draw_header(services, actor, thread, configurations)
+        if thread.running is None and thread.conversation.status(utc_now()) is Status.ACTIVE:
+            with blocks.row(gap="xsmall"):
+                workflow_answers.draw_start_button(services, actor, thread.conversation.id, last_seen)
+                server_resources.draw_attach_button(services, actor, thread.conversation.id)
         with st.container(height="content" if compact else thread_view.HEIGHT, border=False, autoscroll=True):
             thread_view.draw(services, actor, thread, zone)
     thread_view.draw_unsent(services, actor, current)
@@ -70,8 +81,9 @@ if current is None or thread is not None:
         attachments = [(file.name, file.getvalue()) for file in message.files]
         try:
             conversation = thread.conversation.id if thread else None
+            attached = server_resources.take_attached(conversation)
             current = thread_view.ask(
-                services, actor, conversation, configuration_id, message.text, attachments, last_seen
+                services, actor, conversation, configuration_id, message.text, attachments, last_seen, attached
             )
             st.query_params.clear()
             st.query_params["id"] = current

@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.ui import blocks, session, session_keys
-from lib.ui.prompts import prompt_editor, prompt_table
+from lib.ui.prompts import prompt_editor, prompt_table, server_prompts
 
 actor = session.require(Permission.VIEW_CONFIGS)
 services = session.services()
@@ -24,6 +24,10 @@ with blocks.header("Prompts"):
         )
         if st.button("Import", icon=":material/upload:", disabled=not may_create):
             st.dialog("Import prompts")(prompt_table.import_dialog)(services, actor)
+        if server_prompts.has_prompts(services, actor) and st.button(
+            "From a server", icon=":material/hub:", disabled=not may_create
+        ):
+            st.dialog("Prompts of servers", width="medium")(server_prompts.server_dialog)(services, actor)
     if st.button("New" if compact else "New prompt", icon=":material/add:", disabled=not may_create):
         st.dialog("New prompt", width="medium")(prompt_editor.create_dialog)(services, actor)
 

@@ -1,4 +1,4 @@
-"""Workflows: the list, one of them, one run. The address names what is open: `?id=<name>` and `?run=<id>`."""
+"""Workflows: the list, one of them, one run or two. The address names them: `?id=<name>`, `?run=<id>`, `&with=<id>`."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.ui import blocks, grammar, session
-from lib.ui.workflows import run_view, workflow_panel, workflow_table
+from lib.ui.workflows import run_comparison, run_view, workflow_panel, workflow_table
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.services()
@@ -41,6 +41,9 @@ with blocks.header("Workflows" if run_id is not None or current is None else gra
 
 session.show_pause(actor)
 workflow_table.show_page_error()
+if run_id is not None and (other_id := st.query_params.get("with")) is not None:
+    run_comparison.draw_comparison(services, actor, run_id, other_id)
+    st.stop()
 if run_id is not None:
     run_view.draw_run(services, actor, run_id)
     st.stop()

@@ -35,6 +35,7 @@ from lib.providers.chunks import (
     ReasoningDelta,
     ServedModel,
     TextDelta,
+    ThoughtBlock,
     ToolCallDelta,
     Usage,
     UsageReport,
@@ -134,6 +135,7 @@ class AttemptState(Struct):
     started: float = new(default_factory=time.monotonic)
     text: list[str] = []
     reasoning: list[str] = []
+    thoughts: list[dict[str, Any]] = []  # blocks that come back with the results of tools
     tool_calls: dict[int, dict[str, str]] = {}
     further_answers: dict[
         int, list[str]
@@ -202,6 +204,8 @@ class AttemptState(Struct):
                 if text:
                     self._count_content()
                     self.reasoning.append(text)
+            case ThoughtBlock(block):
+                self.thoughts.append(dict(block))
             case ToolCallDelta():
                 self._count_content()
                 call = self.tool_calls.setdefault(chunk.index, {"id": "", "name": "", "arguments": ""})

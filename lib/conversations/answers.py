@@ -3,7 +3,8 @@
 A message is written with its call's id before the call is sent, so whatever becomes of the page or the process, the
 row of the ledger (closed by its process, or by recovery for a dead one) says what came of it. An answer of several
 calls is a turn with tools (`lib.tools.turns`), which is named by its first call and ends the message when it has ended
-itself. Words are taken as the configuration's content policy let them be kept.
+itself. Words are taken as the configuration's content policy let them be kept. An answer that a workflow makes has the
+id of its run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +18,17 @@ from lib.conversations.conversation import RUNNING
 from lib.conversations.rows import M
 from lib.conversations.turn_parts import build_ending, is_open, read_turns
 from lib.db.engine import Store
-from lib.db.tables import messages, open_calls, usage_logs, usage_payloads
+from lib.db.tables import messages, open_calls, usage_logs, usage_payloads, workflow_runs
 from lib.ledger.usage_row import final_of
+from lib.limited.expressions import to_text
 from lib.tokens.text_estimate import estimate_tokens
 
 _UNSENT_AFTER = timedelta(seconds=60)
 _NEVER_SENT = "The question was not sent. The process ended before it could be. Ask again."
+_STATUS_OF_RUN = {"done": "ok", "failed": "error", "cancelled": "cancelled"}
 _L = usage_logs.c
 _P = usage_payloads.c
+_R = workflow_runs.c
 
 
 def settle(store: Store, owner_id: str | None = None) -> int:
@@ -50,10 +54,18 @@ def settle(store: Store, owner_id: str | None = None) -> int:
         select(M.id)
         .outerjoin(usage_logs, _L.call_id == M.call_id)
         .outerjoin(open_calls, open_calls.c.call_id == M.call_id)
+        .outerjoin(workflow_runs, _R.id == M.id)
         .where(*going, _L.id.is_(None), open_calls.c.id.is_(None), M.created_at < utc_now() - _UNSENT_AFTER)
+        .where(_R.id.is_(None))
+    )
+    ended_runs = (
+        select(M.id, _R.state, _R.output, _R.reason, _R.failed_step)
+        .join(workflow_runs, _R.id == M.id)
+        .where(M.status == RUNNING, _R.state.in_([*_STATUS_OF_RUN]), *going)
     )
     with store.read() as connection:
         done = _read_endings(connection, connection.execute(ended).mappings().all())
+        done |= {row.id: _write_run(row) for row in connection.execute(ended_runs)}
         never = {"status": "orphaned", "error_message": _NEVER_SENT}
         done |= {row.id: never for row in connection.execute(lost) if row.id not in done}
     if done:
@@ -76,6 +88,19 @@ def _read_endings(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> 
             texts = [part["text"] for part in ending["parts"] if "text" in part and part["type"] != "source"]
             done[row["id"]] = ending | {"tokens": sum(map(estimate_tokens, [ending["content"], *texts]))}
     return done
+
+
+def _write_run(row: Any) -> dict[str, Any]:
+    """What is written of an answer that a workflow's run made."""
+    text = to_text(row.output) if row.state == "done" else ""
+    step = f" at {row.failed_step}" if row.failed_step else ""
+    error = None if row.state == "done" else f"The workflow is {row.state}{step}. {row.reason}"
+    return {
+        "content": text,
+        "tokens": estimate_tokens(text),
+        "status": _STATUS_OF_RUN[row.state],
+        "error_message": error,
+    }
 
 
 def _to_ending(row: Mapping[Any, Any]) -> dict[str, Any]:

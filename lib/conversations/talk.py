@@ -126,6 +126,43 @@ class Talk:
             actor, ConversationQuestion(conversation_id, old.parent_id, None, (), last_seen, configuration, {})
         )
 
+    def ask_elsewhere(
+        self,
+        actor: Actor,
+        conversation_id: str,
+        text: str,
+        answer_id: str,
+        model: str,
+        begin: Callable[[], object],
+        *,
+        last_seen: str | None = None,
+    ) -> str:
+        """Write a question whose answer no call makes but what `begin` starts, under the id of the answer.
+
+        Returns the question's id. Nothing has been written when this raises. A workflow's run is such: it has the
+        answer's id, and `settle` writes its output down when it is over.
+        """
+        conversation = self._settled(actor, conversation_id)
+        _check_open(conversation, last_seen)
+        configuration = self._configuration(actor, conversation.configuration_id)
+        asked = ConversationQuestion(conversation.id, conversation.leaf_id, text, (), last_seen, None, {})
+        with self._store.read() as connection:
+            leaf = nodes(connection, conversation.id, conversation.owner_id).get(conversation.leaf_id or "")
+            if leaf is not None and leaf.status == RUNNING:
+                raise Conflict("An answer is still being written.", "", "Wait for its end, or stop it.")
+            question = question_row(connection, conversation, asked, configuration)
+        shared = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": utc_now()}
+        answer = row_of("assistant", configuration) | shared
+        answer |= {"id": answer_id, "parent_id": question["id"], "status": RUNNING, "model": model[:200]}
+        rows = [question | shared | {"parent_id": conversation.leaf_id}, answer]
+        self._write(actor, conversation, rows, configuration)
+        try:
+            begin()
+        except BaseException:
+            self._take_back(actor, conversation, rows)
+            raise
+        return str(question["id"])
+
     def choose(self, actor: Actor, conversation_id: str, message_id: str) -> None:
         """Show the branch that a message is on, to its newest leaf."""
         with self._store.write() as connection:

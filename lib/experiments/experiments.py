@@ -35,8 +35,10 @@ from lib.experiments.experiment import (
 from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.experiments.runner import ExperimentRunner
 from lib.experiments.scoring import check_scorers
+from lib.experiments.workflow_candidates import WorkflowCandidates, get_slug
 from lib.prompts.prompts import Prompts
 from lib.prompts.template import PRODUCTION
+from lib.tools.turns import Turns
 from lib.work.work import Work
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Experiments:
         prompts: Prompts,
         work: Work,
         launch_work: Callable[[], None],
+        turns: Turns,
+        workflows: Callable[[], WorkflowCandidates],
     ) -> None:
         self._store = store
         self._calls = calls
@@ -69,14 +73,23 @@ class Experiments:
         self._prompts = prompts
         self._work = work
         self._launch_work = launch_work
+        self._turns = turns
+        self._find_workflows = workflows
         self._actors: dict[str, Actor] = {}  # who started a run here
         work.registry.register(KIND, self._execute)
 
     def candidate(
         self, actor: Actor, configuration: str, prompt: str | None = None, which: int | str | None = None
     ) -> Candidate:
-        """Make a candidate of a configuration and the version that a number or label (the newest without) names."""
+        """Make a candidate of a configuration and the version that a number or label (the newest without) names.
+
+        `workflow/<name>` is a workflow, which takes no template.
+        """
         actor.require(Permission.TEST_CONFIGS)
+        if (workflow := get_slug(configuration)) is not None:
+            if prompt is not None:
+                raise InvalidInput("A workflow has prompts of its own.", "", "Leave the template out.", field="prompt")
+            return Candidate(configuration, None, self._find_workflows().choose_version(actor, workflow, which))
         slug = self._configurations.get(actor, configuration).slug
         if prompt is None:
             return Candidate(slug)
@@ -88,7 +101,7 @@ class Experiments:
         """
         actor.require(Permission.TEST_CONFIGS)
         scorers = check_scorers(draft.scorers, draft.check_columns())
-        asking = CellRequests(actor, self._calls, self._prompts, "", is_bounded=draft.cap_nano_usd is not None)
+        asking = self._make_requests(actor, "", is_bounded=draft.cap_nano_usd is not None)
         judge = find_judge(scorers)
         low = high = 0
         unpriced: set[str] = set()
@@ -112,6 +125,17 @@ class Experiments:
             raise InvalidInput("A cap can't be kept.", why, "Set a price, or leave the cap out.", field="cap")
         calls = len(draft.rows) * len(draft.candidates) * (2 if judge else 1)
         return CostQuote(calls, None if unpriced else low, None if unpriced else high, tuple(sorted(unpriced)))
+
+    def _make_requests(self, actor: Actor, experiment_id: str, *, is_bounded: bool) -> CellRequests:
+        return CellRequests(
+            actor,
+            self._calls,
+            self._prompts,
+            experiment_id,
+            is_bounded=is_bounded,
+            configurations=self._configurations,
+            workflows=self._find_workflows,
+        )
 
     def create(self, actor: Actor, draft: ExperimentDraft) -> str:
         """Check an experiment and store it, ready to start; returns its id."""
@@ -201,7 +225,9 @@ class Experiments:
                     return None
                 actor = person
             experiment = _build_experiment(connection, row)
-        return ExperimentRunner(self._store, self._calls, self._prompts, actor.with_origin("job"), experiment, run_id)
+        asker = actor.with_origin("job")
+        requests = self._make_requests(asker, experiment.id, is_bounded=experiment.cap_nano_usd is not None)
+        return ExperimentRunner(self._store, self._calls, self._turns, requests, asker, experiment, run_id)
 
     def _end_orphan(self, experiment_id: str, run_id: str) -> None:
         reason = "The person who began it has no account any more."
@@ -275,6 +301,8 @@ class Experiments:
         if not 0 <= candidate < len(experiment.candidates):
             raise NotFound("There is no such candidate.", f"There are {len(experiment.candidates)}.")
         promoted = experiment.candidates[candidate]
+        if promoted.workflow is not None:
+            raise InvalidInput("A workflow is not promoted here.", "", "Label its version on the page Workflows.")
         if target == "configuration":
             self._configurations.set_default(actor, promoted.configuration)
         elif promoted.prompt is None:

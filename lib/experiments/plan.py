@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import InvalidInput
+from lib.experiments.workflow_candidates import get_slug
 from lib.files.text import decode_text
 
 MOST_ROWS = 2_000
@@ -27,15 +28,25 @@ Inputs = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Candidate:
-    """`version` belongs to `prompt`; both None where the rows hold the prompts."""
+    """`version` belongs to `prompt`; both None where the rows hold the prompts.
+
+    A configuration `workflow/<name>` is a workflow, `version` then its own.
+    """
 
     configuration: str
     prompt: str | None = None
     version: int | None = None
 
     @property
+    def workflow(self) -> str | None:
+        """The workflow's name; None for a configuration."""
+        return get_slug(self.configuration)
+
+    @property
     def name(self) -> str:
         """The label that people read: template, version and configuration."""
+        if self.workflow is not None:
+            return f"{self.configuration} v{self.version}"
         return self.configuration if self.prompt is None else f"{self.prompt} v{self.version} · {self.configuration}"
 
 

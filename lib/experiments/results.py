@@ -16,12 +16,13 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from lib.activity.call_export import csv_cell
-from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads
+from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads, workflow_runs
 from lib.experiments.cell_requests import JUDGE, ROLE
 from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentCell, ExperimentRow
 from lib.experiments.intervals import Figure, compute_mean, compute_share
 from lib.experiments.scoring import SHARES
 from lib.ledger.usage_row import final_of
+from lib.limited.expressions import to_text
 from lib.money import least_sign, usd_from_nano
 
 _CALLS_AT_ONCE = 500
@@ -38,6 +39,7 @@ class _CellCost:
 _C = experiment_cells.c
 _R = experiment_rows.c
 _L = usage_logs.c
+_W = workflow_runs.c
 
 
 def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] | None = None) -> list[ExperimentCell]:
@@ -47,6 +49,9 @@ def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] |
         .add_columns(_L.id.label("log_id"), usage_payloads.c.response_text.label("answer"))
         .add_columns(*(_C[name] for name in ("scores", "notes", "error", "cost_nano_usd", "has_partial_cost", "calls")))
         .add_columns(_L.execution_time_ms, _L.total_tokens)
+        .add_columns(_W.output.label("run_output"), _W.started_at, _W.finished_at)
+        .add_columns((_W.prompt_tokens + _W.completion_tokens).label("run_tokens"))
+        .outerjoin(workflow_runs, _W.id == _C.call_id)
         .outerjoin(usage_logs, final_of(_C.call_id))
         .outerjoin(usage_payloads, usage_payloads.c.id == _L.id)
         .where(_C.experiment_id == experiment_id)
@@ -54,10 +59,30 @@ def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] |
     )
     if rows is not None:
         query = query.where(_C.row.in_(rows))
-    cell_rows = [dict(row) for row in connection.execute(query).mappings()]
+    cell_rows = [_take_run(dict(row)) for row in connection.execute(query).mappings()]
     costs = _read_costs(connection, cell_rows)
     states = [{"state": CellState(row["state"])} for row in cell_rows]
     return [ExperimentCell(**(row | state | cost)) for row, state, cost in zip(cell_rows, states, costs, strict=True)]
+
+
+def _take_run(row: dict[str, Any]) -> dict[str, Any]:
+    """A cell's row without the columns of a workflow's run, whose output, time and tokens stand in where one answered.
+
+    An output of which no words may be kept is not shown.
+    """
+    output = row.pop("run_output")
+    started = row.pop("started_at")
+    finished = row.pop("finished_at")
+    tokens = row.pop("run_tokens")
+    if tokens is None:
+        return row
+    is_hidden = isinstance(output, dict) and output.keys() == {"sealed"}
+    took = None if started is None or finished is None else round((finished - started).total_seconds() * 1000)
+    return row | {
+        "answer": None if output is None or is_hidden else to_text(output),
+        "execution_time_ms": took,
+        "total_tokens": tokens,
+    }
 
 
 def _read_costs(connection: Connection, cell_rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -21,14 +21,15 @@ from lib.calls.calls import Calls
 from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
 from lib.clock import new_id
+from lib.configs.configuration import Configuration
 from lib.db.engine import Store
 from lib.db.tables import experiment_cells, experiment_rows, experiments, usage_logs
 from lib.errors import Conflict, LLMManagerError, NotFound
 from lib.experiments.cell_requests import CellRequests, find_judge
 from lib.experiments.experiment import CellState, Experiment, ExperimentState
-from lib.experiments.plan import Inputs
+from lib.experiments.plan import Candidate, Inputs
 from lib.experiments.scoring import Score, read_verdict, score
-from lib.prompts.prompts import Prompts
+from lib.tools.turns import Turns
 
 log = logging.getLogger(__name__)
 _E = experiments.c
@@ -65,7 +66,14 @@ class ExperimentRunner:
     """One execution of an experiment's run. `id` is its own: of two, only the newest one's notes count."""
 
     def __init__(
-        self, store: Store, calls: Calls, prompts: Prompts, actor: Actor, experiment: Experiment, run_id: str
+        self,
+        store: Store,
+        calls: Calls,
+        turns: Turns,
+        requests: CellRequests,
+        actor: Actor,
+        experiment: Experiment,
+        run_id: str,
     ) -> None:
         self.id = new_id()
         self._run_id = run_id
@@ -73,8 +81,8 @@ class ExperimentRunner:
         self._calls = calls
         self._actor = actor
         self._experiment = experiment
-        capped = experiment.cap_nano_usd is not None
-        self._asking = CellRequests(actor, calls, prompts, experiment.id, is_bounded=capped)
+        self._turns = turns
+        self._asking = requests
         self._judge = find_judge(experiment.scorers)
         self._stopping = threading.Event()
         self._is_left = False
@@ -202,32 +210,57 @@ class ExperimentRunner:
 
     def _ask_and_score(self, work: _CellWork) -> str:
         """Ask and score a cell; return why nothing else may be asked, or an empty text."""
-        request = self._asking.build_request(self._experiment.candidates[work.candidate], work.inputs)
-        view = self._find_earlier_answer(work) or self._ask(work, request)
+        candidate = self._experiment.candidates[work.candidate]
+        if candidate.workflow is not None:
+            return self._run_workflow(work, candidate)
+        request = self._asking.build_request(candidate, work.inputs)
+        with_tools = self._asking.find_tools(candidate)
+        view = self._find_earlier_answer(work) or self._ask(work, request, with_tools)
         if view is None or view.status in ("cancelled", "refused"):
             self._note(work, state=CellState.WAITING, call_id=None)
             return _describe_refusal(view)
         if view.status == "ok" or (view.status == "truncated" and view.text):
-            return self._score_answer(work, request, view)
+            answer_id = view.call_id if with_tools is None else self._take_turn(work, view.call_id)
+            return self._score_answer(work, request, view.text, answer_id)
         self._note(work, state=CellState.FAILED, error=view.error_message or view.status)
         return ""
 
-    def _score_answer(self, work: _CellWork, request: CallRequest, view: CallView) -> str:
+    def _run_workflow(self, work: _CellWork, candidate: Candidate) -> str:
+        """Run a workflow for a cell, or go on waiting for the run that an earlier runner began."""
+        workflows = self._asking.workflows
+        run_id = work.call_id or new_id()
+        self._note(work, state=CellState.ASKED, call_id=run_id)
+        cap = None if self._experiment.cap_nano_usd is None else work.bound_nano
+        workflows.begin(self._actor, candidate.workflow or "", candidate.version, work.inputs, run_id, cap)
+        while not (answer := workflows.look(self._actor, run_id)).is_over:
+            if self._stopping.wait(_LOOK_S):
+                if not self._is_left:
+                    workflows.stop(self._actor, run_id)
+                return ""  # found again by its id when the experiment goes on
+        work.calls += [call_id for call_id in answer.calls if call_id not in work.calls]
+        if answer.error:
+            self._note(work, state=CellState.FAILED, error=answer.error[:1000])
+            return ""
+        return self._score_answer(work, self._asking.build_question(work.inputs), answer.text, run_id)
+
+    def _score_answer(self, work: _CellWork, request: CallRequest, text: str, answer_id: str) -> str:
+        """Score an answer and note the cell; `answer_id` is that of the call or the run that made it."""
         rules = [scorer for scorer in self._experiment.scorers if scorer is not self._judge]
-        scores = {scorer["kind"]: score(scorer, view.text, work.inputs) for scorer in rules}
+        scores = {scorer["kind"]: score(scorer, text, work.inputs) for scorer in rules}
         verdict: CallView | None = None
         if self._judge is not None:
-            judge_request = self._asking.build_judge_request(self._judge, request, view.text, work.inputs, view.call_id)
+            parent_id = answer_id if answer_id in work.calls else ""
+            judge_request = self._asking.build_judge_request(self._judge, request, text, work.inputs, parent_id)
             verdict = self._ask(work, judge_request, is_judge=True)
             if verdict is None or verdict.status in ("cancelled", "refused"):
                 self._note(work)  # the answer is kept; the cell is judged when the experiment goes on
                 return _describe_refusal(verdict)
             failed = f"The judge failed: {verdict.error_message or verdict.status}"
-            scores["judge"] = read_verdict(verdict.text, view.text) if verdict.status == "ok" else Score(None, failed)
+            scores["judge"] = read_verdict(verdict.text, text) if verdict.status == "ok" else Score(None, failed)
         self._note(
             work,
             state=CellState.DONE,
-            call_id=view.call_id,
+            call_id=answer_id,
             judge_call_id=verdict and verdict.call_id,
             scores={kind: scored.value for kind, scored in scores.items()},
             notes={kind: scored.note for kind, scored in scores.items() if scored.note},
@@ -237,16 +270,21 @@ class ExperimentRunner:
     def _find_earlier_answer(self, work: _CellWork) -> CallView | None:
         """Find the answer that an earlier runner asked for, where it came and its words were kept."""
         try:
-            view = None if work.call_id is None else self._calls.view(self._actor, work.call_id)
+            view = None if work.call_id is None else self._turns.call_view(self._actor, work.call_id)
         except NotFound:
             return None
         return view if view is not None and view.status == "ok" and view.text else None
 
-    def _ask(self, work: _CellWork, request: CallRequest, *, is_judge: bool = False) -> CallView | None:
-        """Start a call and return it at its end; None when the runner was to stop before one could start."""
+    def _ask(
+        self, work: _CellWork, request: CallRequest, with_tools: Configuration | None = None, *, is_judge: bool = False
+    ) -> CallView | None:
+        """Start a call and return it at its end; None when the runner was to stop before one could start.
+
+        `with_tools` is a configuration that has some: then it is a turn of several calls.
+        """
         while not self._stopping.is_set():
             try:
-                call_id = self._calls.start(request)
+                call_id = self._calls.start(request) if with_tools is None else self._turns.ask(request, with_tools)
                 break
             except Conflict:  # the person has as many calls running as they may
                 time.sleep(_FULL_S)
@@ -254,10 +292,34 @@ class ExperimentRunner:
             return None
         work.calls.append(call_id)
         self._note(work, **{} if is_judge else {"state": CellState.ASKED, "call_id": call_id})
+        if with_tools is not None:
+            return self._follow_turn(work, call_id)
         while (view := self._calls.wait(self._actor, call_id, _LOOK_S)).running:
             if self._stopping.is_set():
                 self._calls.stop(self._actor, call_id)
         return view
+
+    def _follow_turn(self, work: _CellWork, turn_id: str) -> CallView:
+        """Wait for a turn with tools; one that waits for a person ends, since nobody is asked beside a table."""
+        reason = ""
+        while (turn := self._turns.wait(self._actor, turn_id, _LOOK_S)) is not None and not reason:
+            if not turn.is_running and not turn.is_waiting:
+                break
+            if turn.is_waiting or self._stopping.is_set():
+                reason = turn.reason if turn.is_waiting else "It was stopped."
+                self._turns.stop(self._actor, turn_id)
+        self._take_turn(work, turn_id)
+        view = self._turns.call_view(self._actor, turn_id)
+        if reason and not self._stopping.is_set():
+            return replace(view, status="error", error_message=f"A tool has to be allowed by a person. {reason}")
+        return view
+
+    def _take_turn(self, work: _CellWork, turn_id: str) -> str:
+        """Count a turn's calls as the cell's own, and return the one that answered."""
+        turn = self._turns.view(self._actor, turn_id)
+        calls = [turn_id] if turn is None or not turn.steps else [step.call.call_id for step in turn.steps]
+        work.calls += [call_id for call_id in calls if call_id not in work.calls]
+        return calls[-1]
 
     def _sum_cost(self, calls: Sequence[str]) -> tuple[int | None, bool]:
         """Sum what all attempts of calls cost (None where one is unknown), and say whether that is only a part."""

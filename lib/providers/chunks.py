@@ -71,6 +71,12 @@ class ReasoningDelta(Struct, frozen=True):
     text: str
 
 
+class ThoughtBlock(Struct, frozen=True):
+    """A thought of Anthropic's as it has to come back beside results of tools: signed, or encrypted whole."""
+
+    block: Mapping[str, Any]
+
+
 class ToolCallDelta(Struct, frozen=True):
     """A piece of the tool call at `index`; `arguments` pieces concatenate to JSON."""
 
@@ -143,6 +149,7 @@ class OmittedParameters(Struct, frozen=True):
 Chunk = (
     TextDelta
     | ReasoningDelta
+    | ThoughtBlock
     | ToolCallDelta
     | OtherAnswer
     | UsageReport

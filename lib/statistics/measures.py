@@ -64,6 +64,7 @@ class Tag:
 
 
 Axis = Dimension | PeriodStep | Cycle | Tag
+TOOL = Tag("tool")  # the tools whose results a call read
 
 FAILED = "status IN ('error', 'timeout', 'truncated', 'orphaned')"
 SEVERAL = "NOT is_final OR attempt > 1"  # rows of calls that have more than one
@@ -270,9 +271,11 @@ def axis_named(name: str) -> Axis:
     for kind in (Dimension, PeriodStep, Cycle):
         if name in set(kind):
             return kind(name)
+    if name == TOOL.name:
+        return TOOL
     if name.startswith("tag.") and len(name) > len("tag."):
         return Tag(name.removeprefix("tag."))
-    choices = ", ".join([*Dimension, *PeriodStep, *Cycle, "tag.NAME"])
+    choices = ", ".join([*Dimension, TOOL.name, *PeriodStep, *Cycle, "tag.NAME"])
     raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {choices}.", field="by")
 
 

@@ -1,11 +1,13 @@
 """Tools that a program runs by itself, without a model of ours: the policy decides here as it does in a turn.
 
 A tool that has to be allowed is no run yet but a question to the person for whom the program acts; the program is told
-where it stands. Once it is approved, the same run (the same person, tool and arguments) goes through, once.
+where it stands. Once it is approved, the same run (the same person, tool and arguments) goes through, once. A program
+that waits is answered when the person has decided.
 """
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +30,15 @@ from lib.tools.tool import ToolContext, ToolDefinition, ToolExecution
 MOST_OF_ONE_KEY = 8  # runs at once of a key, or of a person without one: a quarter of the threads of tools
 _DECIDE_WITHIN = timedelta(days=7)
 _MOST_EARLIER = 50
+_LOOK_S = 0.3
+
+
+class DecisionAwaited(PermissionDenied):
+    """A person has to decide first; `approval_id` names the question."""
+
+    def __init__(self, title: str, why: str, fix: str, approval_id: str) -> None:
+        super().__init__(title, why, fix)
+        self.approval_id = approval_id
 
 
 class DirectRuns:
@@ -40,16 +51,23 @@ class DirectRuns:
         self._lock = threading.Lock()
 
     async def run(
-        self, actor: Actor, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
+        self,
+        actor: Actor,
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        context: ToolContext,
+        *,
+        wait_s: float = 0.0,
     ) -> ToolExecution:
         """Run a tool; PermissionDenied where policy denies it, or with the address of the question it has to wait for.
 
-        Raises as `Tools.run` does, InvalidInput for arguments of a tool that asks which do not fit, and Throttled while
-        `MOST_OF_ONE_KEY` runs of the same key are under way in this process.
+        With `wait_s` it waits so long for the decision, and raises that error afterwards. Raises as `Tools.run` does,
+        InvalidInput for arguments of a tool that asks which do not fit, and Throttled while `MOST_OF_ONE_KEY` runs of
+        the same key are under way in this process.
         """
         actor.require(Permission.TEST_CONFIGS)
         with self._take_share(actor):
-            return await self._run(actor, name, arguments, context)
+            return await self._run(actor, name, arguments, context, wait_s)
 
     @contextmanager
     def _take_share(self, actor: Actor) -> Iterator[None]:
@@ -69,15 +87,38 @@ class DirectRuns:
                     del self._running[who]
 
     async def _run(
-        self, actor: Actor, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
+        self,
+        actor: Actor,
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        context: ToolContext,
+        wait_s: float,
     ) -> ToolExecution:
-        approval = await asyncio.to_thread(self._allow, actor, name, arguments, context)
+        try:
+            approval = await asyncio.to_thread(self._allow, actor, name, arguments, context)
+        except DecisionAwaited as awaited:
+            if not await self._wait_for_decision(actor, awaited, wait_s):
+                raise
+            approval = await asyncio.to_thread(self._allow, actor, name, arguments, context)
         if approval is None:
             return await self._tools.run(actor, name, arguments, context)
         approved_arguments = approval.data if isinstance(approval.data, dict) else read_arguments(arguments)
         if not await asyncio.to_thread(self._approvals.end, actor, approval.id):
             raise Conflict(f"The approval of {name} was used.", "Another request was quicker.", "Ask again.")
         return await self._tools.run(actor, name, approved_arguments, replace(context, approval_id=approval.id))
+
+    async def _wait_for_decision(self, actor: Actor, awaited: "DecisionAwaited", wait_s: float) -> bool:
+        """Wait until a question is decided; False after the time. Raises PermissionDenied for a denial."""
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until:
+            approval = await asyncio.to_thread(self._approvals.get, actor, awaited.approval_id)
+            if approval.is_approved:
+                return True
+            if not approval.is_waiting:
+                why = f"It is {approval.state}. {approval.comment}".strip()
+                raise PermissionDenied("The tool may not run.", why)
+            await asyncio.sleep(_LOOK_S)
+        return False
 
     def _allow(
         self, actor: Actor, name: str, arguments: Mapping[str, Any] | str, context: ToolContext
@@ -94,10 +135,11 @@ class DirectRuns:
         approval = ask_once(self._approvals, actor, definition, read, context, decision.reason)
         if approval.is_approved:
             return approval
-        raise PermissionDenied(
+        raise DecisionAwaited(
             f"A person has to allow {name} first.",
             f"It is asked because {decision.reason}.",
             f"Decide at /approvals?id={approval.id}, then run it again with the same arguments.",
+            approval.id,
         )
 
 

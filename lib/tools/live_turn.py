@@ -72,7 +72,7 @@ class LiveTurn:
 
     def take_asking(self, call: LiveCall, tool_calls: Sequence[dict[str, str]]) -> None:
         """Add the round in which the model asked for tools to the messages."""
-        self.state.messages.append(asking_message(call.attempt.answer, list(tool_calls)))
+        self.state.messages.append(asking_message(call.attempt.answer, list(tool_calls), call.attempt.thoughts))
 
     def take_results(self) -> None:
         """Add the results of the round to the messages, in the order in which they were asked for."""

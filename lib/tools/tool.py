@@ -28,6 +28,7 @@ class SourceKind(StrEnum):
     NATIVE = "native"
     HTTP = "http"
     MCP = "mcp"
+    WORKFLOW = "workflow"
 
 
 class ToolAnnotations(Struct, frozen=True):

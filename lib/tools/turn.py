@@ -5,7 +5,7 @@ their parent. `TurnState` is all that is needed to go on, also in another proces
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from lib.calls.live_call import CallView
 from lib.calls.request import CachePolicy, CallRequest
 from lib.configs.tool_rules import ToolRules
+from lib.providers.adapters.claude import THOUGHTS
 from lib.tools.tool import ToolExecution, ToolImage, ToolOutput
 from lib.tools.toolset import Toolset
 
@@ -142,9 +143,16 @@ def result_messages(results: list[ToolResult], *, sees_images: bool) -> list[dic
     return [*sent, {"role": "user", "content": pictures}] if pictures else sent
 
 
-def asking_message(text: str, tool_calls: list[dict[str, str]]) -> dict[str, Any]:
-    """Write the round in which a model asked for tools as a message of the assistant."""
+def asking_message(
+    text: str, tool_calls: list[dict[str, str]], thoughts: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Write the round in which a model asked for tools as a message of the assistant.
+
+    `thoughts` are blocks of thinking, signed, without which Claude thinks no further after the results.
+    """
+    thinking = {THOUGHTS: [dict(block) for block in thoughts]} if thoughts else {}
     return {
+        **thinking,
         "role": "assistant",
         "content": text or None,
         "tool_calls": [

@@ -6,8 +6,10 @@ from typing import Any
 
 from lib.errors import InvalidInput
 from lib.fast_json import decode, encode
+from lib.tokens.message_text import text_of
 from lib.workflows.definition import Field
 
+MESSAGES = "messages"  # the field that gets a whole conversation
 LONGEST_INPUTS = 2_000_000  # bytes of JSON
 _TYPES = {"text": "string", "long_text": "string", "number": "number", "integer": "integer", "boolean": "boolean"}
 
@@ -35,6 +37,28 @@ def check_inputs(fields: Sequence[Field], inputs: Mapping[str, Any]) -> dict[str
     if len(encode(values)) > LONGEST_INPUTS:
         raise InvalidInput("The inputs are too long.", f"The limit is {LONGEST_INPUTS:,} bytes.", "", field="inputs")
     return values
+
+
+def fill_from_messages(
+    fields: Sequence[Field], messages: Sequence[Mapping[str, Any]], given: Any = None
+) -> dict[str, Any]:
+    """Fill a form from a conversation: what is given, the last words of its person in the first field of text, and all
+    messages in a field of that name.
+    """
+    inputs = dict(given) if isinstance(given, Mapping) else {}
+    users = [message for message in messages if message.get("role") == "user"]
+    words = text_of(dict(users[-1])) if users else ""
+    main = find_main_field(fields)
+    if main is not None:
+        inputs.setdefault(main.name, words)
+    if any(field.name == MESSAGES for field in fields):
+        inputs.setdefault(MESSAGES, [dict(message) for message in messages])
+    return inputs
+
+
+def find_main_field(fields: Sequence[Field]) -> Field | None:
+    """The field of a form that a person's words go into: the first of text."""
+    return next((f for f in fields if f.type in ("text", "long_text", "json") and f.name != MESSAGES), None)
 
 
 def _empty(field: Field) -> Any:

@@ -3,7 +3,7 @@
 Whoever calls `execute` has made sure that one process does; should two, the one that came last writes, and the other
 stops. Blocking work (the database, searches) is done in threads of its own, calls on the calls' loop. One watcher a
 loop asks every quarter of a second whether a run that goes here is to be cancelled or paused, so a call in flight ends
-within a second of the click.
+within a second of the click; every quarter of a minute it says that the runs here are alive.
 """
 
 import asyncio
@@ -29,13 +29,14 @@ from lib.prompts.prompts import Prompts
 from lib.workflows.acting import load_actor
 from lib.workflows.definition import Definition, decode_definition
 from lib.workflows.execution import Execution, StepContext
-from lib.workflows.journal import Journal, R, load_steps, open_sealed
+from lib.workflows.journal import Journal, R, keep_runs, load_steps, open_sealed
 from lib.workflows.model_calls import ModelCalls
 from lib.workflows.run import Run, RunLost, RunState, StepHeld, StepResult, StepUsage, StepWaits, Trigger
 from lib.workflows.validation import GraphView
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.25
+_SIGN_OF_LIFE_S = 15.0
 _THREADS = 8
 Search = Callable[[Actor, str, str, int | None], list[dict[str, Any]]]
 Heard = Callable[[Run], None]
@@ -249,13 +250,18 @@ class Interpreter:
             self._watchers[id(loop)] = loop.create_task(self._watch_forever(loop))
 
     async def _watch_forever(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at what was asked of the runs that go on this loop, for as long as one does."""
+        """Look at what was asked of the runs that go on this loop, and say that they go, for as long as one does."""
+        told = loop.time()
         while True:
             running = {key: pair for key, pair in self._running.items() if pair[0].get_loop() is loop}
             if not running:
                 return
+            is_due = loop.time() - told >= _SIGN_OF_LIFE_S
             try:
                 stop_requests = await self.run_blocking(self._read_stops, [*running])
+                if is_due:
+                    await self.run_blocking(self._tell_alive, [*running])
+                    told = loop.time()
             except LLMManagerError as error:
                 log.warning("Whether runs are to stop can't be read: %s", error)
                 stop_requests = {}
@@ -271,6 +277,10 @@ class Interpreter:
         query = select(R.id, R.stop_asked).where(R.id.in_(run_ids), R.stop_asked != "")
         with self._store.read() as connection:
             return {run_id: stop_request for run_id, stop_request in connection.execute(query)}
+
+    def _tell_alive(self, run_ids: list[str]) -> None:
+        with self._store.write() as connection:
+            keep_runs(connection, run_ids, self._process)
 
     def close(self) -> None:
         """End the interpreter's threads."""

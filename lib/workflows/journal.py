@@ -8,10 +8,10 @@ before with the call's id, and after with the result. Bookkeeping only: what is 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.clock import utc_now
@@ -23,6 +23,7 @@ from lib.workflows.run import Run, RunLost, RunState, Step, StepState, StepUsage
 R = workflow_runs.c
 S = workflow_steps.c
 A = workflow_actions.c
+LOST_AFTER = timedelta(seconds=90)  # without a sign of life of the process that has a run
 _SEALED = "sealed"
 _WITHHELD = "withheld"
 _TAKEN = (RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
@@ -58,7 +59,7 @@ class Journal:
         with self._store.write() as connection:
             to_running = update(workflow_runs).where(R.id == self._run_id, R.state.in_(_TAKEN))
             values: dict[str, Any] = {"state": RunState.RUNNING, "owner": self._owner, "executions": R.executions + 1}
-            values |= {"started_at": func.coalesce(R.started_at, now), "reason": "", "wake_at": None}
+            values |= {"started_at": func.coalesce(R.started_at, now), "reason": "", "wake_at": now + LOST_AFTER}
             if connection.execute(to_running.values(**values)).rowcount == 0:
                 return None
             row = connection.execute(select(workflow_runs).where(R.id == self._run_id)).mappings().one()
@@ -193,7 +194,7 @@ class Journal:
     def end(self, state: RunState, reason: str = "", failed_step: str = "", output: Any = None) -> None:
         """End this execution with the run done, failed, cancelled or paused."""
         values: dict[str, Any] = {"state": state, "reason": reason[:2_000], "failed_step": failed_step, "owner": ""}
-        values |= {"stop_asked": "", "output": self._seal(output)}
+        values |= {"stop_asked": "", "output": self._seal(output), "wake_at": None}
         if state.is_over:
             values["finished_at"] = utc_now()
         with self._store.write() as connection:
@@ -320,6 +321,8 @@ def new_run_row(**values: Any) -> dict[str, Any]:
         "wake_at": None,
         "reuses_run_id": None,
         "rerun_from": "",
+        "batch_id": None,
+        "batch_row": None,
         "pinned": {},
         "created_at": utc_now(),
         "started_at": None,
@@ -328,6 +331,20 @@ def new_run_row(**values: Any) -> dict[str, Any]:
     }
 
 
-def insert_run(connection: Connection, row: Mapping[str, Any]) -> None:
-    """Write the row of a new run."""
-    connection.execute(insert(workflow_runs), dict(row))
+def is_lost(now: datetime) -> ColumnElement[bool]:
+    """Runs that are at work and whose process gives no sign of life any more."""
+    unmarked = R.wake_at.is_(None) & (R.started_at < now - LOST_AFTER)
+    return (R.state == RunState.RUNNING) & ((R.wake_at <= now) | unmarked)
+
+
+def keep_runs(connection: Connection, run_ids: Sequence[str], process: str) -> None:
+    """Give a sign of life for runs that a process has."""
+    mine = update(workflow_runs).where(R.id.in_(run_ids), R.state == RunState.RUNNING, R.owner.like(f"{process}/%"))
+    connection.execute(mine.values(wake_at=utc_now() + LOST_AFTER))
+
+
+def insert_run(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Write the row of a new run; False where there is one of this id."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(workflow_runs).values(**row).on_conflict_do_nothing().returning(R.id)
+    return connection.scalar(statement) is not None

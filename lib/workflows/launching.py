@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lib.work.work import Work
 
 KIND = "workflow"
+_MOST_AT_ONCE = 32  # on a loop of a process's own
 Execute = Callable[[str], Awaitable[Any]]
 
 
@@ -36,6 +37,7 @@ class LocalLauncher:
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
+        self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -45,7 +47,8 @@ class LocalLauncher:
         asyncio.run_coroutine_threadsafe(self._run(run_id), self._ensure_loop())
 
     async def _run(self, run_id: str) -> None:
-        await self._execute(run_id)
+        async with self._turns:
+            await self._execute(run_id)
 
     def _ensure_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -5,6 +5,7 @@ inputs and outputs of others are for super-admins alone. Starting and going on a
 and then launched, so a run that no process has taken up yet is found and launched again (`launch_due`).
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +18,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.stop_switch import StopSwitch
-from lib.access.team_scope import require_team, usable
+from lib.access.team_scope import usable
 from lib.calls.calls import Calls
 from lib.clock import new_id, utc_now
 from lib.configs.configurations import Configurations
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import (
-    configurations,
     users,
     workflow_actions,
     workflow_runs,
@@ -33,23 +33,32 @@ from lib.db.tables import (
     workflows,
 )
 from lib.errors import Conflict, InvalidInput, NotFound
-from lib.fast_json import encode_text
 from lib.prompts.prompts import Prompts
-from lib.workflows.definition import AgentsNode, Definition, PromptNode, decode_definition
+from lib.workflows.definition import Definition, decode_definition
 from lib.workflows.form import check_inputs
-from lib.workflows.journal import R, S, build_run, build_step, insert_run, load_steps, new_run_row, open_sealed
+from lib.workflows.journal import (
+    R,
+    S,
+    build_run,
+    build_step,
+    insert_run,
+    is_lost,
+    load_steps,
+    open_sealed,
+)
 from lib.workflows.launching import Launcher
 from lib.workflows.quoting import CeilingQuotes, RunQuote, quote_past
 from lib.workflows.run import Run, RunState, Step, Trigger
+from lib.workflows.starting import build_start_row, check_stops, plan_start
 from lib.workflows.validation import GraphView
 from lib.workflows.workflow import VersionSelector, W, load_version, load_workflow, require_may_run
 from lib.workflows.workflows import resolve_pins
 
+log = logging.getLogger(__name__)
 PAGE_SIZE = 50
 _PAST = 100  # runs that a quote looks at
 _LOST_AFTER = timedelta(seconds=60)  # since a run was queued: whoever launched it may have died before
 _LOOK_S = 0.1
-_FULL = "full"
 
 
 @dataclass(frozen=True)
@@ -106,56 +115,39 @@ class WorkflowRuns:
         cap_nano_usd: int | None = None,
         pinned: Mapping[str, Any] | None = None,
         launches: bool = True,
+        run_id: str | None = None,
     ) -> Run:
         """Make a run of a version and have it gone on with; returns at once, queued.
 
-        The versions of the workflows that it runs as steps are fixed now. Raises InvalidInput for inputs that don't fit
-        the form, Conflict for a workflow that is switched off.
+        The versions of the workflows that it runs as steps are fixed now. A `run_id` chosen before makes it repeatable:
+        a run that has it already is left as it is. Raises InvalidInput for inputs that don't fit the form, Conflict for
+        a workflow that is switched off.
         """
         actor.require(Permission.TEST_CONFIGS)
-        run_id = new_id()
+        run_id = run_id or new_id()
         with self._store.write() as connection:
             workflow = load_workflow(connection, slug)
             require_may_run(actor, workflow)
-            self._check_stops(actor, workflow.slug)
-            if not workflow.is_active:
-                raise Conflict(f"The workflow {workflow.slug} is switched off.", "", "Switch it on.")
-            workflow_version = load_version(connection, workflow, version)
-            values = check_inputs(workflow_version.definition.input_fields, inputs)
-            pins = resolve_pins(connection, actor, workflow_version.definition, (workflow.slug,))
-            is_sealed = _keeps_no_words(connection, workflow_version.definition)
-            cap = workflow_version.definition.cost_cap_usd
-            row = new_run_row(
-                id=run_id,
-                workflow_id=workflow.id,
-                version=workflow_version.version,
-                pins={name: list(pin) for name, pin in pins.items()},
+            check_stops(self._stops, actor, workflow.slug)
+            plan = plan_start(connection, actor, workflow, version)
+            row = build_start_row(
+                plan,
+                self._data_key,
+                connection,
+                actor,
+                check_inputs(plan.version.definition.input_fields, inputs),
+                run_id=run_id,
                 trigger=trigger,
-                user_id=actor.user_id,
-                api_key_id=actor.key.key_id if actor.key else None,
-                team_id=require_team(actor),
-                inputs=self._seal(connection, values, is_sealed),
-                is_sealed=is_sealed,
-                cost_cap_nano_usd=cap_nano_usd
-                if cap_nano_usd is not None or cap is None
-                else round(cap * 1_000_000_000),
+                cap_nano_usd=cap_nano_usd,
                 pinned=dict(pinned or {}),
             )
-            insert_run(connection, row)
-        if launches:
-            self._launch(run_id, row["team_id"], 0)
+            is_new = insert_run(connection, row)
+        if launches and is_new:
+            self.launch(run_id, row["team_id"], 0)
         return self.get(actor, run_id)
 
-    def _check_stops(self, actor: Actor, slug: str) -> None:
-        """Raise PermissionDenied when the workflow, or whoever runs it, was stopped."""
-        if not self._stops.is_fresh:
-            self._stops.refresh()
-        self._stops.check(actor, workflow=slug)
-
-    def _seal(self, connection: Connection, values: Any, is_sealed: bool) -> Any:
-        return {"sealed": self._data_key.encrypt(encode_text(values), connection)} if is_sealed else values
-
-    def _launch(self, run_id: str, team_id: int, number: int) -> None:
+    def launch(self, run_id: str, team_id: int, number: int) -> None:
+        """Have a run gone on with; `number` is that of its news, and launched once."""
         self._launcher().launch(run_id, team_id, number)
 
     def quote(
@@ -248,7 +240,7 @@ class WorkflowRuns:
             detail: dict[str, Any] = {"run": old.id, "from": from_step}
             audit.record(connection, actor, "workflow.rerun", new.slug, **detail)
         if launches:
-            self._launch(new.id, new.team_id, 0)
+            self.launch(new.id, new.team_id, 0)
         return self.get(actor, new.id)
 
     def list(
@@ -261,7 +253,7 @@ class WorkflowRuns:
     ) -> Sequence[Run]:
         """List runs that the actor may see, the newest first."""
         actor.require(Permission.TEST_CONFIGS)
-        query = _select_runs().where(_is_visible(actor)).order_by(R.created_at.desc(), R.id.desc())
+        query = _select_runs().where(is_visible(actor)).order_by(R.created_at.desc(), R.id.desc())
         if slug is not None:
             query = query.where(or_(W.slug == slug, W.id == slug))
         if states:
@@ -270,11 +262,19 @@ class WorkflowRuns:
             rows = connection.execute(query.limit(size).offset((page - 1) * size)).mappings().all()
         return [self._build(row, actor) for row in rows]
 
+    def list_batch(self, actor: Actor, batch_id: str) -> Sequence[Run]:
+        """List the runs of a batch that the actor may see, by row."""
+        actor.require(Permission.TEST_CONFIGS)
+        query = _select_runs().where(R.batch_id == batch_id, is_visible(actor)).order_by(R.batch_row)
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [self._build(row, actor) for row in rows]
+
     def get(self, actor: Actor, run_id: str) -> Run:
         """Get a run as it stands; raises NotFound."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            row = connection.execute(_select_runs().where(R.id == run_id, _is_visible(actor))).mappings().first()
+            row = connection.execute(_select_runs().where(R.id == run_id, is_visible(actor))).mappings().first()
         if row is None:
             raise NotFound("There is no such run.", "It does not exist, or it is somebody else's.")
         return self._build(row, actor)
@@ -353,7 +353,7 @@ class WorkflowRuns:
         `cap_nano_usd` raises its cap. Without `launches` the caller goes on with it, also when another process had it.
         """
         run = self._require_own(actor, run_id)
-        self._check_stops(actor, run.slug)
+        check_stops(self._stops, actor, run.slug)
         values: dict[str, Any] = {"state": RunState.QUEUED, "reason": "", "failed_step": "", "finished_at": None}
         values |= {"stop_asked": "", "signals": R.signals + 1}
         if cap_nano_usd is not None:
@@ -365,7 +365,7 @@ class WorkflowRuns:
                 raise Conflict(f"The run is {run.state}.", "Only one that stopped can be gone on with.")
             audit.record(connection, actor, "workflow.resume", run.slug, run=run.id)
         if launches:
-            self._launch(run.id, run.team_id, self._read_signals(run.id))
+            self.launch(run.id, run.team_id, self._read_signals(run.id))
         return self.get(actor, run_id)
 
     def signal(self, actor: Actor, run_id: str, name: str, data: Any = None) -> None:
@@ -386,11 +386,31 @@ class WorkflowRuns:
             connection.execute(update(workflow_runs).where(R.id == run_id).values(signals=R.signals + 1))
             row = connection.execute(select(R.state, R.team_id, R.signals).where(R.id == run_id)).one_or_none()
         if row is not None and row.state == RunState.WAITING:
-            self._launch(run_id, row.team_id, row.signals)
+            self.launch(run_id, row.team_id, row.signals)
+
+    def recover(self, actor: Actor) -> Sequence[Run]:
+        """Queue the runs whose process is gone and return them; the caller goes on with them."""
+        actor.require(Permission.MANAGE_WORKFLOWS)
+        with self._store.write() as connection:
+            rows = _requeue_lost(connection, is_visible(actor))
+            for row in rows:
+                audit.record(connection, actor, "workflow.recover", row.id)
+        return [self.get(actor, row.id) for row in rows]
 
     def launch_due(self) -> int:
-        """Launch runs whose time has come, and those that were queued and never taken up; how many those were."""
+        """Launch runs whose time has come, those that were queued and never taken up, and those whose process is gone.
+
+        Returns how many those were.
+        """
         now = utc_now()
+        with self._store.read() as connection:
+            has_lost = connection.scalar(select(R.id).where(is_lost(now)).limit(1)) is not None
+        if has_lost:
+            with self._store.write() as connection:
+                lost = _requeue_lost(connection, true())
+            for row in lost:
+                log.warning("The process of the run %s is gone: it goes on.", row.id)
+                self.launch(row.id, row.team_id, row.signals)
         due = or_(
             (R.state == RunState.WAITING) & (R.wake_at <= now),
             (R.state == RunState.QUEUED) & (R.created_at < now - _LOST_AFTER) & (R.owner == ""),
@@ -408,7 +428,7 @@ class WorkflowRuns:
         """Launch again what may never have been: whoever has it by this number already keeps it."""
         with self._store.read() as connection:
             row = connection.execute(select(R.team_id, R.signals).where(R.id == run_id)).one()
-        self._launch(run_id, row.team_id, row.signals)
+        self.launch(run_id, row.team_id, row.signals)
 
     def wait(self, actor: Actor, run_id: str, timeout_s: float | None = None) -> Run:
         """Wait until a run is over, paused or waits for something; the run after that, or after the time."""
@@ -432,7 +452,7 @@ class WorkflowRuns:
             func.count().filter(R.cost_nano_usd.is_(None) | R.has_partial_cost),
             func.max(R.created_at),
         )
-        query = select(*columns).where(_is_visible(actor), R.created_at >= since, R.trigger != Trigger.TEST)
+        query = select(*columns).where(is_visible(actor), R.created_at >= since, R.trigger != Trigger.TEST)
         with self._store.read() as connection:
             rows = connection.execute(query.group_by(R.workflow_id)).all()
         return {row[0]: RunFigures(row[1], row[2], row[3], int(row[4] or 0), row[5], row[6]) for row in rows}
@@ -440,7 +460,7 @@ class WorkflowRuns:
     def count_by_state(self, actor: Actor) -> Mapping[str, Mapping[RunState, int]]:
         """Count the runs that the actor may see, by workflow's id and state."""
         actor.require(Permission.TEST_CONFIGS)
-        query = select(R.workflow_id, R.state, func.count()).where(_is_visible(actor)).group_by(R.workflow_id, R.state)
+        query = select(R.workflow_id, R.state, func.count()).where(is_visible(actor)).group_by(R.workflow_id, R.state)
         counts: dict[str, dict[RunState, int]] = {}
         with self._store.read() as connection:
             for workflow_id, state, count in connection.execute(query):
@@ -481,13 +501,20 @@ class WorkflowRuns:
         return build_run(opened, **names, shows_content=shows)
 
 
+def _requeue_lost(connection: Connection, condition: ColumnElement[bool]) -> Sequence[Any]:
+    """Queue runs whose process is gone, each for one caller: rows of id, team and number of launches."""
+    values = {"state": RunState.QUEUED, "owner": "", "wake_at": None, "signals": R.signals + 1}
+    lost = update(workflow_runs).where(is_lost(utc_now()), condition).values(**values)
+    return connection.execute(lost.returning(R.id, R.team_id, R.signals)).all()
+
+
 def _select_runs() -> Any:
     names = (W.slug, W.name.label("workflow_name"), users.c.name.label("user_name"))
     joined = workflow_runs.outerjoin(workflows, W.id == R.workflow_id).outerjoin(users, users.c.id == R.user_id)
     return select(*workflow_runs.columns, *names).select_from(joined)
 
 
-def _is_visible(actor: Actor) -> ColumnElement[bool]:
+def is_visible(actor: Actor) -> ColumnElement[bool]:
     """Runs of one's own, and those of the team for who manages workflows or sees all calls."""
     if actor.user_id is None:
         return true()
@@ -495,21 +522,6 @@ def _is_visible(actor: Actor) -> ColumnElement[bool]:
     if actor.can(Permission.MANAGE_WORKFLOWS) or actor.sees_all_calls:
         return or_(is_own, usable(actor, R.team_id))
     return is_own
-
-
-def _keeps_no_words(connection: Connection, definition: Definition) -> bool:
-    """Whether one of the configurations that a definition names keeps no words, or not all."""
-    names: set[str] = set()
-    for _, graph in definition.graphs():
-        for node in graph.nodes:
-            if isinstance(node, PromptNode) and node.configuration:
-                names.add(node.configuration)
-            elif isinstance(node, AgentsNode):
-                names |= {agent.configuration for agent in node.agents if agent.configuration}
-    C = configurations.c
-    is_named = or_(C.slug.in_(names), C.id.in_(names))
-    query = select(C.id).where(is_named, C.content_policy != _FULL).limit(1)
-    return bool(names) and connection.scalar(query) is not None
 
 
 def _list_again(definition: Definition, from_step: str) -> frozenset[str]:

@@ -10,6 +10,7 @@ from lib.access.stop_switch import StopSwitch
 from lib.approvals.approvals import Approvals
 from lib.calls.calls import Calls
 from lib.configs.configurations import Configurations
+from lib.conversations.talk import Talk
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import approvals, work_processes
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
     from lib.workflows.launching import Launcher, LocalLauncher
     from lib.workflows.run import Run
     from lib.workflows.runs import WorkflowRuns
-    from lib.workflows.schedules import WorkflowSchedules
+    from lib.workflows.triggers.batches import WorkflowBatches
+    from lib.workflows.triggers.conversation_runs import ConversationRuns
+    from lib.workflows.triggers.experiment_candidates import ExperimentRuns
+    from lib.workflows.triggers.schedules import WorkflowSchedules
+    from lib.workflows.triggers.webhooks import WorkflowWebhooks
     from lib.workflows.workflows import Workflows
 
 
@@ -50,6 +55,7 @@ class WorkflowServices:
         stops: StopSwitch,
         tools: "Callable[[], Tools]",
         knowledge: "KnowledgeServices",
+        talk: "Talk",
     ) -> None:
         self._store = store
         self._data_key = data_key
@@ -62,6 +68,7 @@ class WorkflowServices:
         self._stops = stops
         self._find_tools = tools
         self._knowledge = knowledge
+        self._talk = talk
 
     @cached_property
     def definitions(self) -> "Workflows":
@@ -138,9 +145,37 @@ class WorkflowServices:
     @cached_property
     def schedules(self) -> "WorkflowSchedules":
         """Runs that begin by themselves."""
-        from lib.workflows.schedules import WorkflowSchedules
+        from lib.workflows.triggers.schedules import WorkflowSchedules
 
         return WorkflowSchedules(self._store, self.runs)
+
+    @cached_property
+    def webhooks(self) -> "WorkflowWebhooks":
+        """Runs that programs outside begin."""
+        from lib.workflows.triggers.webhooks import WorkflowWebhooks
+
+        return WorkflowWebhooks(self._store, self._data_key, self.runs)
+
+    @cached_property
+    def conversation_runs(self) -> "ConversationRuns":
+        """Runs that answer in conversations."""
+        from lib.workflows.triggers.conversation_runs import ConversationRuns
+
+        return ConversationRuns(self._store, self._talk, self.runs)
+
+    @cached_property
+    def experiment_runs(self) -> "ExperimentRuns":
+        """Runs that answer cells of experiments."""
+        from lib.workflows.triggers.experiment_candidates import ExperimentRuns
+
+        return ExperimentRuns(self._store, self.definitions, self.runs)
+
+    @cached_property
+    def batches(self) -> "WorkflowBatches":
+        """Tables whose every row is a run."""
+        from lib.workflows.triggers.batches import WorkflowBatches
+
+        return WorkflowBatches(self._store, self._data_key, self.runs, self._stops)
 
     @cached_property
     def bench(self) -> "Bench":

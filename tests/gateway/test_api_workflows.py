@@ -8,7 +8,8 @@ import pytest
 
 from lib.access.permissions import OPERATOR
 from lib.settings import Settings
-from tests.gateway.api_rig import live
+from tests.gateway.api_rig import ApiRig, live
+from tests.waiting import CEILING_S
 from tests.workflows.rig import draw, finish, node, start
 
 pytestmark = [pytest.mark.feature("GATE-2"), pytest.mark.feature("FLOW-9")]
@@ -54,6 +55,27 @@ def test_a_workflow_is_run_over_http(settings: Settings) -> None:
             assert (waiting["state"], waiting["waits_at"]) == ("waiting", "/approvals")
             checked = client.post("/api/workflows/validate", json={"definition": {"nodes": []}}).json()
             assert checked["valid"] is False
+        check_webhook(address, rig)
+
+
+def check_webhook(address: str, rig: ApiRig) -> None:
+    """A delivery needs no API key but the webhook's secret; what it can't be taken for is said in JSON."""
+    made, secret = rig.services.workflows.webhooks.add(OPERATOR, "shout")
+    bearer = {"authorization": f"Bearer {secret}", "idempotency-key": "1"}
+    with httpx.Client(base_url=address, timeout=60) as client:
+        answers = [client.post(made.path, json={"text": "hook", "more": 1}, headers=bearer) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [202, 200]
+        first, second = (answer.json() for answer in answers)
+        assert (first["run_id"], second["repeated"]) == (second["run_id"], True)
+        assert rig.services.workflows.runs.wait(OPERATOR, first["run_id"], CEILING_S).output == "HOOK!"
+        wrong = client.post(made.path, json={}, headers={"authorization": "Bearer x"})
+        nowhere = client.post("/hooks/nothing", json={}, headers=bearer)
+        assert (wrong.status_code, nowhere.status_code) == (403, 403)
+        assert wrong.json() == nowhere.json()
+        large = client.post(made.path, content=b"x" * (1024 * 1024 + 1), headers=bearer)
+        assert large.status_code == 413
+        assert client.get(made.path).status_code == 405
+        assert client.post("/hooks/", json={}).status_code == 404
 
 
 def test_a_workflow_is_a_model(settings: Settings) -> None:

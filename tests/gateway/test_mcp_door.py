@@ -14,9 +14,12 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 from lib.access.permissions import OPERATOR
+from lib.approvals.approval import Decision, Verdict
+from lib.gateway.mcp.door import read_wait
 from lib.settings import Settings
 from tests.gateway.live import Live, live
-from tests.waiting import CEILING_S
+from tests.waiting import CEILING_S, until
+from tests.workflows.rig import draw, finish, node, start
 
 pytestmark = [pytest.mark.feature("TOOL-3"), pytest.mark.filterwarnings("default")]
 
@@ -29,6 +32,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     (docs / "a.md").write_text("alpha")
     with live(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'x.db'}")) as server:
         server.services.bundled_servers.set_files(OPERATOR, [str(docs)], may_write=True)
+        shout = draw(start("text"), node("transform", "shout", value="upper(start.text)"), finish("{{shout}}!"))
+        server.services.workflows.definitions.create(OPERATOR, "shout", shout, runners={"roles": ["developer"]})
         yield server
 
 
@@ -37,11 +42,11 @@ def token(door: Live) -> str:
     return door.services.api_keys.create(door.jonas, app="bot", endpoints=["mcp"])[0]
 
 
-def ask(door: Live, token: str, mode: Any, work: Any) -> Any:
-    """Do something with the official client, in one of the protocol's eras."""
+def ask(door: Live, token: str, mode: Any, work: Any, **more: str) -> Any:
+    """Do something with the official client, in one of the protocol's eras; `more` are headers."""
 
     async def run() -> Any:
-        headers = {"authorization": f"Bearer {token}"}
+        headers = {"authorization": f"Bearer {token}"} | {name.replace("_", "-"): line for name, line in more.items()}
         async with create_mcp_http_client(headers=headers) as http:
             transport = streamable_http_client(f"{door.url}/mcp", http_client=http)
             async with Client(transport, mode=mode) as client:
@@ -55,13 +60,15 @@ def test_the_official_client_lists_and_runs_tools_in_both_eras(door: Live, token
     async def work(client: Client) -> Any:
         names = {tool.name: tool for tool in (await client.list_tools()).tools}
         read = await client.call_tool("filesystem__read_file", {"path": "docs/a.md"})
-        return names, read
+        shouted = await client.call_tool("workflow__shout", {"text": "hi"})
+        return names, read, shouted
 
-    names, read = ask(door, token, mode, work)
+    names, read, shouted = ask(door, token, mode, work)
+    assert shouted.content[0].text == "HI!"
     assert {"filesystem__read_file", "operations__usage", "code__validate_schema"} <= set(names)
     assert names["filesystem__read_file"].annotations.read_only_hint is True
     assert json.loads(read.content[0].text)["text"] == "alpha"
-    execution = door.services.tools.executions.list(OPERATOR)[0]
+    execution = door.services.tools.executions.list(OPERATOR)[1]
     assert (execution.tool, execution.origin, execution.app) == ("filesystem__read_file", "mcp", "bot")
 
 
@@ -80,6 +87,33 @@ def test_what_goes_wrong_in_a_tool_is_a_result_and_what_is_not_there_is_an_error
     assert asking.is_error
     assert "/approvals?id=" in asking.content[0].text
     assert "There is no tool" in error
+
+
+@pytest.mark.parametrize(("verdict", "words"), [(Verdict.APPROVE, "Wrote 1 bytes"), (Verdict.DENY, "not today")])
+def test_a_client_that_waits_is_answered_when_a_person_has_decided(
+    door: Live, token: str, verdict: Verdict, words: str
+) -> None:
+    approvals = door.services.approvals
+    name = f"{verdict.value}.md"
+
+    def decide() -> None:
+        until(lambda: any((a.data or {}).get("path") == f"docs/{name}" for a in approvals.waiting(door.jonas)))
+        (asked,) = [a for a in approvals.waiting(door.jonas) if (a.data or {}).get("path") == f"docs/{name}"]
+        approvals.decide(door.jonas, asked.id, Decision(verdict=verdict, comment="not today"))
+
+    async def work(client: Client) -> Any:
+        arguments = {"path": f"docs/{name}", "text": "x"}
+        write = client.call_tool("filesystem__write_file", arguments)
+        return (await asyncio.gather(write, asyncio.to_thread(decide)))[0]
+
+    written = ask(door, token, "auto", work, x_llm_manager_wait="60")
+    assert words in written.content[0].text
+    assert written.is_error is (verdict is Verdict.DENY)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 0), ("90", 90), (" 9999 ", 600), ("-1", 0), ("²", 0), ("1e3", 0)])
+def test_how_long_a_client_waits_is_bounded(text: str, seconds: int) -> None:
+    assert read_wait(text) == seconds
 
 
 def test_no_key_and_a_key_for_something_else_are_refused_in_json(door: Live) -> None:

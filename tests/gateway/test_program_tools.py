@@ -11,9 +11,13 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.approvals.approval import Decision, Verdict
 from lib.configs.tool_rules import ProgramTools, ToolRules
+from lib.providers.adapters.claude import THOUGHTS, fit_thoughts
+from lib.providers.chunks import Endpoint
 from lib.settings import Settings
+from lib.tokens.prompt_size import measure
 from lib.tools.native import NativeTools
 from tests.gateway.live import Live, live
+from tests.providers.wire import Wire, sse
 
 pytestmark = pytest.mark.feature("TOOL-2")
 RUN = ProgramTools.RUN
@@ -138,3 +142,52 @@ def test_tools_that_can_not_be_had_and_limits_are_errors_with_the_reason(client:
         client.chat.completions.create(model="endless", messages=ASK)
     with pytest.raises(openai.APIError, match="all its 2 rounds"):
         list(client.chat.completions.create(model="endless", messages=ASK, stream=True))
+
+
+def test_claudes_thoughts_come_back_with_the_results_of_tools(door: Live, client: openai.OpenAI) -> None:
+    def block(index: int, begin: dict[str, Any], *deltas: dict[str, Any]) -> str:
+        events = [sse({"type": "content_block_start", "index": index, "content_block": begin})]
+        events += [sse({"type": "content_block_delta", "index": index, "delta": delta}) for delta in deltas]
+        return "".join(events) + sse({"type": "content_block_stop", "index": index})
+
+    def script(wire: Wire) -> None:
+        is_first = len(wire.server.requests) == 1
+        wire.begin()
+        usage = {"input_tokens": 10, "output_tokens": 1}
+        wire.say(sse({"type": "message_start", "message": {"id": "m", "model": "claude", "usage": usage}}))
+        if is_first:
+            thought = {"type": "thinking_delta", "thinking": "Add them."}
+            signature = {"type": "signature_delta", "signature": "s1"}
+            wire.say(block(0, {"type": "thinking", "thinking": ""}, thought, signature))
+            wire.say(block(1, {"type": "redacted_thinking", "data": "hidden"}))
+            call = {"type": "tool_use", "id": "t1", "name": "calculate", "input": {}}
+            wire.say(block(2, call, {"type": "input_json_delta", "partial_json": ASK[0]["content"]}))
+        else:
+            wire.say(block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "It is 42."}))
+        end = {"stop_reason": "tool_use" if is_first else "end_turn"}
+        wire.say(sse({"type": "message_delta", "delta": end, "usage": usage}), sse({"type": "message_stop"}))
+
+    server = door.provider("claude", "anthropic", script)
+    made = door.services.configurations.get(OPERATOR, "claude")
+    rules = ToolRules(names=("calculate",), programs=RUN).to_record()
+    thinking = {"reasoning_effort": "low", "max_tokens": 4096}
+    changes: dict[str, Any] = {"model": "claude-sonnet-4-5", "tools": rules, "parameters": thinking}
+    door.services.configurations.update(OPERATOR, made.id, made.revision, **changes)
+    chunks = list(client.chat.completions.create(model="claude", messages=ASK, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "It is 42."
+    first, second = (request["body"] for request in server.requests)
+    assert second["thinking"] == first["thinking"]
+    assert second["messages"][1]["content"][:2] == [
+        {"type": "thinking", "thinking": "Add them.", "signature": "s1"},
+        {"type": "redacted_thinking", "data": "hidden"},
+    ]
+
+
+def test_thoughts_go_to_claude_alone_and_count_as_words() -> None:
+    thoughts = [{"type": "thinking", "thinking": "many words " * 50, "signature": "s"}]
+    messages = [{"role": "assistant", "content": "x", THOUGHTS: thoughts}]
+    for kind, keeps in (("anthropic", True), ("openai", False), ("litellm", False)):
+        sent = fit_thoughts(messages, Endpoint("p", "p", kind), "m")
+        assert (THOUGHTS in sent[0]) is keeps
+    without = measure({"messages": fit_thoughts(messages, Endpoint("p", "p", "openai"), "m")})
+    assert measure({"messages": messages}).words > without.words + 90

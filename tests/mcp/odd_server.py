@@ -2,7 +2,7 @@
 
 `odd_server.py [MODE …]`: hang (says nothing), crash (ends at once), garbage (prints lines that are no messages first),
 empty (no tools), child (starts a process that outlives it), invisible, changed (its tool says something else), more
-(a second tool), version:X, modern-only is not spoken.
+(a second tool), offers (a resource and a prompt), version:X, modern-only is not spoken.
 """
 
 import json
@@ -52,11 +52,22 @@ def answer(message: dict[str, Any]) -> dict[str, Any] | None:
         case "initialize":
             return {
                 "protocolVersion": "2024-11-05",
-                "capabilities": {"tools": {}},
+                "capabilities": {"tools": {}, **({"resources": {}, "prompts": {}} if "offers" in MODES else {})},
                 "serverInfo": {"name": "odd", "version": VERSION},
             }
         case "tools/list":
             return {"tools": tools()}
+        case "resources/list":
+            return {"resources": [{"uri": "notes://today/plan", "name": "Plan", "mimeType": "text/markdown"}]}
+        case "resources/read":
+            return {
+                "contents": [{"uri": message["params"]["uri"], "mimeType": "text/markdown", "text": "Buy\u200b milk"}]
+            }
+        case "prompts/list":
+            return {"prompts": [{"name": "greet", "arguments": [{"name": "the-name", "required": True}]}]}
+        case "prompts/get":
+            words = f"Greet {message['params']['arguments']['the-name']}."
+            return {"messages": [{"role": "user", "content": {"type": "text", "text": words}}]}
         case "tools/call":
             return run(message["params"]["name"], message["params"].get("arguments") or {})
     return None

@@ -14,6 +14,7 @@ from lib.db.tables import mcp_runners, mcp_states
 from lib.errors import Conflict
 from lib.mcp import processes, records
 from lib.mcp.keeper import Keeper
+from lib.mcp.offerings import list_prompts, list_resources, name_variables, read_files, write_template
 from lib.mcp.server import ServerDraft
 from lib.mcp.socket_protocol import ServerUnreachable
 from lib.settings import Settings
@@ -32,6 +33,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerRig]:
     rig.add("crashing", "crash")
     rig.add("empty", "empty")
     rig.add("parent", "child")
+    rig.add("offering", "offers")
     yield rig
     rig.close()
 
@@ -139,3 +141,15 @@ def test_a_command_runs_only_as_it_was_approved(rig: ServerRig) -> None:
     assert approved.is_approved
     assert not rig.servers.update(OPERATOR, ServerDraft("unseen", ["/bin/false"])).is_approved
     rig.servers.remove(OPERATOR, "unseen")
+
+
+def test_what_a_running_server_offers_is_listed_and_read(rig: ServerRig) -> None:
+    rig.wait("offering", "ready")
+    offered = [server for server in rig.servers.offered(OPERATOR) if server.name == "offering"]
+    (resource,) = list_resources(offered)
+    assert (resource.server, resource.label) == ("offering", "Plan")
+    assert read_files(rig.servers.read_resource(OPERATOR, "offering", resource.uri)) == [("plan.md", b"Buy milk")]
+    (prompt,) = list_prompts(offered)
+    variables = name_variables(prompt)
+    assert variables == {"the-name": "{{the_name}}"}
+    assert write_template(rig.servers.fill_prompt(OPERATOR, "offering", "greet", variables)) == "Greet {{the_name}}."

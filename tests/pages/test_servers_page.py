@@ -8,6 +8,7 @@ from lib.access.permissions import OPERATOR, Role
 from lib.mcp.records import write_state
 from lib.mcp.server import ServerDraft
 from lib.settings import Settings
+from lib.tools.tool import ExecutionStatus, ToolContext, ToolDefinition, ToolOutput
 from tests.pages.visitor import Visitor, press, press_last, words
 
 pytestmark = [pytest.mark.feature("TOOL-4"), pytest.mark.filterwarnings("default")]
@@ -36,8 +37,14 @@ def test_an_empty_page_says_what_a_server_is_and_that_four_come_with_it(visitor:
 
 def test_a_card_says_what_is_wanted_how_it_is_and_why(visitor: Visitor) -> None:
     add(visitor)
+    log = visitor.services.tools.executions
+    definition = ToolDefinition("odd__echo", "Says it again", source="mcp", server="odd")
+    for number, status in enumerate((ExecutionStatus.OK, ExecutionStatus.ERROR)):
+        opened = log.open(f"run-{number}", definition, {}, ToolContext(OPERATOR), 60.0)
+        log.close(opened, status, ToolOutput("x"), duration_ms=40)
     page = visitor.open("servers")
     said = words(page)
+    assert "2 calls in 7 days, 1 failed, the slowest took 40 ms" in said
     assert "wanted off" in said
     assert "No licence" in said
     assert page.code[0].value == "npx -y odd-server"

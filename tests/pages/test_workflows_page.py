@@ -53,6 +53,15 @@ def test_a_run_is_started_by_its_form_and_shown_with_its_steps(visitor: Visitor)
     assert "HELLO!" in told
     assert "done" in told
     assert list(page.dataframe[0].value["step"]) == ["start", "shout", "finish"]
+    batches = visitor.services.workflows.batches
+    batch = batches.start(amira(visitor), "shout", [{"text": "a"}, {"text": "b"}])
+    runs = [visitor.services.workflows.runs.wait(OPERATOR, each.id) for each in batches.runs(OPERATOR, batch.id)]
+    page = visitor.open("workflows", id="shout", tab="table")
+    assert "2 done" in words(page)
+    assert list(page.dataframe[-1].value["state"]) == ["✓ done", "✓ done"]
+    page = visitor.open("workflows", **{"run": made.id, "with": runs[0].id})
+    assert not page.exception
+    assert list(page.dataframe[0].value["Differs in"]) == ["output", "output", "output"]
 
 
 def test_a_definition_is_changed_as_yaml_and_its_faults_are_told_at_their_node(visitor: Visitor) -> None:
@@ -65,6 +74,31 @@ def test_a_definition_is_changed_as_yaml_and_its_faults_are_told_at_their_node(v
     page.text_area[0].set_value(text.replace("upper", "lower"))
     press(page, "Save version")
     assert visitor.services.workflows.definitions.get(OPERATOR, "shout").newest == 2
+
+
+@pytest.mark.feature("FLOW-9")
+def test_schedules_and_webhooks_are_made_and_ended_on_the_page(visitor: Visitor) -> None:
+    visitor.services.workflows.definitions.create(amira(visitor), "shout", DOCUMENT)
+    visitor.services.workflows.schedules.add(amira(visitor), "shout", "0 3 * * *", "UTC", name="nightly")
+    webhook, secret = visitor.services.workflows.webhooks.add(amira(visitor), "shout", "tracker")
+    page = visitor.open("workflows", id="shout", tab="triggers")
+    shown = words(page)
+    assert "nightly" in shown
+    assert "tracker" in shown
+    assert f"POST {webhook.path}" in [str(block.value) for block in page.code]
+    assert secret not in shown
+    page.toggle[0].set_value(False)
+    page = run(page)
+    assert not visitor.services.workflows.webhooks.list(OPERATOR, "shout")[0].is_active
+    for key in (
+        f"unschedule-{visitor.services.workflows.schedules.list(OPERATOR, 'shout')[0].id}",
+        f"webhook-delete-{webhook.id}",
+    ):
+        page.button(key=key).click()
+        page = run(page)
+    assert not page.exception
+    assert visitor.services.workflows.schedules.list(OPERATOR, "shout") == []
+    assert visitor.services.workflows.webhooks.list(OPERATOR, "shout") == []
 
 
 @pytest.mark.feature("FLOW-5")

@@ -103,6 +103,7 @@ NOT_CHANGES = {
     **dict.fromkeys(
         (
             "Talk.send",
+            "Talk.ask_elsewhere",
             "Talk.edit",
             "Talk.regenerate",
             "Talk.stop",

@@ -349,6 +349,10 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Conversations.reopen": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.reopen(a, NOBODY)),
     "Conversations.delete": (P.VIEW_CONVERSATIONS, lambda s, a: s.conversations.delete(a, NOBODY)),
     "Talk.send": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.send(a, NOBODY, "x")),
+    "Talk.ask_elsewhere": (
+        P.VIEW_CONVERSATIONS,
+        lambda s, a: s.talk.ask_elsewhere(a, NOBODY, "x", NOBODY, "m", lambda: None),
+    ),
     "Talk.edit": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.edit(a, NOBODY, NOBODY, "x")),
     "Talk.regenerate": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.regenerate(a, NOBODY, NOBODY)),
     "Talk.choose": (P.VIEW_CONVERSATIONS, lambda s, a: s.talk.choose(a, NOBODY, NOBODY)),

@@ -96,6 +96,7 @@ def test_rows_stand_by_size_and_time_in_its_order(ask: Statistics) -> None:
     assert [named(Cycle.WEEKDAY, day) for day in week.rows][:2] == ["Monday", "Tuesday"]
     assert week.columns == sorted(week.columns)
     assert axis_named("tag.team") == Tag("team")
+    assert axis_named("tool") == axis_named("tag.tool")
     with pytest.raises(InvalidInput):
         axis_named("colour")
 

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import update
+
 from lib.access.permissions import OPERATOR, Actor, Permission
 from lib.calls.request import CallRequest
 from lib.clock import new_id, utc_now
+from lib.db.tables import workflow_runs
 from lib.services import Services
 from tests.workflows.rig import draw, finish, start
 
@@ -28,6 +31,22 @@ def _failed_run(services: Services, actor: Actor) -> str:
 
 def _schedule(services: Services, actor: Actor) -> str:
     return services.workflows.schedules.add(actor, _slug(services), "0 3 * * *", "UTC").id
+
+
+def _webhook(services: Services, actor: Actor) -> str:
+    return services.workflows.webhooks.add(actor, _slug(services))[0].id
+
+
+def _recover(services: Services, actor: Actor) -> Any:
+    run_id = _failed_run(services, actor)
+    with services.store.write() as connection:
+        lost = update(workflow_runs).where(workflow_runs.c.id == run_id)
+        connection.execute(lost.values(state="running", wake_at=utc_now()))
+    return services.workflows.runs.recover(actor)
+
+
+def _batch(services: Services, actor: Actor) -> str:
+    return services.workflows.batches.start(actor, _slug(services), [{"x": "1"}], launches=False).id
 
 
 def _question(actor: Actor) -> CallRequest:
@@ -56,6 +75,24 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     ),
     "WorkflowSchedules.list": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.schedules.list(a, _NOBODY)),
     "WorkflowSchedules.remove": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.schedules.remove(a, _NOBODY)),
+    "WorkflowWebhooks.add": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.webhooks.add(a, _NOBODY)),
+    "WorkflowWebhooks.list": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.webhooks.list(a, _NOBODY)),
+    "WorkflowWebhooks.renew": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.webhooks.renew(a, _NOBODY)),
+    "WorkflowWebhooks.remove": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.webhooks.remove(a, _NOBODY)),
+    "WorkflowWebhooks.switch": (
+        P.MANAGE_WORKFLOWS,
+        lambda s, a: s.workflows.webhooks.switch(a, _NOBODY, is_active=False),
+    ),
+    "ConversationRuns.start": (P.TEST_CONFIGS, lambda s, a: s.workflows.conversation_runs.start(a, _NOBODY, _NOBODY)),
+    "WorkflowBatches.read_rows": (P.TEST_CONFIGS, lambda s, a: s.workflows.batches.read_rows(a, _NOBODY, b"x")),
+    "WorkflowBatches.quote": (P.TEST_CONFIGS, lambda s, a: s.workflows.batches.quote(a, _NOBODY, [{}])),
+    "WorkflowBatches.start": (P.TEST_CONFIGS, lambda s, a: s.workflows.batches.start(a, _NOBODY, [{}])),
+    "WorkflowBatches.get": (P.TEST_CONFIGS, lambda s, a: s.workflows.batches.get(a, _NOBODY)),
+    "WorkflowBatches.list": (P.TEST_CONFIGS, lambda s, a: s.workflows.batches.list(a, _NOBODY)),
+    "WorkflowBatches.runs": (P.TEST_CONFIGS, lambda s, a: s.workflows.batches.runs(a, _NOBODY)),
+    "WorkflowBatches.cancel": (P.TEST_CONFIGS, lambda s, a: s.workflows.batches.cancel(a, _NOBODY)),
+    "WorkflowBatches.export_csv": (P.TEST_CONFIGS, lambda s, a: s.workflows.batches.export_csv(a, _NOBODY)),
+    "WorkflowRuns.list_batch": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.list_batch(a, _NOBODY)),
     "WorkflowRuns.start": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.start(a, _NOBODY, {})),
     "WorkflowRuns.quote": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.quote(a, _NOBODY)),
     "WorkflowRuns.quote_rerun": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.quote_rerun(a, _NOBODY, "x")),
@@ -69,6 +106,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "WorkflowRuns.cancel": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.cancel(a, _NOBODY)),
     "WorkflowRuns.pause": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.pause(a, _NOBODY)),
     "WorkflowRuns.resume": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.resume(a, _NOBODY)),
+    "WorkflowRuns.recover": (P.MANAGE_WORKFLOWS, lambda s, a: s.workflows.runs.recover(a)),
     "WorkflowRuns.signal": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.signal(a, _NOBODY, "x")),
     "WorkflowRuns.wait": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.wait(a, _NOBODY, 0)),
     "WorkflowRuns.figures": (P.TEST_CONFIGS, lambda s, a: s.workflows.runs.figures(a, utc_now())),
@@ -78,6 +116,12 @@ NOT_CHANGES = {
     "Calls.answer_elsewhere": "a call is a row of the ledger",
     "Bench.test": "its runs are rows of their own",
     "Workflows.check": "a question",
+    "ConversationRuns.start": "a run is a row of its own, and its question a message",
+    "WorkflowBatches.read_rows": "a question",
+    "WorkflowBatches.quote": "a question",
+    "WorkflowBatches.start": "runs are rows of their own",
+    "WorkflowBatches.runs": "a question",
+    "WorkflowRuns.list_batch": "a question",
     "WorkflowRuns.start": "a run is a row of its own",
     "WorkflowRuns.quote": "a question",
     "WorkflowRuns.quote_rerun": "a question",
@@ -111,8 +155,18 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "WorkflowSchedules.add": ("workflow.schedule", _schedule),
     "WorkflowSchedules.remove": ("workflow.unschedule", lambda s, a: s.workflows.schedules.remove(a, _schedule(s, a))),
+    "WorkflowWebhooks.add": ("workflow.add_webhook", _webhook),
+    "WorkflowWebhooks.renew": ("workflow.renew_webhook", lambda s, a: s.workflows.webhooks.renew(a, _webhook(s, a))),
+    "WorkflowWebhooks.remove": ("workflow.remove_webhook", lambda s, a: s.workflows.webhooks.remove(a, _webhook(s, a))),
+    "WorkflowWebhooks.switch": (
+        "workflow.switch_webhook",
+        lambda s, a: s.workflows.webhooks.switch(a, _webhook(s, a), is_active=False),
+    ),
+    "WorkflowBatches.cancel": ("workflow.cancel", lambda s, a: s.workflows.batches.cancel(a, _batch(s, a))),
+    "WorkflowBatches.export_csv": ("workflow.export", lambda s, a: s.workflows.batches.export_csv(a, _batch(s, a))),
     "WorkflowRuns.cancel": ("workflow.cancel", lambda s, a: s.workflows.runs.cancel(a, _failed_run(s, a))),
     "WorkflowRuns.pause": ("workflow.pause", lambda s, a: s.workflows.runs.pause(a, _failed_run(s, a))),
     "WorkflowRuns.resume": ("workflow.resume", lambda s, a: s.workflows.runs.resume(a, _failed_run(s, a))),
+    "WorkflowRuns.recover": ("workflow.recover", _recover),
     "WorkflowRuns.rerun": ("workflow.rerun", lambda s, a: s.workflows.runs.rerun(a, _failed_run(s, a))),
 }

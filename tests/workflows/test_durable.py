@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from lib.calls import plans
-from lib.db.tables import usage_logs
+from lib.clock import utc_now
+from lib.db.tables import usage_logs, workflow_runs
 from lib.errors import Conflict
 from lib.services import Services
 from lib.settings import Settings
-from lib.workflows.run import RunState
+from lib.workflows.journal import Journal, keep_runs
+from lib.workflows.run import RunLost, RunState
 from tests.counts import repeats
 from tests.waiting import until
 from tests.workflows.rig import AMIRA, FlowRig, draw, finish, node, start
@@ -30,7 +32,7 @@ from lib import services
 from lib.settings import Settings
 services = services.build(Settings(data_dir=Path(sys.argv[1]), database_url=sys.argv[2]))
 print("ready", flush=True)
-asyncio.run(services.interpreter.execute(sys.argv[3]))
+asyncio.run(services.workflows.interpreter.execute(sys.argv[3]))
 services.close()
 """
 
@@ -191,6 +193,32 @@ def test_a_run_waits_for_a_time_and_for_a_signal_without_being_anywhere(rig: Flo
     assert run.wake_at is not None
     rig.services.workflows.runs.signal(AMIRA, run.id, "go", {"word": "now"})
     until(lambda: rig.services.workflows.runs.get(AMIRA, run.id).output == "now")
+
+
+@pytest.mark.feature("FLOW-2")
+def test_a_run_whose_process_is_gone_goes_on_by_itself_once_and_one_that_lives_is_left(rig: FlowRig) -> None:
+    runs = rig.services.workflows.runs
+    workflow = rig.make(draw(start("text"), finish("{{start.text}}")))
+    lost, alive = (runs.start(AMIRA, workflow, {"text": word}, launches=False) for word in ("lost", "alive"))
+    journals = [
+        Journal(rig.services.store, rig.services.data_key, run.id, f"dead/{n}") for n, run in ((1, lost), (2, alive))
+    ]
+    for journal in journals:
+        assert journal.take() is not None
+    with rig.services.store.write() as connection:
+        connection.execute(update(workflow_runs).where(workflow_runs.c.id == lost.id).values(wake_at=utc_now()))
+    runs.launch_due()
+    assert rig.wait(lost).output == "lost"
+    assert runs.get(AMIRA, lost.id).executions == 2
+    assert runs.recover(AMIRA) == []
+    assert runs.get(AMIRA, alive.id).state is RunState.RUNNING
+    with rig.services.store.write() as connection:
+        keep_runs(connection, [alive.id], "other")
+        connection.execute(update(workflow_runs).where(workflow_runs.c.id == alive.id).values(wake_at=utc_now()))
+        keep_runs(connection, [alive.id], "dead")
+    assert runs.recover(AMIRA) == []
+    with pytest.raises(RunLost):
+        journals[0].end(RunState.DONE)
 
 
 @pytest.mark.feature("FLOW-2")

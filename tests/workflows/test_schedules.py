@@ -9,8 +9,8 @@ from sqlalchemy import update
 from lib.clock import utc_now
 from lib.db.tables import workflow_schedules
 from lib.errors import InvalidInput
-from lib.workflows.moments import find_next
 from lib.workflows.run import RunState, Trigger
+from lib.workflows.triggers.moments import find_next
 from tests.workflows.rig import AMIRA, FlowRig, draw, finish, node, start
 
 pytestmark = pytest.mark.feature("FLOW-9")

@@ -1,4 +1,4 @@
-"""`workflow list`, `show`, `validate`, `run`, `runs`, `steps`, `cancel`, `resume`, `test`, `import` and `export`."""
+"""`workflow list`, `show`, `validate`, `run`, `runs`, `steps`, `recover`, `resume`, `test`, `export` and others."""
 
 import argparse
 import sys
@@ -9,6 +9,8 @@ from lib.cli import output
 from lib.cli.arguments import parse_pair, read_text
 from lib.cli.budgets import parse_dollars
 from lib.cli.operator import OPERATOR, open_services
+from lib.cli.workflows.tables import add_table_commands
+from lib.cli.workflows.triggers import add_trigger_commands
 from lib.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def add_commands(commands: Any) -> None:
     command.add_argument("file", metavar="FILE")
     command.set_defaults(run=validate)
     _add_run_commands(actions)
+    add_table_commands(actions)
+    add_trigger_commands(actions)
     command = actions.add_parser("test", help="run a workflow's test cases; status 1 when one fails")
     command.add_argument("slug", nargs="+")
     command.add_argument("--version", metavar="N|LABEL")
@@ -70,6 +74,8 @@ def _add_run_commands(actions: Any) -> None:
     command = actions.add_parser("cancel", help="cancel a run, wherever it goes")
     command.add_argument("id", metavar="RUN")
     command.set_defaults(run=cancel)
+    command = actions.add_parser("recover", help="go on here with the runs whose process is gone")
+    command.set_defaults(run=recover)
     command = actions.add_parser("resume", help="go on here with a run that stopped")
     command.add_argument("id", metavar="RUN")
     command.add_argument("--cap", type=parse_dollars, metavar="USD", help="a cap in place of the run's")
@@ -214,6 +220,20 @@ def cancel(arguments: argparse.Namespace) -> None:
     with open_services() as services:
         run = services.workflows.runs.cancel(OPERATOR, arguments.id)
     print("It is cancelled." if run.state == "cancelled" else "Asked to stop.")
+
+
+def recover(arguments: argparse.Namespace) -> None:
+    """Go on with the runs that a process which is gone left at work, one after another."""
+    import asyncio
+
+    with open_services() as services:
+        runs = services.workflows.runs.recover(OPERATOR)
+        for run in runs:
+            asyncio.run(services.workflows.interpreter.execute(run.id))
+            ended = services.workflows.runs.get(OPERATOR, run.id)
+            print(f"{ended.id}  {ended.slug}  {ended.state}")
+    if not runs:
+        print("No run has lost its process.")
 
 
 def resume(arguments: argparse.Namespace) -> None:

@@ -75,9 +75,13 @@ workflow_runs = Table(
         "signals", Integer, nullable=False
     ),  # decisions and signals that have come: none is overlooked while parking
     Column("is_sealed", Boolean, nullable=False),  # its words may not be kept: encrypted while it runs, then erased
-    moment_column("wake_at", nullable=True),  # when a wait or a deadline is over
+    moment_column(
+        "wake_at", nullable=True
+    ),  # when a wait or deadline is over; of one that runs: when it counts as lost
     id_column("reuses_run_id"),  # whose paid steps may stand in
     Column("rerun_from", String(200), nullable=False),
+    id_column("batch_id"),  # of a table whose every row is a run
+    Column("batch_row", Integer),  # from 1
     Column("pinned", JSON, nullable=False),  # {path: output} of a test case
     moment_column("created_at"),
     moment_column("started_at", nullable=True),
@@ -85,6 +89,7 @@ workflow_runs = Table(
     Index(None, "workflow_id", "created_at"),
     Index(None, "state", "wake_at"),
     Index(None, "user_id", "created_at"),
+    Index(None, "batch_id", "batch_row"),
 )
 
 
@@ -156,7 +161,7 @@ workflow_webhooks = Table(
     id_column(primary_key=True),
     id_column("workflow_id", nullable=False),
     Column("name", String(100), nullable=False),
-    Column("sealed", Text, nullable=False),  # its secret, encrypted by the vault
+    Column("sealed", Text, nullable=False),  # its secret, encrypted
     Column("is_active", Boolean, nullable=False),
     id_column("user_id"),  # for whom its runs are
     team_column(),

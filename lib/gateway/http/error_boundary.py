@@ -77,7 +77,7 @@ MCP = _json_form(
     }
 )
 _ADDRESSES = {"/mcp": MCP, "/metrics": PROMETHEUS, "/openapi.json": API, "/healthz": HEALTH, "/readyz": HEALTH}
-_FOLDERS = (("/v1/messages", ANTHROPIC), ("/v1/", OPENAI), ("/api/", API), ("/.well-known/o", API))
+_FOLDERS = (("/v1/messages", ANTHROPIC), ("/v1/", OPENAI), ("/api/", API), ("/hooks/", API), ("/.well-known/o", API))
 
 
 def find_form(path: str, headers: Mapping[bytes, bytes]) -> ErrorForm:

@@ -33,7 +33,9 @@ class ClientLeft(Exception):
 
 
 class Exchange:
-    """A request, and what is sent in answer. `began`: the head has been sent."""
+    """A request, and what is sent in answer. `began`: the head has been sent; `largest_body`: its most bytes."""
+
+    largest_body = LARGEST_BODY
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -68,7 +70,7 @@ class Exchange:
         """The unpacked body; RefusedRequest past the limits of size and time, ClientLeft when the client has gone."""
         data = await self._read_body()
         codings = self.header("content-encoding")
-        return await asyncio.to_thread(_unpacked, data, codings) if codings else data
+        return await asyncio.to_thread(_unpacked, data, codings, self.largest_body) if codings else data
 
     async def _read_body(self) -> bytes:
         """The body as it came."""
@@ -82,7 +84,7 @@ class Exchange:
                         raise ClientLeft
                     part = message.get("body", b"")
                     size += len(part)
-                    check_size(size)
+                    check_size(size, self.largest_body)
                     parts.append(part)
                     if not message.get("more_body"):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -92,7 +94,7 @@ class Exchange:
     def _reading(self, loop: asyncio.AbstractEventLoop) -> Deadline:
         """The time that a body may take; RefusedRequest at once when it says that it is too large."""
         if (length := self.headers.get(b"content-length", b"")).isdigit():
-            check_size(int(length))
+            check_size(int(length), self.largest_body)
         return Deadline(loop.time() + _SLOWEST_BODY_S, loop)
 
     async def gone(self) -> None:
@@ -140,16 +142,16 @@ def by_name(lines: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return headers
 
 
-def _unpacked(data: bytes, codings: str) -> bytes:
+def _unpacked(data: bytes, codings: str, largest: int) -> bytes:
     try:
-        return request_encoding.unpack(data, codings, LARGEST_BODY)
+        return request_encoding.unpack(data, codings, largest)
     except request_encoding.UnknownCoding:
         why = f"The body's Content-Encoding {codings[:60]!r} is not known here. Send it as {request_encoding.TAKEN}."
         raise RefusedRequest(
             Refusal(415, "unsupported_encoding", why, headers={"accept-encoding": request_encoding.TAKEN})
         ) from None
     except request_encoding.TooLong:
-        raise too_large() from None
+        raise too_large(largest) from None
     except request_encoding.Damaged:
         why = f"The body is not what its Content-Encoding {codings[:60]!r} says, or it breaks off. Send it again."
         raise RefusedRequest(Refusal(400, "invalid_request", why)) from None
@@ -161,13 +163,13 @@ def too_slow() -> RefusedRequest:
     return RefusedRequest(Refusal(408, "request_timeout", why, headers={"connection": "close"}))
 
 
-def check_size(size: int) -> None:
+def check_size(size: int, largest: int = LARGEST_BODY) -> None:
     """RefusedRequest when a body has more bytes than it may."""
-    if size > LARGEST_BODY:
-        raise too_large()
+    if size > largest:
+        raise too_large(largest)
 
 
-def too_large() -> RefusedRequest:
+def too_large(largest: int) -> RefusedRequest:
     """The refusal of a body that is longer than it may be, as it comes or unpacked."""
-    message = f"The body is larger than {LARGEST_BODY:,} bytes. Send less."
+    message = f"The body is larger than {largest:,} bytes. Send less."
     return RefusedRequest(Refusal(413, "request_too_large", message, headers={"connection": "close"}))

@@ -1,4 +1,5 @@
-"""Which requests are for programs, by API key: `/v1`, `/api`, `/mcp`, `/metrics`, `/openapi.json`; else for people.
+"""Which requests are for programs: `/v1`, `/api`, `/mcp`, `/metrics`, `/openapi.json` by API key, `/hooks` by a
+webhook's secret; all others are for people.
 
 It stands before the guard of the pages, since a key is not a session and a cookie opens none of these. The doors to a
 model are bare ASGI; the rest are ordinary routes.
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lib.gateway.api import webhooks
 from lib.gateway.http import error_boundary
 from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
@@ -57,6 +59,8 @@ class ProgramRoutes:
             await handler(exchange)
         elif path == mcp_door.PATH:
             await mcp_door.answer(exchange, scope, receive)
+        elif path.startswith(webhooks.FOLDER):
+            await webhooks.answer(exchange, scope["method"])
         elif path.startswith(mcp_door.NO_OAUTH):
             mcp_door.refuse_oauth()
         elif path.startswith(f"{model_list.PATH}/"):

@@ -30,14 +30,17 @@ NO_OAUTH = ("/.well-known/oauth-", "/.well-known/openid-")
 _LARGEST_BODY = 4 * 1024 * 1024  # bytes
 _OF_THE_BODY = (b"content-encoding", b"content-length")  # as it came, not as the manager is given it
 _ACTOR = "llm_manager.actor"
+WAIT_HEADER = "x-llm-manager-wait"  # seconds that a call waits for a person's decision
+LONGEST_WAIT_S = 600
 
 
 class KeyTools:
     """The tools that an API key may use."""
 
-    def __init__(self, services: Services, actor: Actor) -> None:
+    def __init__(self, services: Services, actor: Actor, wait_s: float = 0.0) -> None:
         self._services = services
         self._actor = actor
+        self._wait_s = wait_s
         self._app = actor.key.app if actor.key is not None else "general"
 
     async def list_tools(self) -> Sequence[ToolDefinition]:
@@ -46,10 +49,10 @@ class KeyTools:
         return sorted(toolset.tools.values(), key=lambda tool: tool.name)
 
     async def run(self, name: str, arguments: Mapping[str, Any]) -> ToolOutput:
-        """Run one as the key's owner; for one that asks a person first, where that is asked."""
+        """Run one as the key's owner; for one that asks a person first, after the decision or where that is asked."""
         context = ToolContext(actor=self._actor, app=self._app, origin="mcp")
         try:
-            execution = await self._services.direct_runs.run(self._actor, name, arguments, context)
+            execution = await self._services.direct_runs.run(self._actor, name, arguments, context, wait_s=self._wait_s)
         except (PermissionDenied, Throttled) as error:  # also where a person is asked first: it says where
             return ToolOutput(str(error), is_error=True)
         return execution.output or ToolOutput(execution.error_message or "It gave no answer.", is_error=True)
@@ -84,13 +87,24 @@ class ProtocolDoor:
     async def _own(self) -> None:
         serving = await asyncio.to_thread(importlib.import_module, "lib.mcp.serving")  # a second of imports
         managers = await asyncio.to_thread(importlib.import_module, "mcp.server.streamable_http_manager")
-        server = serving.build_protocol_server(lambda request: KeyTools(service_root.current(), request.scope[_ACTOR]))
+        server = serving.build_protocol_server(_find_tools)
         self._manager = managers.StreamableHTTPSessionManager(
             server, stateless=True, max_request_body_size=_LARGEST_BODY
         )
         async with self._manager.run():
             self._opened.set()
             await self._ending.wait()
+
+
+def _find_tools(request: Any) -> KeyTools:
+    wait_s = read_wait(request.headers.get(WAIT_HEADER, ""))
+    return KeyTools(service_root.current(), request.scope[_ACTOR], wait_s)
+
+
+def read_wait(text: str) -> float:
+    """Read how many seconds a client waits for a person's decision: at most ten minutes, 0 for what is no number."""
+    text = text.strip()
+    return float(min(int(text), LONGEST_WAIT_S)) if text.isascii() and text.isdecimal() and len(text) < 10 else 0.0
 
 
 _doors: dict[asyncio.AbstractEventLoop, ProtocolDoor] = {}

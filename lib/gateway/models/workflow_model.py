@@ -8,8 +8,6 @@ the inbox: no answer can come in this request.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from lib.access.permissions import Actor, Permission
 from lib.gateway.http.exchange import Exchange, RefusedRequest
@@ -20,8 +18,7 @@ from lib.gateway.openai.chat_completions import ChatWriter
 from lib.limited.expressions import to_text
 from lib.providers.chunks import Finish, TextDelta, Usage
 from lib.services import Services
-from lib.tokens.message_text import text_of
-from lib.workflows.definition import Field
+from lib.workflows.form import fill_from_messages
 from lib.workflows.run import Run, RunState, Trigger
 
 PREFIX = "workflow/"
@@ -73,22 +70,9 @@ async def answer_chat(exchange: Exchange, services: Services, actor: Actor, ques
 
 def _begin(services: Services, actor: Actor, slug: str, question: ProgramRequest) -> Run:
     fields = services.workflows.definitions.version(actor, slug).definition.input_fields
-    inputs = build_inputs(fields, question.messages, question.body.get("inputs"))
+    inputs = fill_from_messages(fields, question.messages, question.body.get("inputs"))
     run: Run = services.workflows.runs.start(actor, slug, inputs, trigger=Trigger.GATEWAY)
     return run
-
-
-def build_inputs(fields: Sequence[Field], messages: Sequence[Mapping[str, Any]], inputs_field: Any) -> dict[str, Any]:
-    """The inputs of a run from a conversation: those that were given, the last words, and all messages where asked."""
-    inputs = dict(inputs_field) if isinstance(inputs_field, Mapping) else {}
-    users = [message for message in messages if message.get("role") == "user"]
-    words = text_of(dict(users[-1])) if users else ""
-    main = next((f.name for f in fields if f.type in ("text", "long_text", "json") and f.name != "messages"), None)
-    if main is not None:
-        inputs.setdefault(main, words)
-    if any(field.name == "messages" for field in fields):
-        inputs.setdefault("messages", [dict(message) for message in messages])
-    return inputs
 
 
 async def _follow(exchange: Exchange, services: Services, actor: Actor, run: Run, *, streams: bool) -> Run:

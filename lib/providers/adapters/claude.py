@@ -13,6 +13,7 @@ from lib.providers.chunks import Endpoint
 from lib.providers.kinds import ProviderKind
 from lib.providers.own_words import fits_thinking, is_thinking
 
+THOUGHTS = "thinking_blocks"  # of an assistant's message: litellm's name for them
 _LEAST_BUDGET = 1_024  # tokens of thinking
 _EFFORT = "reasoning_effort"
 _THINKING = "thinking"
@@ -71,8 +72,15 @@ def _misses_thoughts(messages: Sequence[Mapping[str, Any]]) -> bool:
         if message.get("role") == "user":
             return False
         if message.get("role") == "assistant":
-            return bool(message.get("tool_calls")) and not message.get("thinking_blocks")
+            return bool(message.get("tool_calls")) and not message.get(THOUGHTS)
     return False
+
+
+def fit_thoughts(messages: list[Any], endpoint: Endpoint, model: str) -> list[Any]:
+    """Messages for a model: blocks of thinking go to Claude alone, since others refuse what they don't know."""
+    if is_claude(endpoint, model) or not any(THOUGHTS in message for message in messages):
+        return messages
+    return [{name: part for name, part in message.items() if name != THOUGHTS} for message in messages]
 
 
 def with_called_tools(parameters: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from lib.errors import ProviderError
 from lib.providers.adapters import embeddings, failures, local, reranking
-from lib.providers.adapters.claude import fitted, is_claude
+from lib.providers.adapters.claude import fit_thoughts, fitted, is_claude
 from lib.providers.adapters.exchange import UpstreamExchange, listening
 from lib.providers.adapters.mending import mend
 from lib.providers.adapters.tool_ids import fit_ids
@@ -245,7 +245,9 @@ def _arguments(endpoint: Endpoint, request: ModelRequest, parameters: Mapping[st
     arguments: dict[str, Any] = {
         **parameters,
         **_access(endpoint, request.model),
-        "messages": fit_ids(with_tool_calls(request.messages), endpoint.kind, request.model),
+        "messages": fit_ids(
+            fit_thoughts(with_tool_calls(request.messages), endpoint, request.model), endpoint.kind, request.model
+        ),
         "stream": request.stream or endpoint.kind == ProviderKind.LOCAL,
         "num_retries": 0,
         "max_retries": 0,

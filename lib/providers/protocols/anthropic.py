@@ -7,7 +7,7 @@ only grow, so of two the larger holds. Thoughts are reasoning; tools that Anthro
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, UsesSoFar
+from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, ThoughtBlock, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
 from lib.providers.protocols.refusal import refusal
@@ -24,6 +24,7 @@ class AnthropicMessages(Reader):
         self._told: dict[str, Any] = {}
         self._unsaid: dict[Any, Any] = {}  # tool calls without arguments so far → those their block began with
         self._others: set[Any] = set()  # blocks that are no tool calls of ours
+        self._thoughts: dict[Any, dict[str, str]] = {}  # blocks of thinking that are open
         self._uses: dict[str, int] = {}  # of tools that Anthropic runs, by the blocks that call them
 
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
@@ -75,8 +76,13 @@ class AnthropicMessages(Reader):
         match block.get("type"):
             case "text" if block.get("text"):
                 yield TextDelta(str(block["text"]))
-            case "thinking" if block.get("thinking"):
-                yield ReasoningDelta(str(block["thinking"]))
+            case "thinking":
+                thought = str(block.get("thinking") or "")
+                self._thoughts[index] = {"thinking": thought, "signature": str(block.get("signature") or "")}
+                if thought:
+                    yield ReasoningDelta(thought)
+            case "redacted_thinking" if block.get("data"):
+                yield ThoughtBlock({"type": "redacted_thinking", "data": str(block["data"])})
             case "server_tool_use":
                 yield from self._used(str(block.get("name") or "")[:40])
             case "tool_use":
@@ -100,13 +106,23 @@ class AnthropicMessages(Reader):
             case "text_delta" if delta.get("text"):
                 yield TextDelta(str(delta["text"]))
             case "thinking_delta" if delta.get("thinking"):
+                self._add_thought(index, "thinking", str(delta["thinking"]))
                 yield ReasoningDelta(str(delta["thinking"]))
+            case "signature_delta" if delta.get("signature"):
+                self._add_thought(index, "signature", str(delta["signature"]))
             case "input_json_delta" if delta.get("partial_json") and index not in self._others:
                 self._unsaid.pop(index, None)
                 yield from self.tools.add(index, as_json(delta["partial_json"]))
 
+    def _add_thought(self, index: Any, name: str, text: str) -> None:
+        thought = self._thoughts.setdefault(index, {"thinking": "", "signature": ""})
+        thought[name] += text
+
     def _stop(self, index: Any) -> Iterator[Chunk]:
         """A block ends: the arguments that a tool call began with are its own where no others came."""
+        thought = self._thoughts.pop(index, None)
+        if thought is not None and thought["signature"]:
+            yield ThoughtBlock({"type": "thinking", **thought})
         if index in self._unsaid:
             yield from self.tools.add(index, as_json(self._unsaid.pop(index)))
         if index not in self._others:

@@ -18,6 +18,7 @@ from lib.money import format_cost, format_money
 from lib.services import Services
 from lib.ui import blocks, format, session_keys
 from lib.ui.activity import inspector
+from lib.ui.conversations import workflow_answers
 from lib.ui.knowledge import citations
 from lib.ui.tools import tool_cards
 
@@ -57,6 +58,8 @@ def draw(
         with blocks.row(gap="xsmall"):
             _branches(message, actions)
             _buttons(message, actions)
+            if workflow_answers.is_workflow_answer(message):
+                workflow_answers.draw_link(message)
             if about := _about(message, zone):
                 st.caption(about, width="content")
             if selection is not None and message.id not in selection.ids and message.tokens:

@@ -21,7 +21,7 @@ from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.ui import blocks, session_keys
 from lib.ui.activity import inspector
-from lib.ui.conversations import message_view, thread_settings
+from lib.ui.conversations import message_view, thread_settings, workflow_answers
 from lib.ui.playground import answer_pane
 from lib.ui.tools import tool_cards
 
@@ -81,15 +81,19 @@ def ask(
     text: str,
     attachments: Sequence[tuple[str, bytes]] = (),
     last_seen: str | None = None,
+    attached: Sequence[str] = (),
 ) -> str:
-    """Send a message, in a new conversation where there is none; the conversation's id."""
+    """Send a message, in a new conversation where there is none; the conversation's id.
+
+    `attachments` are files to be stored now, `attached` ids of files that were stored before.
+    """
     created = None
     if conversation_id is None:
         created = services.conversations.create(actor, configuration=configuration)
         conversation_id = created.id
     try:
         stored_files = services.conversation_files.add(actor, conversation_id, attachments) if attachments else []
-        files = [file.id for file in stored_files]
+        files = [*attached, *(file.id for file in stored_files)]
         services.talk.send(actor, conversation_id, text, last_seen=last_seen, files=files, configuration=configuration)
     except LLMManagerError:
         if created is not None:
@@ -146,7 +150,9 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
         st.rerun()
     selection = thread_settings.read_selection(services, actor, thread)
     for message in thread.messages:
-        if message.running:
+        if message.running and workflow_answers.is_workflow_answer(message):
+            workflow_answers.draw_growing(services, actor, thread, message)
+        elif message.running:
             _growing(services, actor, thread, message)
         else:
             message_view.draw(services, actor, message, _ThreadActions(services, actor, thread), zone, selection)

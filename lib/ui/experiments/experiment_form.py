@@ -10,6 +10,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
 from lib.experiments.plan import EXPECTED, MOST_PARALLEL, PROMPT, ExperimentDraft, Inputs, build_grid, read_csv
+from lib.experiments.workflow_candidates import PREFIX, get_slug
 from lib.money import format_money, nano_from_usd
 from lib.services import Services
 from lib.ui import blocks
@@ -53,7 +54,9 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
             make(actor, configuration, *prompt_version)
             for prompt_version in prompt_versions
             for configuration in configurations
+            if get_slug(configuration) is None
         ]
+        candidates += [make(actor, name) for name in configurations if get_slug(name) is not None]
         nano = None if not cap else nano_from_usd(Decimal(str(cap)))
         draft = ExperimentDraft(name, candidates, rows, scorers(), int(parallel), nano)
         if starting:
@@ -109,7 +112,11 @@ def _candidates(services: Services, actor: Actor, prompt: str | None) -> tuple[l
         for configuration in services.configurations.list(actor)
         if configuration.is_active and configuration.needs is None
     ]
-    configurations = st.multiselect("Configurations", ready, ready[:1], placeholder="Choose whom to ask")
+    workflows = services.workflows.definitions.list(actor)
+    ready += [f"{PREFIX}{workflow.slug}" for workflow in workflows if workflow.is_active]
+    configurations = st.multiselect(
+        "Configurations", ready, ready[:1], placeholder="Choose whom to ask", help="Or workflows"
+    )
     versions: dict[str, tuple[str, int]] = {}
     for template in services.prompts.list(actor):
         for label, version in {**template.labels, "newest": template.newest}.items():

@@ -3,16 +3,21 @@
 Nothing waits for a server: all that is shown stands in SQL.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from lib.access.permissions import Actor
+from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.mcp.pins import Drift, PinnedTool, show_invisible
 from lib.mcp.server import ActualState, McpServer
 from lib.services import Services
+from lib.tools.execution_log import ExecutionFilter
 from lib.ui import blocks, format, session_keys
 from lib.ui.servers import server_forms
 
@@ -37,6 +42,7 @@ _DRIFTS: dict[Drift, str] = {
 }
 _REASON_SHOWN = 1_200  # characters
 _EVERY = "3s"
+_DAYS = 7  # of the calls that a card counts
 
 
 @st.fragment(run_every=_EVERY)
@@ -55,13 +61,47 @@ def show_servers(services: Services, actor: Actor) -> None:
     ready = sum(server.state.actual.answers for server in everything)
     waiting = sum(len(server.waiting) for server in everything)
     st.caption(f"{len(everything)} servers, {ready} ready · {waiting} tools wait for approval · times in {zone.key}")
+    calls = count_calls(services, actor)
     with st.grid(1 if blocks.compact() else 2, min_column_width=340, gap="small"):
         for server in everything:
-            show_card(services, actor, server, zone)
+            show_card(services, actor, server, zone, calls.get(server.name, NO_CALLS))
 
 
-def show_card(services: Services, actor: Actor, server: McpServer, zone: ZoneInfo) -> None:
-    """One server: wanted and actual, reason, command, tools, actions."""
+@dataclass(frozen=True)
+class ServerCalls:
+    """Runs of a server's tools over the last days: ended, failed, and the slowest in milliseconds."""
+
+    runs: int = 0
+    failed: int = 0
+    longest_ms: int | None = None
+
+    def __str__(self) -> str:
+        if not self.runs:
+            return f"No calls in {_DAYS} days."
+        slowest = "" if self.longest_ms is None else f", the slowest took {self.longest_ms:,} ms"
+        return f"{self.runs:,} calls in {_DAYS} days, {self.failed:,} failed{slowest}."
+
+
+NO_CALLS = ServerCalls()
+
+
+def count_calls(services: Services, actor: Actor) -> Mapping[str, ServerCalls]:
+    """Count the calls of each server's tools, by its name."""
+    recent = ExecutionFilter(since=utc_now() - timedelta(days=_DAYS))
+    calls: dict[str, ServerCalls] = {}
+    for figures in services.tools.executions.figures(actor, recent):
+        before = calls.get(figures.server, NO_CALLS)
+        times = [ms for ms in (before.longest_ms, figures.longest_ms) if ms is not None]
+        calls[figures.server] = ServerCalls(
+            before.runs + figures.runs, before.failed + figures.failed, max(times, default=None)
+        )
+    return calls
+
+
+def show_card(
+    services: Services, actor: Actor, server: McpServer, zone: ZoneInfo, calls: ServerCalls = NO_CALLS
+) -> None:
+    """One server: wanted and actual, reason, command, tools, calls, actions."""
     label, colour = _BADGES[server.state.actual]
     with st.container(border=True, height="stretch"):
         with blocks.row(gap="xsmall"):
@@ -75,7 +115,7 @@ def show_card(services: Services, actor: Actor, server: McpServer, zone: ZoneInf
         st.code(" ".join(server.command) or server.url, language=None, wrap_lines=True)
         if server.state.reason:
             st.markdown(blocks.plain(show_invisible(server.state.reason[:_REASON_SHOWN])))
-        st.caption("  \n".join(_describe(server, zone)))
+        st.caption("  \n".join([*_describe(server, zone), str(calls)]))
         _show_actions(services, actor, server)
 
 

@@ -14,7 +14,18 @@ from lib.services import Services
 from lib.statistics import explore
 from lib.statistics.exchange import RateBook
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Axis, Dimension, Fold, Measure, MetricMeasure, Shape, Tag, axis_named, measure_named
+from lib.statistics.measures import (
+    TOOL,
+    Axis,
+    Dimension,
+    Fold,
+    Measure,
+    MetricMeasure,
+    Shape,
+    Tag,
+    axis_named,
+    measure_named,
+)
 from lib.statistics.periods import Cycle, PeriodStep, buckets
 from lib.ui import blocks, format, session
 from lib.ui import names as ids
@@ -22,7 +33,7 @@ from lib.ui.statistics import chart_card, saved_views, statistics_filters
 from lib.ui.statistics.models_table import write_file
 from lib.ui.statistics.statistics_view import LISTS, StatisticsView
 
-AXES = [*Dimension, *PeriodStep, *Cycle]
+AXES = [*Dimension, TOOL, *PeriodStep, *Cycle]
 _SHAPES = {
     Shape.TABLE: "Table",
     Shape.HEAT: "Heat map",

@@ -25,7 +25,7 @@ from lib.ui.tools.schema_form import draw_form
 FIGURES_DAYS = 30
 _MOST_UNSCROLLED = 40  # rows
 _WIDE = ["name", "source", "effects", "approval", "state", "runs", "failed", "mean", "cost"]
-SOURCES = {"all": "All", "native": "Built in", "http": "HTTP", "mcp": "Server"}
+SOURCES = {"all": "All", "native": "Built in", "http": "HTTP", "mcp": "Server", "workflow": "Workflow"}
 _DEEDS = {ApprovalPolicy.AUTO: "runs at once", ApprovalPolicy.ASK: "asks a person", ApprovalPolicy.DENY: "never runs"}
 _POLICIES = {None: "As the tool says", "auto": "Run without asking", "ask": "Ask a person", "deny": "Never run"}
 

@@ -120,6 +120,10 @@ def _draw_buttons(services: Services, actor: Actor, run: Run) -> None:
             cap = st.text_input("Raise the cap to", placeholder="0.50", width=140, label_visibility="collapsed")
             if st.button("Raise cap", icon=":material/trending_up:", disabled=not cap):
                 _do(lambda: runs.resume(actor, run.id, read_cap(cap)))
+        if st.button("Compare", icon=":material/compare_arrows:"):
+            from lib.ui.workflows.run_comparison import choose_dialog
+
+            st.dialog("Compare with", width="medium")(choose_dialog)(services, actor, run)
         if run.state.is_over and run.shows_content and st.button("Re-run", icon=":material/replay:"):
             st.dialog("Re-run from a step", width="medium")(_rerun_dialog)(services, actor, run)
 

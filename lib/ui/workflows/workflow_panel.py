@@ -12,28 +12,28 @@ from lib.services import Services
 from lib.ui import blocks, format, grammar, session_keys
 from lib.ui.workflows.run_view import draw_run_table
 from lib.ui.workflows.start_form import draw_start_form
+from lib.ui.workflows.table_tab import draw_tables
+from lib.ui.workflows.trigger_tab import draw_triggers
 from lib.workflows.bench import BenchResult
 from lib.workflows.definition import Definition, to_document, to_yaml
 from lib.workflows.validation import Problem
 from lib.workflows.workflow import PRODUCTION, Workflow, WorkflowVersion, may_change
 
-TABS = ["Run", "Drawing", "Steps", "YAML", "Versions", "Tests", "Settings"]
+TABS = ["Run", "Table", "Drawing", "Steps", "YAML", "Versions", "Tests", "Triggers", "Settings"]
 _PLAIN = {"id", "label", "x", "y", "kind", "set", "retry", "timeout_s", "fallback"}
 
 
 def draw_panel(services: Services, actor: Actor, workflow: Workflow) -> None:
     """The tabs of a workflow; the open one stands in the address."""
     may_edit = may_change(actor, workflow)
-    with blocks.row(gap="xsmall"):
-        st.caption(blocks.plain(workflow.description), width="stretch")
-        if not workflow.is_active:
-            st.badge("○ off", color="gray")
-        st.badge(f"version {workflow.current}", color="gray")
+    _draw_head(workflow)
     opened, container = blocks.tabs(TABS)
     with container:
         match opened:
             case "Run":
                 _draw_run_tab(services, actor, workflow)
+            case "Table":
+                draw_tables(services, actor, workflow)
             case "Drawing":
                 from lib.ui.workflows.builder import draw_builder
 
@@ -46,8 +46,18 @@ def draw_panel(services: Services, actor: Actor, workflow: Workflow) -> None:
                 _draw_versions(services, actor, workflow, may_edit=may_edit)
             case "Tests":
                 _draw_tests(services, actor, workflow)
+            case "Triggers":
+                draw_triggers(services, actor, workflow, may_edit=may_edit)
             case _:
                 _draw_settings(services, actor, workflow, may_edit=may_edit)
+
+
+def _draw_head(workflow: Workflow) -> None:
+    with blocks.row(gap="xsmall"):
+        st.caption(blocks.plain(workflow.description), width="stretch")
+        if not workflow.is_active:
+            st.badge("○ off", color="gray")
+        st.badge(f"version {workflow.current}", color="gray")
 
 
 def _draw_run_tab(services: Services, actor: Actor, workflow: Workflow) -> None:

@@ -19,9 +19,9 @@ from lib.db.engine import Store
 from lib.db.tables import workflow_runs, workflow_schedules
 from lib.errors import InvalidInput, LLMManagerError, NotFound
 from lib.workflows.acting import load_actor
-from lib.workflows.moments import check_cron, find_next
 from lib.workflows.run import Trigger
 from lib.workflows.runs import WorkflowRuns
+from lib.workflows.triggers.moments import check_cron, find_next
 from lib.workflows.workflow import load_workflow, require_may_change
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,152 @@
+"""`workflow schedules`, `schedule`, `unschedule`, `webhooks` and `webhook`: what begins runs without a person."""
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lib.cli import output
+from lib.cli.arguments import parse_pair
+from lib.cli.operator import OPERATOR, open_services
+
+if TYPE_CHECKING:
+    from lib.workflows.triggers.schedules import WorkflowSchedule
+    from lib.workflows.triggers.webhooks import WorkflowWebhook
+
+
+def add_trigger_commands(actions: Any) -> None:
+    """Register the actions for schedules and webhooks."""
+    command = actions.add_parser("schedules", help="list a workflow's schedules")
+    command.add_argument("slug")
+    output.add_json_option(command)
+    command.set_defaults(run=list_schedules)
+    command = actions.add_parser("schedule", help="run a workflow by itself at certain times")
+    command.add_argument("slug")
+    command.add_argument("cron", metavar="CRON", help="minute, hour, day, month and weekday, such as '30 2 * * 1-5'")
+    command.add_argument("--zone", default="UTC", help="such as Europe/Berlin; default: UTC")
+    command.add_argument("--set", type=parse_pair, action="append", default=[], metavar="NAME=VALUE", dest="values")
+    command.add_argument("--name", default="")
+    command.add_argument(
+        "--overlap", choices=("skip", "queue", "parallel"), default="skip", help="while the last run still goes"
+    )
+    output.add_json_option(command)
+    command.set_defaults(run=add_schedule)
+    command = actions.add_parser("unschedule", help="delete a schedule; runs that have begun go on")
+    command.add_argument("id", metavar="SCHEDULE")
+    command.set_defaults(run=remove_schedule)
+    _add_webhook_commands(actions)
+
+
+def _add_webhook_commands(actions: Any) -> None:
+    command = actions.add_parser("webhooks", help="list a workflow's webhooks")
+    command.add_argument("slug")
+    output.add_json_option(command)
+    command.set_defaults(run=list_webhooks)
+    kinds = actions.add_parser("webhook", help="addresses that begin runs").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    command = kinds.add_parser("add", help="make one; its secret is printed this once")
+    command.add_argument("slug")
+    command.add_argument("--name", default="")
+    output.add_json_option(command)
+    command.set_defaults(run=add_webhook)
+    command = kinds.add_parser("renew", help="print another secret; the old one ends at once")
+    command.add_argument("id", metavar="WEBHOOK")
+    command.set_defaults(run=renew_webhook)
+    command = kinds.add_parser("off", help="take no deliveries; `on` takes them again")
+    command.add_argument("id", metavar="WEBHOOK")
+    command.set_defaults(run=switch_webhook, is_active=False)
+    command = kinds.add_parser("on", help="take deliveries again")
+    command.add_argument("id", metavar="WEBHOOK")
+    command.set_defaults(run=switch_webhook, is_active=True)
+    command = kinds.add_parser("remove", help="delete one; runs that have begun go on")
+    command.add_argument("id", metavar="WEBHOOK")
+    command.set_defaults(run=remove_webhook)
+
+
+def list_schedules(arguments: argparse.Namespace) -> None:
+    """Print the schedules of a workflow."""
+    with open_services() as services:
+        schedules = services.workflows.schedules.list(OPERATOR, arguments.slug)
+    rows = [_describe_schedule(schedule) for schedule in schedules]
+    output.show(rows, as_json=arguments.json, empty="No schedules yet.")
+
+
+def add_schedule(arguments: argparse.Namespace) -> None:
+    """Make a schedule and print it."""
+    with open_services() as services:
+        schedule = services.workflows.schedules.add(
+            OPERATOR,
+            arguments.slug,
+            arguments.cron,
+            arguments.zone,
+            dict(arguments.values),
+            name=arguments.name,
+            overlap=arguments.overlap,
+        )
+    output.show_record(_describe_schedule(schedule), as_json=arguments.json)
+
+
+def remove_schedule(arguments: argparse.Namespace) -> None:
+    """Delete a schedule."""
+    with open_services() as services:
+        services.workflows.schedules.remove(OPERATOR, arguments.id)
+    print("It is deleted.")
+
+
+def list_webhooks(arguments: argparse.Namespace) -> None:
+    """Print the webhooks of a workflow."""
+    with open_services() as services:
+        rows = [_describe_webhook(webhook) for webhook in services.workflows.webhooks.list(OPERATOR, arguments.slug)]
+    output.show(rows, as_json=arguments.json, empty="No webhooks yet.")
+
+
+def add_webhook(arguments: argparse.Namespace) -> None:
+    """Make a webhook and print it with its secret."""
+    with open_services() as services:
+        webhook, secret = services.workflows.webhooks.add(OPERATOR, arguments.slug, arguments.name)
+    output.show_record({**_describe_webhook(webhook), "secret": secret}, as_json=arguments.json)
+
+
+def renew_webhook(arguments: argparse.Namespace) -> None:
+    """Print a webhook's new secret."""
+    with open_services() as services:
+        print(services.workflows.webhooks.renew(OPERATOR, arguments.id))
+
+
+def switch_webhook(arguments: argparse.Namespace) -> None:
+    """Switch a webhook on or off."""
+    with open_services() as services:
+        services.workflows.webhooks.switch(OPERATOR, arguments.id, is_active=arguments.is_active)
+    print("It is on." if arguments.is_active else "It is off.")
+
+
+def remove_webhook(arguments: argparse.Namespace) -> None:
+    """Delete a webhook."""
+    with open_services() as services:
+        services.workflows.webhooks.remove(OPERATOR, arguments.id)
+    print("It is deleted.")
+
+
+def _describe_schedule(schedule: "WorkflowSchedule") -> Mapping[str, Any]:
+    return {
+        "id": schedule.id,
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "zone": schedule.zone,
+        "overlap": schedule.overlap,
+        "active": schedule.is_active,
+        "next": schedule.next_at,
+        "last_run": schedule.last_run_id,
+        "note": schedule.last_note,
+    }
+
+
+def _describe_webhook(webhook: "WorkflowWebhook") -> Mapping[str, Any]:
+    return {
+        "id": webhook.id,
+        "name": webhook.name,
+        "path": webhook.path,
+        "active": webhook.is_active,
+        "made": webhook.created_at,
+        "used": webhook.used_at,
+    }

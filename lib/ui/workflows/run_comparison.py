@@ -1,0 +1,110 @@
+"""Two runs beside each other: their figures, and their steps with what differs."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from lib.access.permissions import Actor
+from lib.clock import short_id
+from lib.money import format_money
+from lib.services import Services
+from lib.ui import blocks, format
+from lib.ui.workflows.run_view import STEP_STATES, describe_state, draw_value
+from lib.workflows.comparison import StepComparison, compare_steps
+from lib.workflows.run import Run, Step
+
+
+def choose_dialog(services: Services, actor: Actor, run: Run) -> None:
+    """Choose the run that another is compared with."""
+    others = [other for other in services.workflows.runs.list(actor, run.workflow_id) if other.id != run.id]
+    if not others:
+        st.caption("There is no other run of this workflow.")
+        return
+    zone = services.preferences.report_zone(actor)
+    labels = {
+        other.id: f"{format.moment(other.created_at, zone)} · {describe_state(other.state)[0]} · {other.version}"
+        for other in others
+    }
+    chosen = st.selectbox("With", [*labels], format_func=labels.__getitem__)
+    if st.button("Compare", type="primary", icon=":material/compare_arrows:"):
+        st.query_params["with"] = chosen
+        st.rerun()
+
+
+def draw_comparison(services: Services, actor: Actor, first_id: str, second_id: str) -> None:
+    """The two runs of the address, `?run=<id>&with=<id>`."""
+    with blocks.errors_shown():
+        runs = services.workflows.runs
+        first = runs.get(actor, first_id)
+        second = runs.get(actor, second_id)
+        if st.button("Back to the run", icon=":material/arrow_back:", type="tertiary"):
+            st.query_params.pop("with", None)
+            st.rerun()
+        for column, run in zip(st.columns(2, gap="small"), (first, second), strict=True):
+            with column.container(border=True):
+                _draw_head(run)
+        pairs = compare_steps(runs.steps(actor, first.id), runs.steps(actor, second.id))
+        chosen = _draw_table(pairs, f"compare-{first.id}-{second.id}")
+        if chosen is not None:
+            for column, step in zip(st.columns(2, gap="small"), (chosen.first, chosen.second), strict=True):
+                with column.container(border=True):
+                    _draw_step(step)
+
+
+def _draw_head(run: Run) -> None:
+    label, colour = describe_state(run.state)
+    with blocks.row(gap="xsmall"):
+        st.markdown(f"**{short_id(run.id)}** · version {run.version}", width="stretch")
+        st.badge(label, color=colour)
+    cost = format_money(run.cost_nano_usd)
+    blocks.facts(
+        [("Cost", blocks.plain(cost)), ("Tokens", format.count(run.tokens)), ("Steps", str(run.steps_done))], 3
+    )
+    if run.reason:
+        st.caption(blocks.plain(run.reason))
+
+
+def _draw_table(listed: Sequence[StepComparison], key: str) -> StepComparison | None:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "Step": [pair.path for pair in listed],
+            "First": [_name_state(pair.first) for pair in listed],
+            "Second": [_name_state(pair.second) for pair in listed],
+            "Differs in": [", ".join(pair.differences) for pair in listed],
+            "First, ms": [pair.first.duration_ms if pair.first else None for pair in listed],
+            "Second, ms": [pair.second.duration_ms if pair.second else None for pair in listed],
+            "Cost added": [format_money(pair.added_cost_nano_usd) for pair in listed],
+        }
+    )
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        row_height=30,
+        height=min(30 * len(listed) + 38, 420),
+        on_select="rerun",
+        selection_mode="single-row",
+        key=key,
+        column_order=["Step", "Differs in"] if blocks.compact() else list(frame.columns),
+    )
+    rows = event.selection.rows
+    return listed[rows[0]] if rows and rows[0] < len(listed) else None
+
+
+def _name_state(step: Step | None) -> str:
+    return "—" if step is None else STEP_STATES[step.state]
+
+
+def _draw_step(step: Step | None) -> None:
+    if step is None:
+        st.caption("It was not reached.")
+        return
+    if step.error:
+        blocks.show_failure(step.error)
+    for name, value in (("Input", step.input), ("Output", step.output)):
+        st.caption(name)
+        if value is None:
+            st.caption("—")
+        else:
+            draw_value(value)
