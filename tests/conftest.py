@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -16,6 +17,8 @@ from lib.providers import redaction
 from lib.settings import Settings
 from lib.work.engine import prepare_database
 
+hypothesis.settings.register_profile("without a clock", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("without a clock")
 _COSTLY = {
     "test_any_order", "test_documents_of_strangers", "test_forecast", "test_hostile_upstreams", "test_leases_any_order",
     "test_local_model", "test_nothing_is_fetched", "test_retrieval_metrics", "test_rules_of_strangers",

@@ -31,13 +31,14 @@ from lib.settings import Settings
 services = root.build(Settings(data_dir=Path({folder!r}), database_url={url!r}))
 services.providers.create(OPERATOR, name="scripted", kind="scripted")
 from lib.knowledge.documents.chunking import Chunking
-made = services.collections.create(OPERATOR, "docs", embedding_model={model!r}, chunking=Chunking(size=200, overlap=0))
-services.documents.add(OPERATOR, made.id, "a.txt", b"The lighthouse stands on a rock.")
-services.ingest.run_due()
+cut = Chunking(size=200, overlap=0)
+made = services.knowledge.collections.create(OPERATOR, "docs", embedding_model={model!r}, chunking=cut)
+services.knowledge.documents.add(OPERATOR, made.id, "a.txt", b"The lighthouse stands on a rock.")
+services.knowledge.ingest.run_due()
 text = "\\n\\n".join(f"Windmill {{n}} stands on hill {{n * 7}}. " * 5 for n in range(400))
-added, _ = services.documents.add(OPERATOR, made.id, "a.txt", text.encode())
-threading.Thread(target=services.ingest.run_due).start()
-while services.documents.get(OPERATOR, added.id).chunks_done < 128:
+added, _ = services.knowledge.documents.add(OPERATOR, made.id, "a.txt", text.encode())
+threading.Thread(target=services.knowledge.ingest.run_due).start()
+while services.knowledge.documents.get(OPERATOR, added.id).chunks_done < 128:
     threading.Event().wait(0.01)
 print(made.id, added.id, flush=True)
 threading.Event().wait()
@@ -105,7 +106,7 @@ def killing(path, *given, **more):
     if len(saved) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
 np.save = killing
-services.passages.search(OPERATOR, {collection!r}, "rock")
+services.knowledge.passages.search(OPERATOR, {collection!r}, "rock")
 """
 
 
