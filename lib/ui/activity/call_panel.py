@@ -4,7 +4,8 @@ Words of people and models are drawn by `st.code` alone: nothing in them is Mark
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -79,7 +80,7 @@ def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str
     st.caption(blocks.plain(" · ".join(scope)))
     if log["error_message"]:
         blocks.show_failure(log["error_message"])
-    blocks.facts(_list_facts(log))
+    blocks.facts(_list_facts(log, detail.attempts))
     _show_tabs(services, actor, detail)
     with blocks.row():
         if detail.is_own and st.button("Open in playground", icon=":material/play_circle:"):
@@ -100,7 +101,7 @@ def _show_ids(detail: CallDetail) -> None:
         st.code(value, language=None, wrap_lines=True)
 
 
-def _list_facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _list_facts(log: Mapping[str, Any], attempts: Sequence[ActivityRow]) -> list[tuple[str, str]]:
     running = log["status"] == "running"
     sign = "≈ " if log["usage_source"] == "estimated" else ""
     tokens = ":gray[— not known]"
@@ -119,8 +120,16 @@ def _list_facts(log: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Cost", cost),
         ("Tokens", tokens),
         ("First token", ":gray[— none arrived]" if first is None else format.duration(first)),
-        ("Duration", ":gray[— still running]" if running else format.duration(log["execution_time_ms"])),
+        ("Duration", ":gray[— still running]" if running else format.duration(measure_call(attempts))),
     ]
+
+
+def measure_call(attempts: Sequence[ActivityRow]) -> float | None:
+    """Milliseconds from the first attempt's start to the last one's end, with waits; None where one is not known."""
+    if not attempts or any(row.execution_time_ms is None for row in attempts):
+        return None
+    began = min(row.started_at for row in attempts)
+    return max((row.started_at - began) / timedelta(milliseconds=1) + (row.execution_time_ms or 0) for row in attempts)
 
 
 def _show_tabs(services: Services, actor: Actor, detail: CallDetail) -> None:

@@ -65,6 +65,9 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     )
     if response.failure:
         st.caption(blocks.plain(f"Not read by the model: {response.failure}"))
+    if not response.passages:
+        st.caption("There is nothing to search yet. Add a document first.")
+        return
     if not response.hits:
         st.caption("Nothing was found. Fewer or other words may help.")
         return

@@ -35,6 +35,9 @@ def show_card(
             st.subheader(blocks.plain(provider.name), anchor=False, width="content")
             st.caption(provider.facts.label, width="stretch")
             label, colour = _BADGES[provider.state]
+            if provider.state == "ready" and provider.last_check is None and not provider.facts.in_process:
+                label = "○ not tested"
+                colour = "gray"
             if provider.state == "ready" and provider.last_check is not None and not provider.last_check["ok"]:
                 label = "✕ last test failed"
                 colour = "red"
