@@ -7,7 +7,7 @@ from lib.conversations.conversation import Message
 from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
 from lib.services import Services
-from lib.ui import blocks, session
+from lib.ui import blocks, session, session_keys
 from lib.ui.workflows.run_view import describe_state
 from lib.ui.workflows.start_form import draw_fields
 from lib.workflows.form import MESSAGES
@@ -77,7 +77,7 @@ def draw_running(services: Services, actor: Actor, message: Message) -> None:
 
 def draw_link(message: Message) -> None:
     """The way to the run that made an answer."""
-    if "workflows" not in st.session_state.get("_pages", {}):
+    if "workflows" not in st.session_state.get(session_keys.PAGES, {}):
         return
     name = blocks.plain(message.model.removeprefix(MODEL_PREFIX))
     st.page_link(
