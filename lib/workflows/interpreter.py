@@ -37,6 +37,8 @@ from lib.workflows.validation import GraphView
 log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _SIGN_OF_LIFE_S = 15.0
+_PAUSED_BY_SOMEBODY = "It was paused."
+UNATTENDED = (Trigger.SCHEDULE, Trigger.WEBHOOK)
 _THREADS = 8
 Search = Callable[[Actor, str, str, int | None], list[dict[str, Any]]]
 Heard = Callable[[Run], None]
@@ -182,6 +184,8 @@ class Interpreter:
             await self._end(journal, execution.run, RunState.FAILED, why, path)
             return RunState.FAILED
         await self._end(journal, execution.run, RunState.PAUSED, execution.held)
+        if execution.run.trigger in UNATTENDED and execution.held != _PAUSED_BY_SOMEBODY:
+            await self.run_blocking(self._tell_owner, execution.run, "workflow.paused", execution.held, "")
         return RunState.PAUSED
 
     async def _end(
@@ -194,14 +198,14 @@ class Interpreter:
             await self.run_blocking(self._ended, run)
         if state is not RunState.FAILED:
             await self.run_blocking(self._results.erase, run.id)
-        elif run.trigger in (Trigger.SCHEDULE, Trigger.WEBHOOK):
-            await self.run_blocking(self._tell_failure, run, reason, path)
+        elif run.trigger in UNATTENDED:
+            await self.run_blocking(self._tell_owner, run, "workflow.failed", reason, path)
 
-    def _tell_failure(self, run: Run, reason: str, path: str) -> None:
-        """Tell by the installation's webhook that a run which nobody watches has failed."""
+    def _tell_owner(self, run: Run, event: str, reason: str, path: str) -> None:
+        """Tell by the installation's webhook that a run which nobody watches has failed, or that its cap holds it."""
         message = {"run_id": run.id, "workflow": run.slug, "step": path, "reason": reason[:500]}
         with self._store.write() as connection:
-            outbox.enqueue(connection, "workflow.failed", message | {"address": f"/workflows?run={run.id}"}, utc_now())
+            outbox.enqueue(connection, event, message | {"address": f"/workflows?run={run.id}"}, utc_now())
 
     def _prepare(self, journal: Journal, run: Run) -> Execution:
         """All that an execution needs of the database; LLMManagerError says why the run can't go on."""
@@ -270,7 +274,7 @@ class Interpreter:
                 if stop_request == "cancel":
                     task.cancel()
                 elif not execution.held:
-                    execution.held = "It was paused."
+                    execution.held = _PAUSED_BY_SOMEBODY
             await asyncio.sleep(_LOOK_S)
 
     def _read_stops(self, run_ids: list[str]) -> Mapping[str, str]:

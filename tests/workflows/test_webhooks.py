@@ -9,14 +9,15 @@ import pytest
 from sqlalchemy import func, select, update
 
 from lib.clock import utc_now
-from lib.db.tables import workflow_deliveries, workflow_runs
+from lib.db.tables import webhook_outbox, workflow_deliveries, workflow_runs
 from lib.errors import InvalidInput, NotFound, PermissionDenied, Throttled
 from lib.workflows.definition import Field
 from lib.workflows.run import Trigger
 from lib.workflows.triggers import webhooks
 from lib.workflows.triggers.deliveries import TOLERANCE_S, read_delivery
 from lib.workflows.triggers.webhooks import read_inputs
-from tests.workflows.rig import AMIRA, FlowRig, draw, finish, start
+from tests.waiting import until
+from tests.workflows.rig import AMIRA, FlowRig, draw, finish, node, start
 
 pytestmark = pytest.mark.feature("FLOW-9")
 KEY = bytes(range(32))
@@ -155,3 +156,23 @@ def test_a_webhook_that_is_off_renewed_or_deleted_takes_nothing(rig: FlowRig) ->
         hooks.receive(made.id, {"authorization": f"Bearer {renewed}"}, BODY)
     with pytest.raises(NotFound):
         hooks.remove(AMIRA, made.id)
+
+
+def test_a_run_that_nobody_watches_tells_when_it_fails_or_its_cap_holds_it(rig: FlowRig) -> None:
+    rig.services.webhook.set(AMIRA, url="https://example.com/told", secret="a secret of more than sixteen")
+    slug = rig.configure("echo+usage:1000,100+priced")
+    ask = node("prompt", "p", configuration=slug, prompt="{{start.text}}", parameters={"max_tokens": 100})
+    broken = draw(start("text"), node("transform", "t", value="1 / 0"), finish("x"))
+    capped = draw(start("text"), ask, finish("x"), cost_cap_usd=0.000001)
+    for document in (broken, capped):
+        made, secret = rig.services.workflows.webhooks.add(AMIRA, rig.make(document))
+        headers = {"authorization": f"Bearer {secret}"}
+        rig.wait(rig.services.workflows.webhooks.receive(made.id, headers, BODY)[0])
+    query = select(webhook_outbox.c.event, webhook_outbox.c.body).order_by(webhook_outbox.c.id)
+
+    def read() -> list[tuple[str, str]]:
+        with rig.services.store.read() as connection:
+            return [(event, body["step"]) for event, body in connection.execute(query)]
+
+    until(lambda: len(read()) == 2)
+    assert read() == [("workflow.failed", "t"), ("workflow.paused", "")]
