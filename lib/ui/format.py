@@ -83,6 +83,11 @@ def moment(value: datetime | None, zone: ZoneInfo) -> str:
     return f"{local.day} {local:%b %Y, %H:%M:%S}"
 
 
+def minute(value: datetime | None, zone: ZoneInfo) -> str:
+    """`31 Oct 2026, 14:22` in the given zone, where seconds would only take room."""
+    return moment(value, zone).rpartition(":")[0] if value is not None else moment(value, zone)
+
+
 def speed(tokens_per_second: float | None) -> str:
     """`46 tok/s`; one decimal under ten."""
     if tokens_per_second is None:

@@ -40,14 +40,14 @@ def draw_request(services: Services, actor: Actor, approval: Approval, zone: Zon
         st.markdown(f"Asked because {grammar.plain(approval.reason.rstrip('.'))}.")
     facts = [
         ("For", grammar.plain(approval.user_name or "the machine's operator")),
-        ("Asked", grammar.moment(approval.asked_at, zone)),
-        ("Deadline", grammar.moment(approval.deadline, zone) if approval.deadline else "— it waits"),
+        ("Asked", grammar.minute(approval.asked_at, zone)),
+        ("Deadline", grammar.minute(approval.deadline, zone) if approval.deadline else "— it waits"),
         ("Would run", grammar.plain(name_subject(approval.subject)) or "—"),
     ]
     if approval.decided_at is not None:
-        facts[2] = ("Decided", grammar.moment(approval.decided_at, zone))
+        facts[2] = ("Decided", grammar.minute(approval.decided_at, zone))
         facts.append(("By", grammar.plain(approval.decided_by_name) or "— nobody"))
-        facts.append(("Holds", approval.scope or "—"))
+        facts.append(("Holds", _SCOPES[GrantScope(approval.scope)].lower() if approval.scope else "—"))
     grammar.facts(facts)
     if approval.comment:
         st.markdown(f"> {grammar.plain(approval.comment)}")

@@ -1,7 +1,6 @@
 """The tables of requests: what waits for the actor, and what was decided; the opened one stands beside them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -57,10 +56,6 @@ def _show(services: Services, actor: Actor, zone: ZoneInfo, approvals: Sequence[
     grammar.show_beside(draw_rows, detail)
 
 
-def _to_minute(moment: datetime, zone: ZoneInfo) -> str:
-    return grammar.moment(moment, zone).rpartition(":")[0]
-
-
 def _find_detail(services: Services, actor: Actor, zone: ZoneInfo, opened: str | None) -> grammar.Detail | None:
     if opened is None:
         return None
@@ -78,8 +73,8 @@ def _draw_table(approvals: Sequence[Approval], zone: ZoneInfo, name: str, *, is_
             "kind": _KINDS[approval.kind],
             "for": approval.user_name,
             "state": [STATES[approval.state][0]],
-            "asked": _to_minute(approval.asked_at, zone),
-            "deadline": None if approval.deadline is None else _to_minute(approval.deadline, zone),
+            "asked": grammar.minute(approval.asked_at, zone),
+            "deadline": None if approval.deadline is None else grammar.minute(approval.deadline, zone),
             "by": approval.decided_by_name or None,
         }
         for approval in approvals

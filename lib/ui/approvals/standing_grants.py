@@ -30,7 +30,7 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
                 "subject": name_subject(grant.subject),
                 "for": grant.user_name,
                 "where": "in one conversation" if grant.conversation_id else "everywhere",
-                "granted": grammar.moment(grant.granted_at, zone).rpartition(":")[0],
+                "granted": grammar.minute(grant.granted_at, zone),
                 "by": grant.granted_by_name,
             }
             for grant in grants
@@ -63,7 +63,7 @@ def _draw_grant(services: Services, actor: Actor, grant: StandingGrant, zone: Zo
         [
             ("For", grammar.plain(grant.user_name or "—")),
             ("Where", reach),
-            ("Since", grammar.moment(grant.granted_at, zone)),
+            ("Since", grammar.minute(grant.granted_at, zone)),
             ("Approved by", grammar.plain(grant.granted_by_name)),
         ]
     )

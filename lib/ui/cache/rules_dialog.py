@@ -34,7 +34,7 @@ def show_rules(services: Services, actor: Actor, configurations: Sequence[Config
         return
     now = services.cache.rules(actor, configuration_id)
     rules = _draw_rules(actor, now, slugs, f"cache-{configuration_id}-")
-    if st.button("Save", type="primary", key=f"cache-{configuration_id}-save"):
+    if st.button("Save rules", type="primary", key=f"cache-{configuration_id}-save"):
         try:
             services.cache.change_rules(actor, configuration_id, rules)
         except LLMManagerError as error:

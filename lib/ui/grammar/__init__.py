@@ -8,7 +8,7 @@ stand at their fields, and a question before anything is lost. New pages use the
 from lib.clock import short_id
 from lib.money import format_cost, format_sum
 from lib.ui.blocks import empty_state, errors_shown, facts, header, plain, progress, tabs
-from lib.ui.format import count, duration, moment, share
+from lib.ui.format import count, duration, minute, moment, share
 from lib.ui.grammar.confirm import confirm
 from lib.ui.grammar.detail import Detail, detail_head, show_beside
 from lib.ui.grammar.filters import SEARCH, clear_filters, filter_row
@@ -40,6 +40,7 @@ __all__ = [
     "format_sum",
     "get_opened",
     "header",
+    "minute",
     "moment",
     "open_row",
     "open_table",
