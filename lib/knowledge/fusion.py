@@ -2,10 +2,10 @@
 
 Each leg is a z-score over the whole collection, so that a leg that tells passages apart speaks louder than one that
 does not; ranks alone would throw that away. The vector leg counts 0.7 in English, which the bundled model knows, and
-0.35 in other languages, where words are surer; of a question in another script the bundled model makes single letters
-and unknown pieces, so that its vector says nothing and words alone count, where there are any. In English the best two
-passages are then asked for like the question itself (Rocchio's feedback), and re-ranking lets passages that are alike
-lend each other some of their score.
+0.2 in other languages (0.35 where another model made it), where words are surer; of a question in another script the
+bundled model makes single letters and unknown pieces, so that its vector says nothing and words alone count, where
+there are any. In English the best two passages are then asked for like the question itself (Rocchio's feedback), and
+re-ranking lets passages that are alike lend each other some of their score.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
 
 ENGLISH = 0.7
 OTHER = 0.35
+OTHER_BUNDLED = 0.2
 FEEDBACK = 0.4
 FEEDBACK_FROM = 2
 SMOOTHING = 0.2
@@ -57,7 +58,7 @@ def rank(
         rows = _select_best(keyword, np.flatnonzero(keyword > 0), most)
         return _make_ranking(rows, keyword[rows], None, keyword, index)
     english = index.language == "english"
-    weight = 1.0 if mode is Mode.VECTOR else ENGLISH if english else OTHER
+    weight = 1.0 if mode is Mode.VECTOR else weigh_vectors(index.language, index.model)
     if mode is Mode.HYBRID and index.model == _BUNDLED and keyword.any() and _is_in_another_script(stems):
         weight = 0.0
     rows, cosines = _find_candidates(index, vector, keyword, allowed, weight)
@@ -76,6 +77,13 @@ def rank(
     return _make_ranking(
         rows[order], scores[order], dict(zip(rows.tolist(), cosines.tolist(), strict=True)), keyword, index
     )
+
+
+def weigh_vectors(language: str, model: str) -> float:
+    """The share of the vector leg in a mixture; the keyword leg has the rest."""
+    if language == "english":
+        return ENGLISH
+    return OTHER_BUNDLED if model == _BUNDLED else OTHER
 
 
 def _is_in_another_script(stems: list[str]) -> bool:

@@ -8,7 +8,6 @@ end of a word.
 """
 
 import re
-import sys
 import unicodedata
 from collections.abc import Iterable
 from functools import cache, lru_cache
@@ -38,7 +37,7 @@ _BROKEN = compile_pattern(r"(?<![^\W\d_])([^\W\d_]++)[-\u2010\u00ad] ?\n ?([^\W\
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))  # within words, which they don't end
 _DIGITS = {
     code: str(unicodedata.decimal(chr(code)))
-    for code in range(0x80, sys.maxunicode + 1)
+    for code in range(0x80, 0x20000)  # none are beyond
     if unicodedata.category(chr(code)) == "Nd"
 }
 _TABLE: dict[int, str | None] = {**_INVISIBLE, **_DIGITS}

@@ -16,7 +16,7 @@ from lib.knowledge.collections import touch
 from lib.knowledge.documents.document_service import About
 from lib.knowledge.documents.ingest import Ingest
 from lib.knowledge.embedding import BUNDLED
-from lib.knowledge.fusion import rank
+from lib.knowledge.fusion import rank, weigh_vectors
 from lib.knowledge.index import IndexedPassage, build_next, make_empty_index
 from lib.knowledge.indexes import Indexes
 from lib.knowledge.search import DocumentFilter, Passages
@@ -240,6 +240,17 @@ def test_a_graph_forgets_what_is_deleted_and_learns_what_is_new(monkeypatch: pyt
     assert set(second.ids[rows]) <= set(ids.tolist())
     rows, _ = first.nearest(gone, None)
     assert given[3].id in first.ids[rows], "a question that is under way still has the old one"
+
+
+@pytest.mark.parametrize(
+    ("language", "model", "weight"),
+    [("english", BUNDLED, 0.7), ("english", "other/model", 0.7), ("turkish", BUNDLED, 0.2), ("", BUNDLED, 0.2),
+     ("turkish", "other/model", 0.35)],
+)  # fmt: skip
+def test_the_bundled_model_counts_little_in_languages_that_it_did_not_learn(
+    language: str, model: str, weight: float
+) -> None:
+    assert weigh_vectors(language, model) == weight
 
 
 def test_a_mixture_is_not_worse_than_its_better_leg_where_one_leg_knows_nothing() -> None:
