@@ -50,6 +50,7 @@ def _show_person(services: Services, actor: Actor, user: User, zone: ZoneInfo) -
         st.caption(f"Since {format.moment(user.created_at, zone)}")
         roles = list(Role)
         role = st.selectbox("Role", roles, index=roles.index(user.role), key=f"role-{user.id}")
+        st.caption(f"{len(ROLE_PERMISSIONS[role])} of {len(Permission)} permissions, as Roles lists them")
         if st.button("Change role", disabled=role is user.role, key=f"set-{user.id}"):
             with blocks.errors_shown():
                 services.users.set_role(actor, user.id, role)

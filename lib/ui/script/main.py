@@ -4,13 +4,14 @@ It lies away from `pages/` so that Streamlit never runs a page's file by itself;
 folder before the standard library: beside it, `lib/ui/statistics/figure_cards.py` would answer to `import statistics`.
 """
 
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.errors import InstallationError
-from lib.ui import account, blocks, session
+from lib.ui import account, blocks, forbidden, session
 from lib.ui.approvals import inbox_title
 
 _UI = Path(__file__).parent.parent
@@ -54,12 +55,20 @@ _PRIMARY_LABEL = (
 
 
 def navigation(actor: Actor) -> dict[str, list[st.Page]]:
-    """The pages the actor may open, by group; registered by name for links."""
+    """Every page by group: those the actor may open, registered by name for links, and hidden ones that say why not."""
     groups: dict[str, list[st.Page]] = {}
     by_name: dict[str, st.Page] = {}
     for group, entries in _NAVIGATION.items():
         for name, title, icon, permission in entries:
             if not (actor.can(permission) or (name == "access" and actor.rules_team)):
+                groups.setdefault(group, []).append(
+                    st.Page(
+                        partial(forbidden.draw_page, actor, title, permission),
+                        title=title,
+                        url_path=name,
+                        visibility="hidden",
+                    )
+                )
                 continue
             page = st.Page(
                 _PAGES / f"{name}.py",

@@ -1,0 +1,17 @@
+"""What stands at the address of a page that one's role does not open."""
+
+from lib.access.permissions import ROLE_PERMISSIONS, Actor, Permission
+from lib.ui import blocks
+
+
+def draw_page(actor: Actor, title: str, permission: Permission) -> None:
+    """Draw the reason and who can help; nothing of the page itself."""
+    with blocks.empty_state("lock", f"{title} is not open to you", explain(actor, permission), wide=True):
+        pass
+
+
+def explain(actor: Actor, permission: Permission) -> str:
+    """Say which roles open a page, and which one the actor has."""
+    roles = [role.value for role, permissions in ROLE_PERMISSIONS.items() if permission in permissions]
+    names = f"{', '.join(roles[:-1])} and {roles[-1]}"
+    return f"It opens for the roles {names}; yours is {actor.role.value}. Ask a super-admin for another role."
