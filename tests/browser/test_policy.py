@@ -68,7 +68,7 @@ def test_a_low_role_finds_no_way_to_the_people(browser_alone: BrowserContext, se
     services.users.create(OPERATOR, "lowly", PASSWORD, Role.ADMINISTRATOR)
     services.close()
     sign_in(page, server, "lowly", path="/access")
-    expect(page.get_by_text("Page not found")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Access is not open to you")).to_be_visible(timeout=30_000)
     assert page.get_by_role("link", name="Access").count() == 0
     assert page.get_by_text(USER, exact=True).count() == 0
 
