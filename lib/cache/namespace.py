@@ -49,12 +49,16 @@ def find_scope_exclusion(plan: Plan, rules: CacheRules) -> str | None:
     return "nobody named" if key is not None and key.serves_many and not find_end_user(plan) else None
 
 
-def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys:
-    """The keys of a request that may be remembered."""
+def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret, *, completely: bool = False) -> Keys:
+    """The keys of a request that may be remembered: the exact one alone where the rules compare no words.
+
+    `completely` makes them all whatever the rules: an answer is stored with those that rules may ask for later.
+    """
     owner = _scope_of(plan, rules.scope)
     configuration_key = encode([plan.app, plan.configuration.id, plan.configuration.revision])
     exact = secret.hash(b"exact", owner, configuration_key, fingerprint_of(plan))
-    question = find_question(plan)
+    compares = completely or rules.compares_words
+    question = find_question(plan) if compares else None
     language = wording.find_language(question) if question is not None else None
     if question is None or language is None:
         return Keys(exact)

@@ -55,6 +55,11 @@ class CacheRules:
         """Whether anything is remembered."""
         return self.exact or self.loose or self.semantic is not SemanticMode.OFF
 
+    @property
+    def compares_words(self) -> bool:
+        """Whether another request than the same one may find an answer."""
+        return self.loose or self.semantic is not SemanticMode.OFF
+
     def check(self) -> None:
         """Raise InvalidInput for rules that can't be kept."""
         if not 1 <= self.ttl_s <= LONGEST_TTL_S:

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lib.cache.eligibility import find_ending_exclusion, find_exclusion
 from lib.cache.entries import CacheEntry, Entries, EntryOwner, Hit, make_entry
@@ -240,7 +241,15 @@ class Recall:
         if counts:
             self._entries.note_counts(counts.items())
 
+    def _complete(self, note: _Stored) -> _Stored:
+        """What is stored, with the keys and the question that rules may ask for later."""
+        if note.rules.compares_words:
+            return note
+        keys = make_keys(note.call.plan, note.rules, self._secret, completely=True)
+        return replace(note, keys=keys, entry=replace(note.entry, question=keys.question))
+
     def _store(self, stored: list[_Stored]) -> None:
+        stored = [self._complete(note) for note in stored]
         rows = []
         for note in stored:
             row = self._entries.make_row(note.entry, note.keys, note.owner)

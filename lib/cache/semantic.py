@@ -9,7 +9,7 @@ of `cache_decisions` after the model has answered, with what refused it and whet
 import random
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ NEAREST = 5  # candidates that are looked at
 LEAST_SIMILARITY = 0.80  # cosine: below that nothing is a candidate
 EXPLORED = 0.05  # of would-be hits in the mode `proved`: asked of the model all the same, for ever
 _MOST_INDEXES = 64
+_BATCH = 1_000  # vectors that are read at once
 _SPARE = 4  # times as many neighbours are asked for: some of them may be gone from SQL
 SAME = "same"
 DIFFERENT = "different"
@@ -65,14 +66,16 @@ class _NamespaceIndex:
         self._known: set[str] = set()
         self.followed_to: datetime | None = None
 
-    def add(self, entry_id: str, vector: "np.ndarray") -> None:
-        if entry_id in self._known:
-            return
-        self._known.add(entry_id)
-        if len(self.ids) >= self._index.get_max_elements():
-            self._index.resize_index(2 * len(self.ids))
-        self._index.add_items(vector, len(self.ids))
-        self.ids.append(entry_id)
+    def find_unknown(self, entry_ids: Iterable[str]) -> list[str]:
+        return [entry_id for entry_id in entry_ids if entry_id not in self._known]
+
+    def add(self, entry_ids: Sequence[str], vectors: "np.ndarray") -> None:
+        count = len(self.ids) + len(entry_ids)
+        if count > self._index.get_max_elements():
+            self._index.resize_index(2 * count)
+        self._index.add_items(vectors, range(len(self.ids), count))
+        self._known.update(entry_ids)
+        self.ids += entry_ids
 
     def nearest(self, vector: "np.ndarray") -> list[tuple[str, float]]:
         if not self.ids:
@@ -205,13 +208,18 @@ class Semantic:
         self._indexes[namespace] = index
         while len(self._indexes) > _MOST_INDEXES:
             self._indexes.popitem(last=False)
-        query = select(_E.id, _E.vector, _E.created_at).where(_E.namespace == namespace, _E.vector.is_not(None))
+        query = select(_E.id, _E.created_at).where(_E.namespace == namespace, _E.vector.is_not(None))
         if index.followed_to is not None:
             query = query.where(_E.created_at >= index.followed_to - timedelta(seconds=30))
         with self._store.read() as connection:
-            for row in connection.execute(query):
-                index.add(row.id, np.frombuffer(row.vector, dtype="<f4"))
-                index.followed_to = max(index.followed_to or row.created_at, row.created_at)
+            created = {row.id: row.created_at for row in connection.execute(query)}
+            unknown = index.find_unknown(created)
+            for start in range(0, len(unknown), _BATCH):
+                chosen = select(_E.id, _E.vector).where(_E.id.in_(unknown[start : start + _BATCH]))
+                rows = connection.execute(chosen).all()
+                if rows:
+                    index.add([row.id for row in rows], np.array([np.frombuffer(row.vector, "<f4") for row in rows]))
+        index.followed_to = max(created.values(), default=index.followed_to)
         return index
 
     def _add(self, entry_id: str, keys: Keys) -> None:

@@ -36,12 +36,20 @@ def lexicon(language: str) -> Mapping[str, Any]:
     """Sets of words by class, and lists of phrases, of one language."""
     lists = json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     phrases = ("openings", "closings", "opposites")
+    lists |= {name: sorted(lists[name], key=lambda phrase: -len(split(phrase))) for name in ("openings", "closings")}
     return {
         name: [tuple(split(phrase.lower())) if isinstance(phrase, str) else tuple(phrase) for phrase in words]
         if name in phrases
         else frozenset(words)
         for name, words in lists.items()
     }
+
+
+@cache
+def _common_words() -> Mapping[str, tuple[str, ...]]:
+    """The commonest words, each with the languages in which it is one."""
+    words = {word for code in languages() for word in lexicon(code)["common"]}
+    return {word: tuple(code for code in languages() if word in lexicon(code)["common"]) for word in words}
 
 
 def split(text: str) -> list[str]:
@@ -54,10 +62,12 @@ def find_language(text: str) -> str | None:
     words = [word.lower() for word in split(text) if word[:1].isalpha()]
     if not words:
         return None
-    hits = sorted(
-        ((sum(word in lexicon(code)["common"] for word in words), code) for code in languages()), reverse=True
-    )
-    (most, language), (next_most, _) = hits[:2]
+    counts = dict.fromkeys(languages(), 0)
+    languages_of = _common_words()
+    for word in words:
+        for code in languages_of.get(word, ()):
+            counts[code] += 1
+    (most, language), (next_most, _) = sorted(((count, code) for code, count in counts.items()), reverse=True)[:2]
     return language if most > next_most and most >= _LEAST_COMMON * len(words) else None
 
 
@@ -88,7 +98,7 @@ def _without_politeness(words: list[str], words_of_language: Mapping[str, Any]) 
 def _strip_opening(words: list[str], phrases: list[tuple[str, ...]]) -> list[str]:
     """Without the longest phrase at the start; a greeting is one only with a comma, stop or exclamation behind it."""
     lowered = [word.lower() for word in words[:8]]
-    for phrase in sorted(phrases, key=len, reverse=True):
+    for phrase in phrases:
         if tuple(lowered[: len(phrase)]) != phrase:
             continue
         remaining = words[len(phrase) :]
@@ -106,7 +116,7 @@ def _strip_closing(words: list[str], phrases: list[tuple[str, ...]]) -> list[str
     while end and words[end - 1] in (".", "!", "?"):
         end -= 1
     lowered = [word.lower() for word in words[:end]]
-    for phrase in sorted(phrases, key=len, reverse=True):
+    for phrase in phrases:
         start = end - len(phrase)
         if start > 1 and tuple(lowered[start:]) == phrase and words[start - 1] in (",", ".", "!", "?"):
             remaining = words[:start] if words[start - 1] != "," else words[: start - 1]

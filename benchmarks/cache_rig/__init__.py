@@ -1,0 +1,1 @@
+"""Parts of the cache's benchmark: a stream of questions whose meanings are known."""
