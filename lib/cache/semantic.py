@@ -139,7 +139,7 @@ class Semantic:
         self._add(stored.id, keys)
 
     def forget(self) -> None:
-        """Something was deleted: make every index anew."""
+        """Make every index anew, after entries were deleted."""
         with self._lock:
             self._indexes.clear()
 

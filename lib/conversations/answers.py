@@ -91,7 +91,7 @@ def _read_endings(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> 
 
 
 def _write_run(row: Any) -> dict[str, Any]:
-    """What is written of an answer that a workflow's run made."""
+    """Build the ending of an answer that a workflow's run made."""
     text = to_text(row.output) if row.state == "done" else ""
     step = f" at {row.failed_step}" if row.failed_step else ""
     error = None if row.state == "done" else f"The workflow is {row.state}{step}. {row.reason}"

@@ -145,12 +145,12 @@ class Talk:
         conversation = self._settled(actor, conversation_id)
         _check_open(conversation, last_seen)
         configuration = self._configuration(actor, conversation.configuration_id)
-        asked = ConversationQuestion(conversation.id, conversation.leaf_id, text, (), last_seen, None, {})
+        stored_question = ConversationQuestion(conversation.id, conversation.leaf_id, text, (), last_seen, None, {})
         with self._store.read() as connection:
             leaf = nodes(connection, conversation.id, conversation.owner_id).get(conversation.leaf_id or "")
             if leaf is not None and leaf.status == RUNNING:
                 raise Conflict("An answer is still being written.", "", "Wait for its end, or stop it.")
-            question = question_row(connection, conversation, asked, configuration)
+            question = question_row(connection, conversation, stored_question, configuration)
         shared = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": utc_now()}
         answer = row_of("assistant", configuration) | shared
         answer |= {"id": answer_id, "parent_id": question["id"], "status": RUNNING, "model": model[:200]}

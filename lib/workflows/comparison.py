@@ -16,7 +16,7 @@ class StepComparison:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """What differs, in words: state, way, tries, input, output; or that only one run has the step."""
+        """Name what differs: state, way, tries, input, output; or that only one run has the step."""
         first = self.first
         second = self.second
         if first is None or second is None:

@@ -255,17 +255,17 @@ class Interpreter:
 
     async def _watch_forever(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at what was asked of the runs that go on this loop, and say that they go, for as long as one does."""
-        told = loop.time()
+        beaten_at = loop.time()
         while True:
             running = {key: pair for key, pair in self._running.items() if pair[0].get_loop() is loop}
             if not running:
                 return
-            is_due = loop.time() - told >= _SIGN_OF_LIFE_S
+            is_due = loop.time() - beaten_at >= _SIGN_OF_LIFE_S
             try:
                 stop_requests = await self.run_blocking(self._read_stops, [*running])
                 if is_due:
                     await self.run_blocking(self._tell_alive, [*running])
-                    told = loop.time()
+                    beaten_at = loop.time()
             except LLMManagerError as error:
                 log.warning("Whether runs are to stop can't be read: %s", error)
                 stop_requests = {}

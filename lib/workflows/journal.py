@@ -339,8 +339,8 @@ def is_lost(now: datetime) -> ColumnElement[bool]:
 
 def keep_runs(connection: Connection, run_ids: Sequence[str], process: str) -> None:
     """Give a sign of life for runs that a process has."""
-    mine = update(workflow_runs).where(R.id.in_(run_ids), R.state == RunState.RUNNING, R.owner.like(f"{process}/%"))
-    connection.execute(mine.values(wake_at=utc_now() + LOST_AFTER))
+    own_runs = update(workflow_runs).where(R.id.in_(run_ids), R.state == RunState.RUNNING, R.owner.like(f"{process}/%"))
+    connection.execute(own_runs.values(wake_at=utc_now() + LOST_AFTER))
 
 
 def insert_run(connection: Connection, row: Mapping[str, Any]) -> bool:

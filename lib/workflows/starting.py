@@ -39,9 +39,9 @@ def plan_start(connection: Connection, actor: Actor, workflow: Workflow, which: 
     """
     if not workflow.is_active:
         raise Conflict(f"The workflow {workflow.slug} is switched off.", "", "Switch it on.")
-    chosen = load_version(connection, workflow, which)
-    pins = resolve_pins(connection, actor, chosen.definition, (workflow.slug,))
-    return StartPlan(workflow, chosen, pins, keeps_no_words(connection, chosen.definition))
+    workflow_version = load_version(connection, workflow, which)
+    pins = resolve_pins(connection, actor, workflow_version.definition, (workflow.slug,))
+    return StartPlan(workflow, workflow_version, pins, keeps_no_words(connection, workflow_version.definition))
 
 
 def check_stops(stops: StopSwitch, actor: Actor, slug: str) -> None:
@@ -92,6 +92,6 @@ def keeps_no_words(connection: Connection, definition: Definition) -> bool:
             elif isinstance(node, AgentsNode):
                 names |= {agent.configuration for agent in node.agents if agent.configuration}
     C = configurations.c
-    named = or_(C.slug.in_(names), C.id.in_(names))
-    query = select(C.id).where(named, C.content_policy != _FULL).limit(1)
+    is_named = or_(C.slug.in_(names), C.id.in_(names))
+    query = select(C.id).where(is_named, C.content_policy != _FULL).limit(1)
     return bool(names) and connection.scalar(query) is not None

@@ -10,7 +10,7 @@ import pytest
 
 from lib.errors import InvalidInput
 from lib.knowledge.documents import parsing, sandbox
-from lib.knowledge.documents.text_recognition import Line, join_lines
+from lib.knowledge.documents.text_recognition import RecognisedLine, join_lines
 from tests.knowledge.test_readers import HELVETICA, PAGE, pdf, stream
 
 pytestmark = pytest.mark.feature("RAG-1")
@@ -28,8 +28,8 @@ SCAN_BEHIND_TEXT = pdf(
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
 
 
-def line(text: str, left: float, top: float, width: float = 300) -> Line:
-    return Line(text, left, top, left + width, top + 20)
+def line(text: str, left: float, top: float, width: float = 300) -> RecognisedLine:
+    return RecognisedLine(text, left, top, left + width, top + 20)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def line(text: str, left: float, top: float, width: float = 300) -> Line:
         ([], ""),
     ],
 )  # fmt: skip
-def test_columns_are_read_one_after_the_other_and_rows_of_tables_across(lines: list[Line], text: str) -> None:
+def test_columns_are_read_one_after_the_other_and_rows_of_tables_across(lines: list[RecognisedLine], text: str) -> None:
     assert join_lines(lines, 1_000) == text
 
 

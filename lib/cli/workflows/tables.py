@@ -12,7 +12,7 @@ from lib.cli.operator import OPERATOR, open_services
 
 if TYPE_CHECKING:
     from lib.services import Services
-    from lib.workflows.triggers.batches import Batch
+    from lib.workflows.triggers.batches import WorkflowBatch
 
 
 def add_table_commands(actions: Any) -> None:
@@ -107,7 +107,7 @@ def list_batches(arguments: argparse.Namespace) -> None:
     output.show(rows, as_json=arguments.json, empty="No tables of runs yet.")
 
 
-def _describe_batch(batch: "Batch") -> dict[str, Any]:
+def _describe_batch(batch: "WorkflowBatch") -> dict[str, Any]:
     from lib.money import usd_from_nano
 
     return {

@@ -93,8 +93,8 @@ def _recognise(answer: Mapping[str, Any], data: bytes, most: int) -> dict[str, A
     ends = [*starts[1:], len(answer["text"])]
     pages = [answer["text"][start:end] for start, end in zip(starts, ends, strict=True)]
     for number, text in zip(pictures, texts, strict=True):
-        before = "" if answer["page_starts"] is None else pages[number]  # its signs keep their places
-        pages[number] = before + (f"{text}\n" if text else "")
+        text_layer = "" if answer["page_starts"] is None else pages[number]  # its signs keep their places
+        pages[number] = text_layer + (f"{text}\n" if text else "")
     unread = describe_unread_pages(len(answer["pictures"]) - len(pictures), answer["pages"])
     was_of_pages = answer["note"] == describe_unread_pages(len(answer["pictures"]), answer["pages"])
     places = list(accumulate((len(page) for page in pages[:-1]), initial=0))

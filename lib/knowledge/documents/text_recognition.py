@@ -25,7 +25,7 @@ _COLUMN_LINES = 4
 
 
 @dataclass(frozen=True)
-class Line:
+class RecognisedLine:
     """A stretch of words and its box, in pixels from the page's upper left corner."""
 
     text: str
@@ -49,25 +49,25 @@ def read_picture(engine: Any, picture: Any) -> str:
     """The words of a picture of Pillow's; empty where none are sure enough."""
     import numpy as np
 
-    found = engine(np.asarray(picture)[:, :, ::-1])
-    if found.boxes is None:
+    detections = engine(np.asarray(picture)[:, :, ::-1])
+    if detections.boxes is None:
         return ""
     lines = [
-        Line(text, *box.min(axis=0).tolist(), *box.max(axis=0).tolist())
-        for text, box, score in zip(found.txts, found.boxes, found.scores, strict=True)
+        RecognisedLine(text, *box.min(axis=0).tolist(), *box.max(axis=0).tolist())
+        for text, box, score in zip(detections.txts, detections.boxes, detections.scores, strict=True)
         if score >= _SURE and text.strip()
     ]
     return join_lines(lines, picture.width)
 
 
-def join_lines(lines: Sequence[Line], width: float) -> str:
+def join_lines(lines: Sequence[RecognisedLine], width: float) -> str:
     """The text of lines in reading order: columns one after the other, stretches of one line beside each other."""
     return "\n".join(row for block in _split_blocks(lines, width) for row in _join_rows(block))
 
 
-def _split_blocks(lines: Sequence[Line], width: float) -> Iterator[Sequence[Line]]:
+def _split_blocks(lines: Sequence[RecognisedLine], width: float) -> Iterator[Sequence[RecognisedLine]]:
     """Lines over the whole page part it; what is between them may stand in two columns or more."""
-    between: list[Line] = []
+    between: list[RecognisedLine] = []
     for line in sorted(lines, key=lambda line: line.top):
         if line.right - line.left < _SPANNING * width:
             between.append(line)
@@ -78,7 +78,7 @@ def _split_blocks(lines: Sequence[Line], width: float) -> Iterator[Sequence[Line
     yield from _split_columns(between, width)
 
 
-def _split_columns(lines: Sequence[Line], width: float) -> Iterator[Sequence[Line]]:
+def _split_columns(lines: Sequence[RecognisedLine], width: float) -> Iterator[Sequence[RecognisedLine]]:
     for edge in sorted({line.left for line in lines})[1:]:
         left = [line for line in lines if line.right <= edge]
         right = [line for line in lines if line.left >= edge]
@@ -89,15 +89,15 @@ def _split_columns(lines: Sequence[Line], width: float) -> Iterator[Sequence[Lin
     yield lines
 
 
-def _is_column(lines: Sequence[Line], width: float) -> bool:
+def _is_column(lines: Sequence[RecognisedLine], width: float) -> bool:
     """Whether lines are as long as those of a text: the cells of a table are not."""
     return (
         len(lines) >= _COLUMN_LINES and statistics.median(line.right - line.left for line in lines) >= _COLUMN * width
     )
 
 
-def _join_rows(lines: Sequence[Line]) -> Iterator[str]:
-    row: list[Line] = []
+def _join_rows(lines: Sequence[RecognisedLine]) -> Iterator[str]:
+    row: list[RecognisedLine] = []
     for line in sorted(lines, key=lambda line: line.top):
         if row and min(line.bottom, row[0].bottom) - line.top < _OF_ONE_LINE * (line.bottom - line.top):
             yield _join_row(row)
@@ -107,7 +107,7 @@ def _join_rows(lines: Sequence[Line]) -> Iterator[str]:
         yield _join_row(row)
 
 
-def _join_row(row: Sequence[Line]) -> str:
+def _join_row(row: Sequence[RecognisedLine]) -> str:
     return "  ".join(line.text.strip() for line in sorted(row, key=lambda line: line.left))
 
 

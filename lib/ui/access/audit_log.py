@@ -40,7 +40,7 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         for entry in page.entries
     ]
     few = ["Time", "Who", "Action"]
-    chosen = grammar.choose_row(
+    position = grammar.choose_row(
         rows,
         placeholder="—",
         column_order=few if blocks.compact() else None,
@@ -50,8 +50,8 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     if page.pages > 1:
         with blocks.row(horizontal_alignment="right"):
             st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key=session_keys.AUDIT_PAGE)
-    if chosen is not None:
-        _show_entry(page.entries[chosen], names, zone)
+    if position is not None:
+        _show_entry(page.entries[position], names, zone)
 
 
 def format_action(action: str) -> str:

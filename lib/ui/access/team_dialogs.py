@@ -36,8 +36,8 @@ def add_dialog(services: Services, actor: Actor, team: Team) -> None:
     name = st.text_input("User name", placeholder="for example amira", autocomplete="off")
     role = st.selectbox("Role in this team", [AS_ACCOUNT, *(role.value for role in TEAM_ROLES)])
     st.caption("For people who have an account. Others are invited with a link.")
-    chosen = None if role == AS_ACCOUNT else role
-    _submit("Add member", lambda: services.teams.add(actor, team.id, name, chosen))
+    team_role = None if role == AS_ACCOUNT else role
+    _submit("Add member", lambda: services.teams.add(actor, team.id, name, team_role))
 
 
 @st.dialog("Invite somebody")
@@ -122,8 +122,8 @@ def hand_over_dialog(services: Services, actor: Actor, team: Team, member: Membe
         people = {user.id: user.name for user in services.users.list(actor) if user.is_active}
         people.pop(member.user_id, None)
         ids = list(people)
-        chosen = st.selectbox("To", ids, ids.index(receiver) if receiver in ids else 0, format_func=people.__getitem__)
-        receiver = chosen or ""
+        heir_id = st.selectbox("To", ids, ids.index(receiver) if receiver in ids else 0, format_func=people.__getitem__)
+        receiver = heir_id or ""
     st.caption("Keys go on, and act as whoever has them then. Figures of the past stay with who made them.")
     label = "Take over" if receiver == actor.user_id else "Hand over"
     _submit(label, lambda: _hand_over(services, actor, member.user_id, receiver, team.id))

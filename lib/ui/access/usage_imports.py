@@ -152,7 +152,7 @@ def _show_batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     if not batches:
         st.caption("Nothing was imported.")
         return
-    chosen = grammar.choose_row(
+    position = grammar.choose_row(
         [
             {
                 "When": format.moment(batch.at, zone),
@@ -169,7 +169,7 @@ def _show_batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         placeholder="—",
         key="import-batches",
     )
-    batch = batches[chosen] if chosen is not None and chosen < len(batches) else None
+    batch = batches[position] if position is not None and position < len(batches) else None
     label = "Undo an import" if batch is None else f"Undo {batch.file_name}"
     if st.button(label, icon=":material/undo:", disabled=batch is None, help="Choose a line above") and batch:
         undo_dialog(services, actor, batch)

@@ -58,7 +58,7 @@ def draw_table(configurations: Sequence[Configuration], selected: str | None, *,
     )
     rows = [index for index, c in enumerate(configurations) if c.slug == selected]
     text = st.column_config.TextColumn
-    chosen = grammar.choose_row(
+    position = grammar.choose_row(
         frame,
         placeholder="—",
         default=next(iter(rows), None),
@@ -77,7 +77,7 @@ def draw_table(configurations: Sequence[Configuration], selected: str | None, *,
             "default": text("Default for", width=82),
         },
     )
-    return configurations[chosen].slug if chosen is not None and chosen < len(configurations) else None
+    return configurations[position].slug if position is not None and position < len(configurations) else None
 
 
 def draw_detail(services: Services, actor: Actor, configuration: Configuration, *, heading: bool = True) -> None:

@@ -41,7 +41,7 @@ def draw_table(
     )
     rows = [index for index, o in enumerate(overrides) if o.id == selected]
     text = st.column_config.TextColumn
-    chosen = grammar.choose_row(
+    position = grammar.choose_row(
         frame,
         default=next(iter(rows), None),
         key="overrides-" + str(hash(tuple(o.id for o in overrides))),
@@ -56,7 +56,7 @@ def draw_table(
             ),
         },
     )
-    return overrides[chosen].id if chosen is not None and chosen < len(overrides) else None
+    return overrides[position].id if position is not None and position < len(overrides) else None
 
 
 def describe_scope(override: Override, slugs: dict[str, str]) -> str:

@@ -274,7 +274,7 @@ def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
         }
         for line in lines
     ]
-    chosen = grammar.choose_row(
+    position = grammar.choose_row(
         pd.DataFrame(records),
         default=0 if lines else None,
         key=f"answers-{experiment.id}-{page}",
@@ -282,8 +282,8 @@ def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
     )
     if pages > 1:
         st.pagination(pages, key=f"page-{experiment.id}")
-    if chosen is not None and chosen < len(lines):
-        _side_by_side(experiment, lines[chosen])
+    if position is not None and position < len(lines):
+        _side_by_side(experiment, lines[position])
 
 
 def _side_by_side(experiment: Experiment, line: Any) -> None:

@@ -59,7 +59,7 @@ def show_unpriced(services: Services, actor: Actor) -> None:
         many = int(frame.unpriced_calls.sum())
         st.subheader(f"{many:,} {'call' if many == 1 else 'calls'} without a price", anchor=False)
         st.caption("They are in no total. Set the price of their model, then price these calls again.")
-        chosen = grammar.choose_row(
+        position = grammar.choose_row(
             frame[["provider", "model", "unpriced_calls", "total_tokens"]],
             height="content" if len(frame) < 8 else 260,
             key="unpriced-models",
@@ -76,7 +76,7 @@ def show_unpriced(services: Services, actor: Actor) -> None:
                 ),
             },
         )
-        row = frame.iloc[chosen] if chosen is not None and chosen < len(frame) else None
+        row = frame.iloc[position] if position is not None and position < len(frame) else None
         label = "Set price" if row is None else f"Set the price of {row.model}"
         locked = row is None or not actor.can(Permission.MANAGE_PROVIDERS)
         if st.button(label, icon=":material/sell:", disabled=locked, help="Choose a model above") and row is not None:
@@ -123,7 +123,7 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
             st.caption("Models that run on your own machines are free and need none.", text_alignment="center")
         return
     names = ["input", "output"] if compact else list(_LABELS)[:4]
-    chosen = grammar.choose_row(
+    position = grammar.choose_row(
         _build_table(prices, names),
         height=430 if len(prices) > 12 else "content",
         placeholder="—",
@@ -156,8 +156,8 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
             st.pagination(
                 pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn_page, args=(key,)
             )
-    if chosen is not None and chosen < len(prices):
-        _show_model(services, actor, prices[chosen])
+    if position is not None and position < len(prices):
+        _show_model(services, actor, prices[position])
 
 
 def _turn_page(key: str) -> None:

@@ -75,7 +75,7 @@ def draw_table(
     rows = [index for index, template in enumerate(templates) if template.slug == selected]
     text = st.column_config.TextColumn
     number = st.column_config.NumberColumn
-    chosen = grammar.choose_row(
+    position = grammar.choose_row(
         frame,
         height=min(30 * len(templates) + 38, 250),
         placeholder="—",
@@ -99,7 +99,7 @@ def draw_table(
             ),
         },
     )
-    return templates[chosen].slug if chosen is not None and chosen < len(templates) else None
+    return templates[position].slug if position is not None and position < len(templates) else None
 
 
 def draw_panel(services: Services, actor: Actor, template: Template, use: Use, *, compact: bool) -> None:

@@ -29,6 +29,6 @@ def server_dialog(services: Services, actor: Actor) -> None:
         if st.button("Make template", type="primary", icon=":material/add:"):
             text = write_template(services.servers.fill_prompt(actor, prompt.server, prompt.name, variables))
             about = f"From the server {prompt.server}: {prompt.name}"[:500]
-            made = services.prompts.create(actor, slug, VersionDraft(text), description=about)
-            st.query_params["id"] = made.slug
+            new_prompt = services.prompts.create(actor, slug, VersionDraft(text), description=about)
+            st.query_params["id"] = new_prompt.slug
             st.rerun()

@@ -90,10 +90,10 @@ def count_calls(services: Services, actor: Actor) -> Mapping[str, ServerCalls]:
     recent = ExecutionFilter(since=utc_now() - timedelta(days=_DAYS))
     calls: dict[str, ServerCalls] = {}
     for figures in services.tools.executions.figures(actor, recent):
-        before = calls.get(figures.server, NO_CALLS)
-        times = [ms for ms in (before.longest_ms, figures.longest_ms) if ms is not None]
+        earlier = calls.get(figures.server, NO_CALLS)
+        times = [ms for ms in (earlier.longest_ms, figures.longest_ms) if ms is not None]
         calls[figures.server] = ServerCalls(
-            before.runs + figures.runs, before.failed + figures.failed, max(times, default=None)
+            earlier.runs + figures.runs, earlier.failed + figures.failed, max(times, default=None)
         )
     return calls
 

@@ -200,7 +200,7 @@ def show_failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: Z
         for row in rows
     ]
     text = st.column_config.TextColumn
-    chosen = grammar.choose_row(
+    position = grammar.choose_row(
         lines,
         placeholder="—",
         key="dashboard-failures",
@@ -220,7 +220,7 @@ def show_failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: Z
             "user": text("User"),
         },
     )
-    if chosen is not None and chosen < len(rows):
-        row = rows[chosen]
+    if position is not None and position < len(rows):
+        row = rows[position]
         query = {"period": CUSTOM, "id": row.id}
         st.switch_page(session.page("activity"), query_params=query)

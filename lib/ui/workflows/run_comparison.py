@@ -16,18 +16,18 @@ from lib.workflows.run import Run, Step
 
 def choose_dialog(services: Services, actor: Actor, run: Run) -> None:
     """Choose the run that another is compared with."""
-    others = [other for other in services.workflows.runs.list(actor, run.workflow_id) if other.id != run.id]
-    if not others:
+    other_runs = [other for other in services.workflows.runs.list(actor, run.workflow_id) if other.id != run.id]
+    if not other_runs:
         st.caption("There is no other run of this workflow.")
         return
     zone = services.preferences.report_zone(actor)
     labels = {
         other.id: f"{format.moment(other.created_at, zone)} · {describe_state(other.state)[0]} · {other.version}"
-        for other in others
+        for other in other_runs
     }
-    chosen = st.selectbox("With", [*labels], format_func=labels.__getitem__)
+    run_id = st.selectbox("With", [*labels], format_func=labels.__getitem__)
     if st.button("Compare", type="primary", icon=":material/compare_arrows:"):
-        st.query_params["with"] = chosen
+        st.query_params["with"] = run_id
         st.rerun()
 
 

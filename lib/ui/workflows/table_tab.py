@@ -13,7 +13,7 @@ from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.workflows.run_view import draw_run_table
 from lib.ui.workflows.start_form import describe_quote, read_cap
-from lib.workflows.triggers.batches import Batch
+from lib.workflows.triggers.batches import WorkflowBatch
 from lib.workflows.workflow import Workflow
 
 REDRAW_S = 2.0
@@ -53,7 +53,7 @@ def _draw_start(services: Services, actor: Actor, workflow: Workflow, rows: list
             st.rerun()
 
 
-def _name_batch(batch: Batch, zone: ZoneInfo) -> str:
+def _name_batch(batch: WorkflowBatch, zone: ZoneInfo) -> str:
     return f"{format.moment(batch.created_at, zone)} · {batch.rows:,} rows · {short_id(batch.id)}"
 
 

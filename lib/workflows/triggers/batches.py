@@ -39,7 +39,7 @@ _MOST_LISTED = 50
 
 
 @dataclass(frozen=True)
-class Batch:
+class WorkflowBatch:
     """A table's runs: how many in each state, their known cost in nano-dollars, how many costs are unknown."""
 
     id: str
@@ -105,10 +105,12 @@ class WorkflowBatches:
     ) -> RunQuote:
         """Quote all rows: each as its run is quoted, by past runs or by the longest row's ceilings."""
         longest = max(rows, key=lambda row: len(to_text(dict(row))), default={})
-        one = self._runs.quote(actor, slug, longest, version)
-        low = None if one.low_nano is None else one.low_nano * len(rows)
-        high = None if one.high_nano is None else one.high_nano * len(rows)
-        return RunQuote(low, high, one.basis, one.samples, one.unpriced, one.problems)
+        quote_of_one = self._runs.quote(actor, slug, longest, version)
+        low = None if quote_of_one.low_nano is None else quote_of_one.low_nano * len(rows)
+        high = None if quote_of_one.high_nano is None else quote_of_one.high_nano * len(rows)
+        return RunQuote(
+            low, high, quote_of_one.basis, quote_of_one.samples, quote_of_one.unpriced, quote_of_one.problems
+        )
 
     def start(
         self,
@@ -120,7 +122,7 @@ class WorkflowBatches:
         cap_nano_usd: int | None = None,
         trigger: Trigger = Trigger.PAGE,
         launches: bool = True,
-    ) -> Batch:
+    ) -> WorkflowBatch:
         """Begin a run for every row, all in one version; `cap_nano_usd` is each run's own. All are begun, or none."""
         actor.require(Permission.TEST_CONFIGS)
         if not 0 < len(rows) <= MOST_ROWS:
@@ -153,14 +155,14 @@ class WorkflowBatches:
                 self._runs.launch(record["id"], record["team_id"], 0)
         return self.get(actor, batch_id)
 
-    def get(self, actor: Actor, batch_id: str) -> Batch:
+    def get(self, actor: Actor, batch_id: str) -> WorkflowBatch:
         """Get a batch as it stands; raises NotFound."""
-        found = self._read(actor, R.batch_id == batch_id)
-        if not found:
+        batches = self._read(actor, R.batch_id == batch_id)
+        if not batches:
             raise NotFound("There is no such batch.", "It does not exist, or it is somebody else's.")
-        return found[0]
+        return batches[0]
 
-    def list(self, actor: Actor, slug: str) -> Sequence[Batch]:
+    def list(self, actor: Actor, slug: str) -> Sequence[WorkflowBatch]:
         """List the last batches of a workflow that the actor may see, the newest first."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
@@ -173,7 +175,7 @@ class WorkflowBatches:
         self.get(actor, batch_id)
         return self._runs.list_batch(actor, batch_id)
 
-    def cancel(self, actor: Actor, batch_id: str) -> Batch:
+    def cancel(self, actor: Actor, batch_id: str) -> WorkflowBatch:
         """Cancel the runs of a batch that are not over."""
         for run in self.runs(actor, batch_id):
             if not run.state.is_over:
@@ -199,7 +201,7 @@ class WorkflowBatches:
             writer.writerow([_write_cell(record.get(name)) for name in columns])
         return buffer.getvalue()
 
-    def _read(self, actor: Actor, condition: Any) -> Sequence[Batch]:
+    def _read(self, actor: Actor, condition: Any) -> Sequence[WorkflowBatch]:
         actor.require(Permission.TEST_CONFIGS)
         columns = (
             R.batch_id,
@@ -212,21 +214,21 @@ class WorkflowBatches:
             func.min(R.created_at),
         )
         query = select(*columns).where(R.batch_id.is_not(None), condition, is_visible(actor))
-        found: dict[str, Batch] = {}
+        batches: dict[str, WorkflowBatch] = {}
         with self._store.read() as connection:
             rows = connection.execute(query.group_by(R.batch_id, R.workflow_id, R.version, R.state)).all()
         for batch_id, workflow_id, version, state, count, cost, unpriced, began in rows:
-            before = found.get(batch_id) or Batch(batch_id, workflow_id, version, began)
-            found[batch_id] = Batch(
+            earlier = batches.get(batch_id) or WorkflowBatch(batch_id, workflow_id, version, began)
+            batches[batch_id] = WorkflowBatch(
                 batch_id,
                 workflow_id,
                 version,
-                min(before.created_at, began),
-                {**before.states, RunState(state): count},
-                before.cost_nano_usd + int(cost or 0),
-                before.unpriced + unpriced,
+                min(earlier.created_at, began),
+                {**earlier.states, RunState(state): count},
+                earlier.cost_nano_usd + int(cost or 0),
+                earlier.unpriced + unpriced,
             )
-        return sorted(found.values(), key=lambda batch: (batch.created_at, batch.id), reverse=True)
+        return sorted(batches.values(), key=lambda batch: (batch.created_at, batch.id), reverse=True)
 
 
 def _describe_row(number: int, run: Run) -> dict[str, Any]:
@@ -249,7 +251,7 @@ def _describe_row(number: int, run: Run) -> dict[str, Any]:
 
 def _place(name: str) -> int:
     kinds = ("row", "input_", "state", "output", "reason", "cost_usd", "prompt_tokens", "completion_tokens", "run_id")
-    return next(place for place, kind in enumerate(kinds) if name.startswith(kind))
+    return next(position for position, kind in enumerate(kinds) if name.startswith(kind))
 
 
 def _write_cell(value: Any) -> str:

@@ -91,8 +91,10 @@ class WorkflowTools:
         listed = self._list_workflows(actor)
         if not listed:
             return {}
-        wanted = [(workflow.id, workflow.current) for workflow in listed.values()]
-        query = select(V.workflow_id, V.version, V.definition).where(tuple_(V.workflow_id, V.version).in_(wanted))
+        current_versions = [(workflow.id, workflow.current) for workflow in listed.values()]
+        query = select(V.workflow_id, V.version, V.definition).where(
+            tuple_(V.workflow_id, V.version).in_(current_versions)
+        )
         with self._store.read() as connection:
             texts = {(row.workflow_id, row.version): row.definition for row in connection.execute(query)}
         return {
@@ -141,6 +143,6 @@ def write_run(run: Run) -> ToolOutput:
     """Write a run as a tool's answer; what did not end well says how to go on."""
     if run.state is RunState.DONE:
         return ToolOutput(to_text(run.output), run.output if isinstance(run.output, dict) else None)
-    where = " Decide at /approvals; the run then goes on by itself." if run.state is RunState.WAITING else ""
+    inbox_hint = " Decide at /approvals; the run then goes on by itself." if run.state is RunState.WAITING else ""
     step = f" at {run.failed_step}" if run.failed_step else ""
-    return ToolOutput(f"The run {run.id} is {run.state}{step}: {run.reason}{where}", is_error=True)
+    return ToolOutput(f"The run {run.id} is {run.state}{step}: {run.reason}{inbox_hint}", is_error=True)
