@@ -242,7 +242,7 @@ class Recall:
             self._entries.note_counts(counts.items())
 
     def _complete(self, note: _Stored) -> _Stored:
-        """What is stored, with the keys and the question that rules may ask for later."""
+        """Complete what is stored by the keys and the question that rules may ask for later."""
         if note.rules.compares_words:
             return note
         keys = make_keys(note.call.plan, note.rules, self._secret, completely=True)
