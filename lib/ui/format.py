@@ -68,6 +68,18 @@ def duration(milliseconds: float | None) -> str:
     return f"{minutes} min {seconds:02d} s"
 
 
+def size(octets: int) -> str:
+    """`120 bytes`, `4 kB`, `1.2 MB`, in steps of 1,024."""
+    if octets < 1024:
+        return number_of(octets, "byte")
+    return f"{octets / 1024:,.0f} kB" if octets < 1024**2 else f"{octets / 1024**2:,.1f} MB"
+
+
+def number_of(many: int, noun: str) -> str:
+    """`1 passage`, `1,200 passages`: of nouns that take an s."""
+    return f"{many:,} {noun}" if many == 1 else f"{many:,} {noun}s"
+
+
 def share(fraction: float | None) -> str:
     """`37.9 %`; under one percent two decimals."""
     if fraction is None:

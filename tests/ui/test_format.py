@@ -36,3 +36,11 @@ def test_shares(fraction: float | None, text: str) -> None:
 def test_a_column_is_as_wide_as_its_largest_figure() -> None:
     assert format.column_width(["$1.00", "$10,000,000.00"], 60) > 14 * 7
     assert format.column_width([], 60) == 60
+
+
+@pytest.mark.feature("LOOK-1")
+@pytest.mark.parametrize(
+    ("octets", "text"), [(0, "0 bytes"), (1, "1 byte"), (1023, "1,023 bytes"), (4_100, "4 kB"), (1_300_000, "1.2 MB")]
+)
+def test_a_size_is_never_nought_where_there_is_something(octets: int, text: str) -> None:
+    assert format.size(octets) == text

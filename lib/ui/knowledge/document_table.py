@@ -113,7 +113,8 @@ def preview_dialog(
     """The first passages of a file as they would be cut; what two share is marked in the second."""
     with blocks.errors_shown(), st.spinner("Reading the file"):
         text, pieces = services.knowledge.documents.preview(actor, chunking, name, data, embedding_model)
-        st.markdown(f"**{blocks.plain(name)}** · {len(pieces):,} passages, {format.count(len(text))} characters")
+        count = format.number_of(len(pieces), "passage")
+        st.markdown(f"**{blocks.plain(name)}** · {count}, {format.count(len(text))} characters")
         end = 0
         for number, piece in enumerate(pieces[:_PASSAGES], start=1):
             shared = max(0, end - piece.start)
@@ -136,8 +137,8 @@ def _line(services: Services, actor: Actor, collection: Collection, document: Do
             if document.serving_version and document.state not in TAKEN_IN:
                 st.badge(f"Version {document.serving_version} is found meanwhile", color="gray")
             st.badge(label, color=colour)  # type: ignore[arg-type]
-        about = [document.kind.replace("_", " "), f"{document.size / 1024:,.0f} kB"]
-        about += [f"{document.chunks_total:,} passages"] if document.state in TAKEN_IN else []
+        about = [document.kind.replace("_", " "), format.size(document.size)]
+        about += [format.number_of(document.chunks_total, "passage")] if document.state in TAKEN_IN else []
         about += [document.language] if document.language else []
         about += [f"tags: {', '.join(document.tags)}"] if document.tags else []
         st.caption(blocks.plain(" · ".join(about)))
