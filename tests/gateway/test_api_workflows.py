@@ -9,7 +9,7 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.settings import Settings
 from tests.gateway.api_rig import ApiRig, live
-from tests.waiting import CEILING_S
+from tests.waiting import CEILING_S, until
 from tests.workflows.rig import draw, finish, node, start
 
 pytestmark = [pytest.mark.feature("GATE-2"), pytest.mark.feature("FLOW-9")]
@@ -53,6 +53,16 @@ def test_a_workflow_is_run_over_http(settings: Settings) -> None:
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, "inputs")
             waiting = client.post("/api/workflows/ask-first/runs", json={"inputs": {"text": "hi"}}).json()
             assert (waiting["state"], waiting["waits_at"]) == ("waiting", "/approvals")
+            rows = [{"text": "a"}, {"text": "b"}]
+            begun = client.post("/api/workflows/shout/batches", json={"rows": rows})
+            assert (begun.status_code, begun.json()["rows"]) == (202, 2)
+            batch = f"/api/workflow-batches/{begun.json()['batch_id']}"
+            until(lambda: client.get(batch).json()["over"])
+            assert [row["output"] for row in client.get(batch).json()["runs"]] == ["A!", "B!"]
+            assert client.post(f"{batch}/cancel", json={}).json()["states"] == {"done": 2}
+            assert len(client.get("/api/workflows/shout/batches").json()["batches"]) == 1
+            bad = client.post("/api/workflows/shout/batches", json={"rows": [{"txt": "a"}]})
+            assert bad.status_code == 400
             checked = client.post("/api/workflows/validate", json={"definition": {"nodes": []}}).json()
             assert checked["valid"] is False
         check_webhook(address, rig)

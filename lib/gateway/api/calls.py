@@ -14,7 +14,16 @@ from starlette.routing import BaseRoute
 from lib.access.limits import LimitDecision
 from lib.calls.live_call import LiveCall
 from lib.calls.request import CallRequest, Origin, Within
-from lib.gateway.api import approvals, conversations, knowledge, native_protocol, reads, tools, workflows
+from lib.gateway.api import (
+    approvals,
+    conversations,
+    knowledge,
+    native_protocol,
+    reads,
+    tools,
+    workflow_batches,
+    workflows,
+)
 from lib.gateway.api.bodies import AnswerBody, Nothing, QuestionBody
 from lib.gateway.api.operation import Asking, Operation, Types, read, routes_of
 from lib.gateway.http import error_boundary
@@ -101,6 +110,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     **knowledge.OPERATIONS,
     **approvals.OPERATIONS,
     **workflows.OPERATIONS,
+    **workflow_batches.OPERATIONS,
     **tools.OPERATIONS,
 }
 routes: list[BaseRoute] = routes_of(OPERATIONS)

@@ -50,6 +50,7 @@ _PATHS = {  # each parameter of an address; one that is missing here ends the ma
     "document_id": "A document's id.",
     "model": "A configuration's name.",
     "run_id": "The id of a workflow's run.",
+    "batch_id": "The id of a table of runs.",
     "approval_id": "The id of a request for a decision.",
     "grant_id": "The id of a standing grant.",
     "name": "A tool's name.",
