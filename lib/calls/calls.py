@@ -319,6 +319,8 @@ class Calls:
             self._spool = Spool(self._spool_root, self._owner)
         except OSError as error:
             raise make_spool_error(self._spool_root, error) from error
+        if self.results is not None:
+            self.results.prepare()
         self._ledger = Ledger(self._store, self._spool, self._limits, self._load_kept(), self.write_retry_s)
 
     def _ensure_loop(self) -> None:

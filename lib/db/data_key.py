@@ -26,6 +26,11 @@ class DataKey:
         self._vault = vault
         self._fernet: Fernet | None = None
 
+    def load(self) -> None:
+        """Read or make the key now, so that nobody waits for the database later."""
+        if self._fernet is None:
+            self._load(None)
+
     def encrypt(self, text: str, within: Connection | None = None) -> str:
         """Seal a text. Give the write transaction that is open, if one is: the key may have to be made."""
         fernet = self._fernet or self._load(within)

@@ -61,6 +61,10 @@ class StepResults:
         self._store = store
         self._data_key = data_key
 
+    def prepare(self) -> None:
+        """Read the key, so that `build_row` asks no database: it is called where nothing may wait for one."""
+        self._data_key.load()
+
     def get(self, run_id: str, step: str) -> StoredStep | None:
         """Get a step's row; None when it was never begun."""
         with self._store.read() as connection:
