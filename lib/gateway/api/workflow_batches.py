@@ -9,7 +9,7 @@ from lib.gateway.api.bodies import Body, Name, Nothing, Object, Usd, usd
 from lib.gateway.api.operation import Asking, DirectOperation, Operation
 from lib.money import nano_from_usd
 from lib.workflows.run import Run, Trigger
-from lib.workflows.triggers.batches import MOST_ROWS, Batch
+from lib.workflows.triggers.batches import MOST_ROWS, WorkflowBatch
 
 
 class NewBatchBody(Body):
@@ -90,7 +90,7 @@ def cancel_batch(asking: Asking[Nothing, Nothing]) -> BatchBody:
     return BatchBody(**_describe(asking.services.workflows.batches.cancel(asking.actor, asking.path["batch_id"])))
 
 
-def _describe(batch: Batch) -> dict[str, Any]:
+def _describe(batch: WorkflowBatch) -> dict[str, Any]:
     return {
         "batch_id": batch.id,
         "version": batch.version,
