@@ -66,7 +66,8 @@ def open_table(
 def choose_row(rows: Any, *, key: str, default: int | None = None, **shown: Any) -> int | None:
     """Draw rows and return the number of the chosen one; a click in any cell chooses it, for as long as the page stays.
 
-    `default`, of a frame, is chosen and marked until somebody chooses. `shown` goes to `st.dataframe`.
+    `default` is chosen and marked, as a row: a marked cell would tell of itself again at the next click elsewhere, and
+    what was pressed be done twice. It holds until somebody chooses. `shown` goes to `st.dataframe`.
     """
     chosen_key = f"{key}-chosen"
     before_key = f"{key}-before"
@@ -80,14 +81,13 @@ def choose_row(rows: Any, *, key: str, default: int | None = None, **shown: Any)
         st.session_state[before_key] = (list(selection.rows), [tuple(cell) for cell in selection.cells])
 
     blocks.leave_room_for_toolbar()
-    cells = [] if default is None else [(default, str(next(iter(shown.get("column_order") or rows.columns))))]
     st.dataframe(
         rows,
         hide_index=True,
         row_height=ROW_HEIGHT,
         on_select=select,
         selection_mode=["single-row", "single-cell"],
-        selection_default={"selection": {"rows": [], "columns": [], "cells": cells}},
+        selection_default={"selection": {"rows": [] if default is None else [default], "columns": [], "cells": []}},
         key=key,
         **shown,
     )
