@@ -51,7 +51,7 @@ def draw_table(services: Services, actor: Actor, workflows: Sequence[Workflow], 
         rows,
         [workflow.slug for workflow in workflows],
         {
-            "name": text("Workflow", width=176 if compact else 330),
+            "name": text("Workflow", width=236 if compact else 330),
             "health": text("Done", width=84, alignment="right", help="Share of the runs that ended well"),
             "runs": st.column_config.NumberColumn("Runs", width=74, format="localized"),
             "cost": text(
@@ -60,7 +60,7 @@ def draw_table(services: Services, actor: Actor, workflows: Sequence[Workflow], 
             "last": text("Last run", width=186),
             "version": text("Version", width=80, alignment="right"),
         },
-        order=["name", "health", "runs"] if compact else None,
+        order=["name", "health"] if compact else None,
         alt="Workflows with their runs",
     )
     count = "1 workflow" if len(workflows) == 1 else f"{len(workflows):,} workflows"
