@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from lib.access.grants import KeyGrant
-from lib.access.permissions import Actor, Role, make_actor
+from lib.access.permissions import Actor, Permission, Role, make_actor
 from lib.cache.namespace import _scope_of
-from lib.cache.policy import SharingScope
+from lib.cache.policy import CacheRules, SharingScope
+from lib.clock import new_id
+from lib.errors import NotFound
+from lib.settings import Settings
+from tests.cache.rig import AMIRA, CacheRig
 
 pytestmark = pytest.mark.feature("CACHE-2")
 BEN = make_actor("u1", "ben", Role.DEVELOPER, {1: None, 2: None}, 1)
@@ -39,3 +43,32 @@ def test_who_is_another_has_another_memory(chosen: SharingScope, first: Actor, s
 
 def test_whom_a_program_asks_for_is_another_person() -> None:
     assert scope(BEN, SharingScope.PERSON, user="a") != scope(BEN, SharingScope.PERSON, user="b")
+
+
+def test_another_teams_administrator_sees_changes_and_forgets_nothing(settings: Settings) -> None:
+    rig = CacheRig(settings)
+    try:
+        assert rig.tiers("What is the capital of France?") == ["none"]
+        call = rig.ask("What is the capital of France?")
+        cache = rig.services.cache
+        configuration_id = rig.configurations.get(AMIRA, rig.slug).id
+        other = make_actor("u9", "eve", Role.DEVELOPER, {2: Role.TEAM_ADMINISTRATOR}, 2)
+        assert other.can(Permission.EDIT_CONFIGS)
+        for deed in (
+            lambda: cache.rules(other, configuration_id),
+            lambda: cache.change_rules(other, configuration_id, CacheRules()),
+            lambda: cache.label(other, new_id(), "different"),
+        ):
+            with pytest.raises(NotFound):
+                deed()
+        assert cache.figures(other) == []
+        assert cache.daily(other) == []
+        assert cache.proofs(other) == []
+        assert cache.decisions(other, configuration_id) == []
+        assert cache.purge(other, everything=True) == 0
+        assert cache.purge(other, configuration_id=configuration_id) == 0
+        assert cache.forget_call(other, call.call_id) == 0
+        assert cache.purge_own(other) == 0
+        assert rig.tiers("What is the capital of France?") == ["exact"]
+    finally:
+        rig.services.close()
