@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.cache.namespace import Keys
@@ -21,6 +21,14 @@ from lib.errors import InvalidInput
 LARGEST_ANSWER = 1 << 20  # bytes of a sealed answer
 _E = cache_entries.c
 _BATCH = 500
+_COLUMNS = (_E.id, _E.call_id, _E.answer, _E.question, _E.created_at, _E.cost_nano_usd, _E.execution_time_ms)
+_NEWEST = {  # made once: to make a statement takes longer than to run it
+    column.name: select(*_COLUMNS)
+    .where(column == bindparam("key"), _E.created_at >= bindparam("oldest"), _E.is_banned.is_(False))
+    .order_by(_E.created_at.desc())
+    .limit(1)
+    for column in (_E.exact_key, _E.loose_key)
+}
 _OVERLAP = timedelta(seconds=30)  # between processes' clocks, and for transactions that last
 
 
@@ -86,14 +94,8 @@ class Entries:
 
     def find(self, column: str, key: str, oldest: datetime) -> CacheEntry | None:
         """The newest entry with a key (`exact_key` or `loose_key`) that is not older than `oldest`."""
-        query = (
-            select(cache_entries)
-            .where(_E[column] == key, _E.created_at >= oldest, _E.is_banned.is_(False))
-            .order_by(_E.created_at.desc())
-            .limit(1)
-        )
         with self._store.read() as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.execute(_NEWEST[column], {"key": key, "oldest": oldest}).mappings().first()
         return None if row is None else self.open_row(dict(row))
 
     def get_many(self, entry_ids: Collection[str], namespace: str, oldest: datetime) -> list[CacheEntry]:
