@@ -47,7 +47,7 @@ from lib.cache.policy import CacheRules, SemanticMode
 from lib.cache.semantic import LEAST_SIMILARITY
 from lib.calls.fingerprint import fingerprint_of
 from lib.calls.request import CallRequest, Plan
-from lib.clock import new_id, utc_now
+from lib.clock import id_at, new_id, utc_now
 from lib.db.tables import cache_entries
 from lib.gateway.http.fast_http import FastHttpProtocol
 from lib.gateway.http.program_routes import ProgramRoutes
@@ -233,15 +233,19 @@ def measure_lookup(services: Services, count: int) -> bool:
         **{"execution_time_ms": 1, "is_banned": False},
     }
     for start in range(0, count, STEP):
+        moments = [
+            utc_now() - timedelta(days=1) + timedelta(days=0.9) * number / count
+            for number in range(start, min(start + STEP, count))
+        ]
         rows = [
             {
                 **filled,
-                "id": new_id(),
+                "id": id_at(int(moment.timestamp() * 1_000)),
                 "exact_key": f"{number:064x}",
                 "vector": vectors[number].tobytes(),
-                "created_at": utc_now() - timedelta(days=1) + timedelta(days=0.9) * number / count,
+                "created_at": moment,
             }
-            for number in range(start, min(start + STEP, count))
+            for number, moment in enumerate(moments, start)
         ]
         with services.store.write() as connection:
             connection.execute(insert(cache_entries), rows)
@@ -251,6 +255,7 @@ def measure_lookup(services: Services, count: int) -> bool:
     semantic._embed = lambda text: next(waiting)
     oldest = utc_now() - timedelta(days=2)
     built_s = _spend(lambda: semantic._candidates(keys, oldest))
+
     lookups = [_spend(lambda: semantic._candidates(keys, oldest)) for _ in near[1:]]
     scans = [_spend(lambda vector=vector: np.argpartition(-(vectors @ vector), 20)[:20]) for vector in near[:20]]
     lookup = statistics.median(lookups) * 1_000

@@ -100,9 +100,9 @@ class Entries:
 
     def get_many(self, entry_ids: Collection[str], namespace: str, oldest: datetime) -> list[CacheEntry]:
         """The entries with these ids that are in the namespace still."""
-        query = select(cache_entries).where(
-            _E.id.in_(entry_ids), _E.namespace == namespace, _E.created_at >= oldest, _E.is_banned.is_(False)
-        )
+        in_namespace = _E.namespace.concat("") == namespace  # by their ids: an index would read the whole namespace
+        chosen = (_E.id.in_(entry_ids), in_namespace, _E.created_at >= oldest, _E.is_banned.is_(False))
+        query = select(*_COLUMNS).where(*chosen)
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
         return [entry for row in rows if (entry := self.open_row(dict(row))) is not None]

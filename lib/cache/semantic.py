@@ -24,7 +24,7 @@ from lib.cache.secret import CacheSecret
 from lib.calls.calls import Calls
 from lib.calls.live_call import LiveCall
 from lib.calls.request import NOT_REMEMBERED, CallRequest, Origin, Plan, Within
-from lib.clock import new_id, utc_now
+from lib.clock import id_at, new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import cache_blocked_pairs, cache_decisions, cache_entries
 from lib.errors import LLMManagerError
@@ -208,9 +208,12 @@ class Semantic:
         self._indexes[namespace] = index
         while len(self._indexes) > _MOST_INDEXES:
             self._indexes.popitem(last=False)
-        query = select(_E.id, _E.created_at).where(_E.namespace == namespace, _E.vector.is_not(None))
-        if index.followed_to is not None:
-            query = query.where(_E.created_at >= index.followed_to - timedelta(seconds=30))
+        query = select(_E.id, _E.created_at).where(_E.vector.is_not(None))
+        if index.followed_to is None:
+            query = query.where(_E.namespace == namespace)
+        else:  # by the ids' own time alone, for an index of namespaces would read the whole one each time
+            since_ms = int((index.followed_to - timedelta(seconds=30)).timestamp() * 1_000)
+            query = query.where(_E.id >= id_at(since_ms, 0, 0), _E.namespace.concat("") == namespace)
         with self._store.read() as connection:
             created = {row.id: row.created_at for row in connection.execute(query)}
             unknown = index.find_unknown(created)
