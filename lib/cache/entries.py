@@ -1,5 +1,6 @@
 """Remembered answers in SQL: the record that every process reads; whoever answers from memory asks here."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -164,9 +165,9 @@ class Entries:
                     for hit in hits
                 ],
             )
-            used = update(cache_entries).values(used_at=now, uses=_E.uses + 1)
-            for hit in hits:
-                connection.execute(used.where(_E.id == hit.entry.id))
+            for entry_id, uses in Counter(hit.entry.id for hit in hits).items():
+                used = update(cache_entries).where(_E.id == entry_id)
+                connection.execute(used.values(used_at=now, uses=_E.uses + uses))
 
     def note_counts(self, counts: Iterable[tuple[tuple[Any, str, str], int]]) -> None:
         """Add to the counts of (day, configuration, outcome)."""
