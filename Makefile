@@ -1,8 +1,8 @@
-# run serves the app; quick runs the tests that need no file, test every test, proof repeats the proofs in full, soak
-# loads a gateway for MINUTES, fuzz sends odd bytes for SECONDS; lint checks style and types, bench prints the measured
-# numbers, ocr adds text recognition, lock rewrites constraints.txt, audit looks up its advisories (online). Each makes what it needs. PORT,
-# LLM_MANAGER_DATA and DATABASE_URL are read.
-.PHONY: run quick test proof soak fuzz lint bench lock audit ocr environment environment-dev clean
+# run serves the app; quick runs the tests that need no file, test every test, proof repeats the proofs in full, coverage
+# prints the lines of lib that no test runs, soak loads a gateway for MINUTES, fuzz sends odd bytes for SECONDS; lint
+# checks style and types, bench prints the measured numbers, ocr adds text recognition, lock rewrites constraints.txt,
+# audit looks up its advisories (online). Each makes what it needs. PORT, LLM_MANAGER_DATA and DATABASE_URL are read.
+.PHONY: run quick test proof coverage soak fuzz lint bench lock audit ocr environment environment-dev clean
 VENV := .venv/bin/python
 TESTS ?= tests
 MINUTES ?= 30
@@ -21,6 +21,12 @@ quick: environment-dev
 proof: environment-dev
 	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_PROOF=1 LLM_MANAGER_BROWSER="$$browser" \
 		$(VENV) -m pytest -n 2 --dist loadfile $(TESTS)
+
+coverage: environment-dev
+	@rm -f .coverage .coverage.*
+	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" \
+		$(VENV) -m coverage run -m pytest -n 2 --dist loadfile $(TESTS)
+	@$(VENV) -m coverage combine -q && $(VENV) -m coverage report
 
 soak: environment-dev
 	@$(VENV) benchmarks/soak.py --minutes $(MINUTES)
