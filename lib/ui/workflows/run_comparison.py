@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.clock import short_id
-from lib.money import format_money
+from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.workflows.run_view import STEP_STATES, describe_state, draw_value
@@ -56,7 +56,7 @@ def _draw_head(run: Run) -> None:
     with blocks.row(gap="xsmall"):
         st.markdown(f"**{short_id(run.id)}** · version {run.version}", width="stretch")
         st.badge(label, color=colour)
-    cost = format_money(run.cost_nano_usd)
+    cost = format_sum(run.cost_nano_usd, run.has_partial_cost)
     blocks.facts(
         [("Cost", blocks.plain(cost)), ("Tokens", format.count(run.tokens)), ("Steps", str(run.steps_done))], 3
     )

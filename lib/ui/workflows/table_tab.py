@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.clock import short_id
-from lib.money import format_money
+from lib.money import format_sum
 from lib.services import Services
 from lib.ui import blocks, format
 from lib.ui.workflows.run_view import draw_run_table
@@ -64,9 +64,8 @@ def _draw_batch(services: Services, actor: Actor, batch_id: str) -> None:
     def growing() -> None:
         batch = services.workflows.batches.get(actor, batch_id)
         st.progress(batch.ended / max(batch.rows, 1), f"{batch.ended:,} of {batch.rows:,} runs are over")
-        least = "≥ " if batch.unpriced else ""
         states = " · ".join(f"{count:,} {state}" for state, count in sorted(batch.states.items()))
-        st.caption(blocks.plain(f"{states} · {least}{format_money(batch.cost_nano_usd)}"))
+        st.caption(blocks.plain(f"{states} · {format_sum(batch.cost_nano_usd, batch.unpriced)}"))
         with blocks.row():
             st.download_button(
                 "Results as CSV",
