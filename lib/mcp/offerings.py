@@ -93,19 +93,25 @@ def read_files(result: Mapping[str, Any]) -> list[tuple[str, bytes]]:
     files = []
     for content in (result.get("contents") or [])[:MOST_FILES]:
         if "text" in content:
-            data = strip_invisible(str(content["text"])).encode("utf-8", "replace")
+            text = str(content["text"])
+            _check_size(len(text))  # before it is gone through
+            data = strip_invisible(text).encode("utf-8", "replace")
         else:
             try:
                 data = base64.b64decode(str(content.get("blob") or ""), validate=True)
             except (binascii.Error, ValueError):
                 raise InvalidInput("The resource can't be read.", "Its bytes are not base64.") from None
-        if len(data) > _LARGEST:
-            why = f"It has {len(data):,} bytes; the limit is {_LARGEST:,}."
-            raise InvalidInput("The resource is too large.", why)
+        _check_size(len(data))
         files.append((_name_file(str(content.get("uri") or ""), str(content.get("mimeType") or "")), data))
     if not files:
         raise InvalidInput("The resource is empty.", "The server sent nothing.")
     return files
+
+
+def _check_size(size: int) -> None:
+    if size > _LARGEST:
+        why = f"It has {size:,} bytes or more; the limit is {_LARGEST:,}."
+        raise InvalidInput("The resource is too large.", why)
 
 
 def _name_file(uri: str, media_type: str) -> str:

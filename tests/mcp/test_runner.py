@@ -51,6 +51,18 @@ def text_of(result: dict[str, object]) -> str:
     return str(content[0]["text"])
 
 
+def test_what_a_running_server_offers_is_listed_and_read(rig: ServerRig) -> None:
+    rig.wait("offering", "ready")
+    offered = [server for server in rig.servers.offered(OPERATOR) if server.name == "offering"]
+    (resource,) = list_resources(offered)
+    assert (resource.server, resource.label) == ("offering", "Plan")
+    assert read_files(rig.servers.read_resource(OPERATOR, "offering", resource.uri)) == [("plan.md", b"Buy milk")]
+    (prompt,) = list_prompts(offered)
+    variables = name_variables(prompt)
+    assert variables == {"the-name": "{{the_name}}"}
+    assert write_template(rig.servers.fill_prompt(OPERATOR, "offering", "greet", variables)) == "Greet {{the_name}}."
+
+
 def test_a_server_of_the_older_protocol_answers_among_lines_that_are_none(rig: ServerRig) -> None:
     server = rig.wait("plain", "ready")
     assert (server.state.protocol, server.state.server_version) == ("2024-11-05", "odd 1.0")
@@ -141,15 +153,3 @@ def test_a_command_runs_only_as_it_was_approved(rig: ServerRig) -> None:
     assert approved.is_approved
     assert not rig.servers.update(OPERATOR, ServerDraft("unseen", ["/bin/false"])).is_approved
     rig.servers.remove(OPERATOR, "unseen")
-
-
-def test_what_a_running_server_offers_is_listed_and_read(rig: ServerRig) -> None:
-    rig.wait("offering", "ready")
-    offered = [server for server in rig.servers.offered(OPERATOR) if server.name == "offering"]
-    (resource,) = list_resources(offered)
-    assert (resource.server, resource.label) == ("offering", "Plan")
-    assert read_files(rig.servers.read_resource(OPERATOR, "offering", resource.uri)) == [("plan.md", b"Buy milk")]
-    (prompt,) = list_prompts(offered)
-    variables = name_variables(prompt)
-    assert variables == {"the-name": "{{the_name}}"}
-    assert write_template(rig.servers.fill_prompt(OPERATOR, "offering", "greet", variables)) == "Greet {{the_name}}."
