@@ -163,7 +163,7 @@ def test_a_refusal_before_the_body_was_read_leaves_the_connection_usable(rig: Li
 
 
 def test_a_body_past_the_limit_ends_the_connection(rig: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "LARGEST_BODY", 100_000)
+    monkeypatch.setattr(exchange.Exchange, "largest_body", 100_000)
     declared, counted = Client(rig), Client(rig)
     declared.send(declared.request(b"{", "Content-Length: 100001"))
     part = b"186a0\r\n" + b"x" * 100_000 + b"\r\n"

@@ -95,6 +95,6 @@ def test_every_door_takes_compressed_bodies(rig: Live, path: str, monkeypatch: p
     assert (unknown.status_code, unknown.headers["accept-encoding"]) == (415, request_encoding.TAKEN)
     assert "'br'" in unknown.json()["error"]["message"]
     assert post(rig, path, b"no gzip", "gzip").status_code == 400
-    monkeypatch.setattr(exchange, "LARGEST_BODY", 1_000)
+    monkeypatch.setattr(exchange.Exchange, "largest_body", 1_000)
     assert post(rig, path, gzip.compress(body + b" " * 2_000), "gzip").status_code == 413
     assert [row["status"] for row in rig.rows()] == ["ok", "ok"]

@@ -163,7 +163,7 @@ def too_slow() -> RefusedRequest:
     return RefusedRequest(Refusal(408, "request_timeout", why, headers={"connection": "close"}))
 
 
-def check_size(size: int, largest: int = LARGEST_BODY) -> None:
+def check_size(size: int, largest: int) -> None:
     """RefusedRequest when a body has more bytes than it may."""
     if size > largest:
         raise too_large(largest)

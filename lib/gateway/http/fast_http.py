@@ -18,7 +18,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lib.gateway.http import error_boundary, request_head
-from lib.gateway.http.exchange import JSON, LARGEST_BODY, ClientLeft, Exchange, by_name, check_size, too_slow
+from lib.gateway.http.exchange import JSON, ClientLeft, Exchange, by_name, check_size, too_slow
 from lib.gateway.http.idle_timeout import IdleTimeout
 from lib.gateway.models.completions import MODEL_ROUTES, ModelRoute
 from lib.write_coalescing import CoalescingTransport
@@ -205,7 +205,7 @@ class FastExchange(Exchange):
             return
         self._parts.append(data)
         self._size += len(data)
-        if self._size > (LARGEST_BODY if self._is_wanted else HIGH_WATER_LIMIT):
+        if self._size > (self.largest_body if self._is_wanted else HIGH_WATER_LIMIT):
             self._protocol.flow.pause_reading()
         self.set()
 
@@ -259,7 +259,7 @@ class FastExchange(Exchange):
         try:
             with reading:
                 while not self.is_whole:
-                    check_size(self._size)
+                    check_size(self._size, self.largest_body)
                     self._protocol.flow.resume_reading()
                     await self._wait_for_change()
                     if self.disconnected:
