@@ -13,7 +13,7 @@ from typing import Any
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
-from lib.knowledge.readers.coverage import describe_unread_pages
+from lib.knowledge.unread_pages import describe_unread_pages
 from lib.limited.child import NotComputed, ProcessLimits, run
 from lib.limited.slots import Slots
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from lib.knowledge.elements import remove_elements
 from lib.knowledge.readers.office import Package
 from lib.knowledge.readers.web import PageWords
+from lib.knowledge.unread_pages import describe_unread_pages, format_percent
 from lib.patterns import compile_pattern
 
 WHOLE = 0.98  # a share from which a document counts as read
@@ -57,19 +58,11 @@ class Coverage:
         """A sentence that says what share of the file's words a text has; None where it has all of them."""
         share = share_of(self.words, text)
         if share < WHOLE:
-            return f"{_percent(share)} of the words were read."
+            return f"{format_percent(share)} of the words were read."
         if self.signs_read < WHOLE * self.signs:
             why = "The file does not say which letters the others are: it needs text recognition."
-            return f"{_percent(self.signs_read / self.signs)} of the words were read. {why}"
+            return f"{format_percent(self.signs_read / self.signs)} of the words were read. {why}"
         return describe_unread_pages(len(self.pictures), self.pages)
-
-
-def describe_unread_pages(unread: int, pages: int) -> str | None:
-    """A sentence that says how many pages have no text; None where all have."""
-    if not unread:
-        return None
-    why = f"{unread:,} of {pages:,} have no text: pictures need text recognition."
-    return f"{_percent(1 - unread / pages)} of the pages were read. {why}"
 
 
 def share_of(held: Counter[str], text: str) -> float:
@@ -131,8 +124,3 @@ def page_words(text: str) -> Counter[str]:
     parser.feed(text)
     parser.close()
     return Counter(words_in("".join(parser.stretches)))
-
-
-def _percent(share: float) -> str:
-    """A share that is not all is never told as 100 %."""
-    return f"{min(99, round(100 * share))} %"
