@@ -90,7 +90,7 @@ def test_who_gets_no_turn_is_told_and_can_come_again() -> None:
 
 
 def test_what_reads_documents_is_imported_by_no_other_module() -> None:
-    readers = {"lib.knowledge.documents.parsing", "lib.knowledge.documents.page_image"}
+    readers = {f"lib.knowledge.documents.{name}" for name in ("parsing", "page_image", "text_recognition")}
     libraries = {"pypdfium2", "docx", "pptx", "openpyxl", "lxml", "PIL"}
     for path in LIB.rglob("*.py"):
         module = ".".join(("lib", *path.relative_to(LIB).with_suffix("").parts))
