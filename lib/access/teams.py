@@ -26,11 +26,16 @@ from lib.db.tables import (
     budgets,
     collections,
     configurations,
+    mcp_servers,
     overrides,
     prompt_templates,
     team_members,
     teams,
+    tools,
     users,
+    workflow_schedules,
+    workflow_webhooks,
+    workflows,
 )
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.patterns import compile_pattern
@@ -44,7 +49,10 @@ THINGS: dict[str, tuple[Table, str]] = {  # kind → its table and the column th
     "prompt": (prompt_templates, "slug"),
     "override": (overrides, "name"),
     "collection": (collections, "name"),
+    "workflow": (workflows, "slug"),
 }
+_OF_WORKFLOWS = (workflow_schedules, workflow_webhooks)  # they follow their workflow
+OWNED = (*(table for table, _ in THINGS.values()), budgets, mcp_servers, *_OF_WORKFLOWS)  # what keeps a team from going
 
 
 @dataclass(frozen=True)
@@ -132,8 +140,8 @@ class Teams:
             if connection.scalar(select(_M.user_id).where(_M.team_id == team_id).limit(1)) is not None:
                 raise Conflict("The team has members.", "", "Take them out of it first.")
             working_key = select(api_keys.c.id).where(api_keys.c.team_id == team_id, api_keys.c.revoked_at.is_(None))
-            owned = [select(table.c.id).where(table.c.team_id == team_id) for table, _ in THINGS.values()]
-            owned += [working_key, select(budgets.c.id).where(budgets.c.team_id == team_id)]
+            owned = [select(table.c.team_id).where(table.c.team_id == team_id) for table in OWNED]
+            owned += [working_key, select(tools.c.name).where(tools.c.team_id == team_id, tools.c.source == "http")]
             if any(connection.scalar(query.limit(1)) is not None for query in owned):
                 raise Conflict("Things belong to the team.", "", "Move them to another team, or delete them.")
             connection.execute(delete(teams).where(_T.id == team_id))
@@ -212,6 +220,9 @@ class Teams:
             if kind == "configuration":
                 values |= {"is_default": False, "is_global_default": False}
             connection.execute(update(table).where(table.c.id == rows[0].id).values(**values))
+            if kind == "workflow" and team_id != ALL_TEAMS:  # what begins its runs acts in one team
+                for part in _OF_WORKFLOWS:
+                    connection.execute(update(part).where(part.c.workflow_id == rows[0].id).values(team_id=team_id))
             audit.record(connection, actor, f"{kind}.move", rows[0].label, of_team=team_id, to=slug)
 
 

@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Table, insert, select, update
 
+from lib.access import teams
 from lib.access.access_links import AccessLinks
 from lib.access.api_keys import ApiKeys
 from lib.access.grants import Limits
@@ -191,6 +192,50 @@ def test_every_table_that_names_a_person_is_decided_about() -> None:
         if {"user_id", "owner_id", "created_by"} & set(table.columns.keys())
     }
     assert names_people <= deleted | set(erasure.EMPTIED) | set(erasure.KEPT)
+
+
+def test_every_table_of_a_team_keeps_it_from_going_or_is_what_was_done_in_it() -> None:
+    """A new table with a team's id is asked before the team is removed, or keeps the id of a team that is gone."""
+    done = {
+        *("approval_grants", "approvals", "audit_log", "cache_decisions", "cache_entries", "cache_hits"),
+        *("cache_policies", "conversations", "custom_metrics", "experiments", "message_links", "open_calls"),
+        *("playground_runs", "saved_views", "stored_messages", "tool_executions", "tool_turns", "usage_logs"),
+        "workflow_runs",
+    }
+    people = {"access_links", "team_members", "users"}
+    asked_apart = {"api_keys", "tools"}  # those that work, those that are not built in
+    of_teams = {name for name, table in metadata.tables.items() if "team_id" in table.c}
+    assert of_teams - {table.name for table in teams.OWNED} == done | people | asked_apart
+
+
+@pytest.mark.parametrize("table", [table for table in teams.OWNED if table.name.startswith("workflow")], ids=str)
+def test_a_workflow_moves_with_what_begins_its_runs_and_keeps_a_team_from_going(store: Store, table: Table) -> None:
+    made, other = (Teams(store).create(OPERATOR, name).id for name in ("Research", "Support"))
+    rows: dict[str, dict[str, Any]] = {
+        "workflows": {
+            "slug": "triage",
+            "name": "",
+            "description": "",
+            "newest": 1,
+            "runners": {},
+            "updated_at": utc_now(),
+        },
+        "workflow_schedules": {
+            **{"workflow_id": "w", "name": "", "cron": "0 6 * * *", "zone": "UTC", "inputs": {}, "overlap": "skip"},
+            "last_note": "",
+        },
+        "workflow_webhooks": {"workflow_id": "w", "name": "", "sealed": ""},
+    }
+    with store.write() as connection:
+        for name in {"workflows", table.name}:
+            ids = {"id": "w", "team_id": made, "is_active": True, "created_at": utc_now()}
+            connection.execute(insert(metadata.tables[name]).values(**ids, **rows[name]))
+    with pytest.raises(Conflict, match="belong to the team"):
+        Teams(store).delete(OPERATOR, made)
+    Teams(store).move(OPERATOR, "workflow", "triage", other)
+    with store.read() as connection:
+        assert connection.scalars(select(table.c.team_id)).all() == [other]
+    Teams(store).delete(OPERATOR, made)
 
 
 def test_the_switch_stops_a_key_a_team_and_everything_in_every_process(store: Store) -> None:

@@ -135,7 +135,7 @@ def _hand_over(services: Services, actor: Actor, from_id: str, to_id: str, team_
 
 @st.dialog("Move a thing")
 def move_dialog(services: Services, actor: Actor, team: Team) -> None:
-    """Give a configuration, prompt, override or collection to a team, or to all."""
+    """Give a configuration, prompt, workflow … to a team, or to all."""
     kind = st.selectbox("Kind", THING_KINDS)
     name = st.text_input("Name or id", placeholder="for example support-bot")
     names = {ALL_TEAMS: "All teams"} | {each.id: each.name for each in services.teams.list(actor)}
