@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 CEILING_S = 120.0
+CEILING_MS = CEILING_S * 1_000  # as browsers count
 
 
 def until(holds: Callable[[], object], ceiling_s: float = CEILING_S) -> None:

@@ -10,6 +10,7 @@ from lib.services import build
 from lib.settings import Settings
 from tests.browser.conftest import Server, sign_in
 from tests.browser.test_policy import browser_alone, elsewhere  # noqa: F401 (fixtures)
+from tests.waiting import CEILING_MS
 
 pytestmark = pytest.mark.browser
 
@@ -18,24 +19,24 @@ def begin(page: Page, server: Server, configuration: str, text: str) -> None:
     """Ask in a new conversation."""
     page.goto(f"{server.url}/conversations?config={configuration}")
     box = page.get_by_test_id("stChatInputTextArea")
-    expect(box).to_have_attribute("placeholder", f"Ask {configuration}", timeout=30_000)
+    expect(box).to_have_attribute("placeholder", f"Ask {configuration}", timeout=CEILING_MS)
     box.fill(text)
     box.press("Enter")
-    expect(page).to_have_url(re.compile("id="), timeout=30_000)
+    expect(page).to_have_url(re.compile("id="), timeout=CEILING_MS)
 
 
 @pytest.mark.feature("PLAY-6")
 def test_an_answer_goes_on_while_one_is_away_and_is_stopped_when_back(signed_in: Page, server: Server) -> None:
     page = signed_in
     begin(page, server, "slow", "Tell me of ledgers")
-    expect(page.get_by_text("Lorem ipsum").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Lorem ipsum").first).to_be_visible(timeout=CEILING_MS)
     address = page.url
     page.goto(server.url + "/configurations")
-    expect(page.get_by_role("heading", name="Configurations")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Configurations")).to_be_visible(timeout=CEILING_MS)
     page.goto(address)
-    expect(page.get_by_text("Streaming")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Streaming")).to_be_visible(timeout=CEILING_MS)
     page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("■ cancelled")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("■ cancelled")).to_be_visible(timeout=CEILING_MS)
     assert page.get_by_text("Lorem ipsum").first.is_visible()
 
 
@@ -44,19 +45,19 @@ def test_an_answer_goes_on_while_one_is_away_and_is_stopped_when_back(signed_in:
 def test_a_second_turn_a_branch_and_the_request_behind_an_answer(signed_in: Page, server: Server) -> None:
     page = signed_in
     begin(page, server, "quick", "First question")
-    expect(page.get_by_text("The ledger is exact").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("The ledger is exact").first).to_be_visible(timeout=CEILING_MS)
     box = page.get_by_test_id("stChatInputTextArea")
-    expect(box).to_be_enabled(timeout=30_000)
+    expect(box).to_be_enabled(timeout=CEILING_MS)
     box.fill("Second question")
     box.press("Enter")
-    expect(page.get_by_test_id("stChatMessage")).to_have_count(4, timeout=30_000)
+    expect(page.get_by_test_id("stChatMessage")).to_have_count(4, timeout=CEILING_MS)
     page.get_by_test_id("stChatMessage").nth(3).get_by_role("button").first.click()
-    expect(page.get_by_text("2 / 2")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("2 / 2")).to_be_visible(timeout=CEILING_MS)
     page.get_by_test_id("stChatMessage").nth(3).get_by_role("button").last.click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text("Attempts")).to_be_visible(timeout=30_000)
+    expect(dialog.get_by_text("Attempts")).to_be_visible(timeout=CEILING_MS)
     dialog.get_by_role("tab", name="Request").click()
-    expect(dialog.get_by_text("First question")).to_be_visible(timeout=30_000)
+    expect(dialog.get_by_text("First question")).to_be_visible(timeout=CEILING_MS)
 
 
 @pytest.mark.feature("PLAY-6")
@@ -73,10 +74,10 @@ def test_what_is_said_in_a_conversation_does_not_leave_the_browser(
     page = browser_alone.new_page()
     sign_in(page, server)
     begin(page, server, "leaking", f"![p]({url}/prompt) and more")
-    expect(page.get_by_text("end of answer").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("end of answer").first).to_be_visible(timeout=CEILING_MS)
     page.wait_for_timeout(5_000)  # the title, which the same model finds, has come
     page.reload()
-    expect(page.get_by_text("end of answer").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("end of answer").first).to_be_visible(timeout=CEILING_MS)
     page.get_by_placeholder("Search what was said").fill("more")
     page.get_by_placeholder("Search what was said").press("Enter")
     page.wait_for_timeout(2_000)

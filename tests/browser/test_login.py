@@ -13,6 +13,7 @@ from lib.access.permissions import OPERATOR
 from lib.services import build
 from lib.settings import PROJECT, Settings
 from tests.browser.conftest import PASSWORD, USER, Server, sign_in, start_server
+from tests.waiting import CEILING_MS
 
 pytestmark = pytest.mark.browser
 ADDRESSES = sorted(path.stem for path in (PROJECT / "pages").glob("*.py"))
@@ -56,7 +57,7 @@ def test_the_first_account_is_made_with_the_code_of_the_terminal(page: Page, tmp
         page.fill("#password", PASSWORD)
         page.fill("#again", PASSWORD)
         page.click("button")
-        expect(page.get_by_text("No calls yet")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("No calls yet")).to_be_visible(timeout=CEILING_MS)
     finally:
         page.goto("about:blank")  # an open page would complain of the server's end
         server.stop()
@@ -76,8 +77,8 @@ def test_a_wrong_login_says_the_same_to_everybody_and_a_deep_link_survives(page:
     page.fill("#name", USER)
     page.fill("#password", PASSWORD)
     page.click("button")
-    expect(page).to_have_url(re.compile(r"/statistics\?period=7d"), timeout=30_000)
-    expect(page.get_by_role("heading", name="Statistics", exact=True)).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(re.compile(r"/statistics\?period=7d"), timeout=CEILING_MS)
+    expect(page.get_by_role("heading", name="Statistics", exact=True)).to_be_visible(timeout=CEILING_MS)
 
 
 @pytest.mark.feature("ACC-2")
@@ -87,8 +88,8 @@ def test_signing_out_ends_the_other_tab_too(context: BrowserContext, server: Ser
     active.goto(server.url + "/playground")
     active.get_by_role("button", name=USER).click()
     active.get_by_text("Sign out").click()
-    expect(active.locator("#name")).to_be_visible(timeout=30_000)
-    expect(idle.locator("#name")).to_be_visible(timeout=30_000)
+    expect(active.locator("#name")).to_be_visible(timeout=CEILING_MS)
+    expect(idle.locator("#name")).to_be_visible(timeout=CEILING_MS)
     answer = context.request.get(server.url + "/playground", max_redirects=0)
     assert (answer.status, answer.headers["location"]) == (303, "/login?next=%2Fplayground")
 
@@ -101,7 +102,7 @@ def test_disabling_an_account_ends_its_tabs_at_once(page: Page, server: Server) 
         sign_in(page, server, "jonas", path="/playground")
         expect(page.get_by_text("Access", exact=True)).to_have_count(0)
         services.users.set_active(OPERATOR, jonas.id, False)
-        expect(page.locator("#name")).to_be_visible(timeout=30_000)
+        expect(page.locator("#name")).to_be_visible(timeout=CEILING_MS)
     finally:
         services.close()
 

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import create_engine, text
 
 from tests.browser.conftest import PASSWORD, USER, Server, sign_in, start_server
+from tests.waiting import CEILING_MS
 
 pytestmark = pytest.mark.browser
 
@@ -21,10 +22,10 @@ def ask(page: Page, server: Server, configuration: str, prompt: str) -> str:
     """Ask in the playground; the id of the run, from the address."""
     page.goto(f"{server.url}/playground?config={configuration}")
     box = page.get_by_test_id("stChatInputTextArea")
-    expect(box).to_have_attribute("placeholder", f"Ask {configuration}", timeout=30_000)
+    expect(box).to_have_attribute("placeholder", f"Ask {configuration}", timeout=CEILING_MS)
     box.fill(prompt)
     box.press("Enter")
-    expect(page).to_have_url(re.compile("run="), timeout=30_000)
+    expect(page).to_have_url(re.compile("run="), timeout=CEILING_MS)
     return page.url.partition("run=")[2].partition("&")[0]
 
 
@@ -51,13 +52,13 @@ def test_the_first_answer_comes_from_the_bundled_model_and_is_charted(signed_in:
     call_id = ask(page, server, "local-default", "Say hello in five words.")
     expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=240_000)
     assert status(server, call_id) == ["ok"]
-    expect(page.get_by_role("button", name="Run all again")).to_be_visible(timeout=30_000)  # drawn to its end
+    expect(page.get_by_role("button", name="Run all again")).to_be_visible(timeout=CEILING_MS)  # drawn to its end
     page.get_by_role("link", name="Log").click()
-    expect(page).to_have_url(re.compile(r"/activity\?id="), timeout=30_000)
-    expect(page.get_by_role("heading", name="Call ")).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(re.compile(r"/activity\?id="), timeout=CEILING_MS)
+    expect(page.get_by_role("heading", name="Call ")).to_be_visible(timeout=CEILING_MS)
     page.goto(server.url + "/statistics")
-    expect(page.get_by_text("By model", exact=True)).to_be_visible(timeout=30_000)
-    expect(page.locator("[data-testid=stVegaLiteChart]").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("By model", exact=True)).to_be_visible(timeout=CEILING_MS)
+    expect(page.locator("[data-testid=stVegaLiteChart]").first).to_be_visible(timeout=CEILING_MS)
 
 
 @pytest.mark.feature("CALL-2")
@@ -65,11 +66,11 @@ def test_the_first_answer_comes_from_the_bundled_model_and_is_charted(signed_in:
 def test_stop_keeps_the_partial_answer(signed_in: Page, server: Server) -> None:
     page = signed_in
     call_id = ask(page, server, "slow", "Interrupt this")
-    expect(page.get_by_text("Streaming")).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("Lorem ipsum").first).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("tok/s").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Streaming")).to_be_visible(timeout=CEILING_MS)
+    expect(page.get_by_text("Lorem ipsum").first).to_be_visible(timeout=CEILING_MS)
+    expect(page.get_by_text("tok/s").first).to_be_visible(timeout=CEILING_MS)
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.get_by_text("■ cancelled").first).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("■ cancelled").first).to_be_visible(timeout=CEILING_MS)
     expect(page.get_by_text("Lorem ipsum").first).to_be_visible()
     assert status(server, call_id) == ["cancelled"]
 
@@ -79,25 +80,25 @@ def test_reload_and_a_second_tab_find_the_answer_still_growing(context: BrowserC
     first = context.new_page()
     sign_in(first, server)
     ask(first, server, "slow", "Go on")
-    expect(first.get_by_text("Streaming")).to_be_visible(timeout=30_000)
+    expect(first.get_by_text("Streaming")).to_be_visible(timeout=CEILING_MS)
     first.reload()
-    expect(first.get_by_text("Streaming")).to_be_visible(timeout=30_000)
+    expect(first.get_by_text("Streaming")).to_be_visible(timeout=CEILING_MS)
     second = context.new_page()
     second.goto(first.url)
-    expect(second.get_by_text("Streaming")).to_be_visible(timeout=30_000)
+    expect(second.get_by_text("Streaming")).to_be_visible(timeout=CEILING_MS)
     first.close()
     second.get_by_role("button", name="Stop", exact=True).click()
-    expect(second.get_by_text("■ cancelled").first).to_be_visible(timeout=15_000)
+    expect(second.get_by_text("■ cancelled").first).to_be_visible(timeout=CEILING_MS)
 
 
 @pytest.mark.feature("CALL-6")
 def test_the_log_is_downloaded_as_csv_that_pandas_reads(signed_in: Page, server: Server) -> None:
     page = signed_in
     call_id = ask(page, server, "quick", "=1+1")
-    expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("✓ ok").first).to_be_visible(timeout=CEILING_MS)
     page.goto(server.url + "/activity")
     page.get_by_text("Export").first.click()
-    with page.expect_download(timeout=30_000) as download:
+    with page.expect_download(timeout=CEILING_MS) as download:
         page.get_by_text("CSV", exact=True).first.click()
     frame = pd.read_csv(io.BytesIO(Path(download.value.path()).read_bytes()))
     (of_run,) = status(server, call_id, column=1)
@@ -124,7 +125,7 @@ def test_a_killed_server_comes_back_with_the_row_and_the_text(browser: Browser, 
     page = browser.new_page()  # its console may complain: the server is killed
     sign_in(page, server)
     call_id = ask(page, server, "slow", "Kill the server")
-    expect(page.get_by_text("consectetur").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("consectetur").first).to_be_visible(timeout=CEILING_MS)
     page.wait_for_timeout(1_000)
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
@@ -132,7 +133,7 @@ def test_a_killed_server_comes_back_with_the_row_and_the_text(browser: Browser, 
     try:
         assert status(again, call_id) == ["orphaned"]
         page.goto(f"{again.url}/playground?run={call_id}")
-        expect(page.get_by_text("◌ orphaned").first).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("◌ orphaned").first).to_be_visible(timeout=CEILING_MS)
         expect(page.get_by_text("Lorem ipsum").first).to_be_visible()
     finally:
         page.close()

@@ -12,6 +12,7 @@ from lib.access.permissions import OPERATOR, Role
 from lib.services import build
 from lib.settings import Settings
 from tests.browser.conftest import PASSWORD, USER, Server, sign_in
+from tests.waiting import CEILING_MS
 
 pytestmark = pytest.mark.browser
 
@@ -48,10 +49,10 @@ def test_what_a_model_says_does_not_leave_the_browser(
     page = browser_alone.new_page()
     sign_in(page, server, path="/playground?config=leaky")
     box = page.get_by_test_id("stChatInputTextArea")
-    expect(box).to_have_attribute("placeholder", "Ask leaky", timeout=30_000)
+    expect(box).to_have_attribute("placeholder", "Ask leaky", timeout=CEILING_MS)
     box.fill(f"![p]({url}/prompt)")
     box.press("Enter")
-    expect(page.get_by_text("end of answer").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("end of answer").first).to_be_visible(timeout=CEILING_MS)
     page.goto(server.url + "/activity?text=end+of+answer")
     page.wait_for_load_state("networkidle")
     # And what would get through Streamlit's own cleaning is stopped by the policy.
@@ -68,7 +69,7 @@ def test_a_low_role_finds_no_way_to_the_people(browser_alone: BrowserContext, se
     services.users.create(OPERATOR, "lowly", PASSWORD, Role.ADMINISTRATOR)
     services.close()
     sign_in(page, server, "lowly", path="/access")
-    expect(page.get_by_text("Access is not open to you")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Access is not open to you")).to_be_visible(timeout=CEILING_MS)
     assert page.get_by_role("link", name="Access").count() == 0
     assert page.get_by_text(USER, exact=True).count() == 0
 

@@ -13,6 +13,7 @@ from lib.services import build
 from lib.settings import Settings
 from tests.browser.conftest import PASSWORD, USER, Server, sign_in, start_server
 from tests.browser.test_every_tab import settle
+from tests.waiting import CEILING_MS
 
 pytestmark = [pytest.mark.browser, pytest.mark.feature("LOOK-1")]
 _ROW_PX = 30
@@ -40,26 +41,26 @@ def test_a_row_opens_by_any_cell_and_by_keyboard_and_is_decided(browser: Browser
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     sign_in(page, inbox)
-    expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Approvals (3)", timeout=30_000)
+    expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Approvals (3)", timeout=CEILING_MS)
     page.goto(f"{inbox.url}/approvals")
     table = page.get_by_test_id("stDataFrame")
-    expect(table).to_be_visible(timeout=30_000)
+    expect(table).to_be_visible(timeout=CEILING_MS)
     table.click(position={"x": 300, "y": _FIRST_ROW + _ROW_PX})  # a cell of the second row
-    expect(page).to_have_url(re.compile("id="), timeout=30_000)
-    expect(page.get_by_role("heading", name="Send mail 1?")).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(re.compile("id="), timeout=CEILING_MS)
+    expect(page.get_by_role("heading", name="Send mail 1?")).to_be_visible(timeout=CEILING_MS)
     settle(page)
     table.click(position={"x": 300, "y": _FIRST_ROW})
-    expect(page.get_by_role("heading", name="Send mail 0?")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Send mail 0?")).to_be_visible(timeout=CEILING_MS)
     settle(page)
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("heading", name="Send mail 1?")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Send mail 1?")).to_be_visible(timeout=CEILING_MS)
     settle(page)  # a press on a page that is being drawn would be lost
     page.get_by_role("button", name="Approve request").click()
-    expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Approvals (2)", timeout=30_000)
+    expect(page.get_by_test_id("stSidebarNav")).to_contain_text("Approvals (2)", timeout=CEILING_MS)
     page.goto(f"{inbox.url}/access")  # a table that opens beside itself, without an address
     people = page.get_by_test_id("stDataFrame").first
-    expect(people).to_be_visible(timeout=30_000)
+    expect(people).to_be_visible(timeout=CEILING_MS)
     settle(page)
     people.click(position={"x": 300, "y": _FIRST_ROW})
-    expect(page.get_by_role("heading", name=USER)).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name=USER)).to_be_visible(timeout=CEILING_MS)
     context.close()
