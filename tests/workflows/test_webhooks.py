@@ -9,7 +9,14 @@ import pytest
 from sqlalchemy import func, select, update
 
 from lib.clock import utc_now
-from lib.db.tables import webhook_outbox, workflow_deliveries, workflow_runs
+from lib.db.tables import (
+    ALL_TEAMS,
+    webhook_outbox,
+    workflow_deliveries,
+    workflow_runs,
+    workflow_schedules,
+    workflow_webhooks,
+)
 from lib.errors import InvalidInput, NotFound, PermissionDenied, Throttled
 from lib.workflows.definition import Field
 from lib.workflows.run import Trigger
@@ -176,3 +183,14 @@ def test_a_run_that_nobody_watches_tells_when_it_fails_or_its_cap_holds_it(rig: 
 
     until(lambda: len(read()) == 2)
     assert read() == [("workflow.failed", "t"), ("workflow.paused", "")]
+
+
+@pytest.mark.feature("FLOW-9")
+def test_what_begins_runs_of_a_workflow_of_all_teams_acts_in_its_makers_team(rig: FlowRig) -> None:
+    slug = rig.make(draw(start("text"), finish("{{start.text}}")))
+    rig.services.teams.move(AMIRA, "workflow", slug, ALL_TEAMS)
+    rig.services.workflows.webhooks.add(AMIRA, slug)
+    rig.services.workflows.schedules.add(AMIRA, slug, "0 6 * * *", "UTC")
+    with rig.services.store.read() as connection:
+        for table in (workflow_webhooks, workflow_schedules):
+            assert connection.scalars(select(table.c.team_id)).all() == [AMIRA.team_id]

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import require_team
 from lib.clock import new_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import workflow_runs, workflow_schedules
@@ -90,7 +91,7 @@ class WorkflowSchedules:
                 "overlap": overlap,
                 "is_active": True,
                 "user_id": actor.user_id,
-                "team_id": workflow.team_id,
+                "team_id": workflow.team_id or require_team(actor),  # one of all teams acts in its maker's
                 "next_at": find_next(cron, zone, now),
                 "last_run_id": None,
                 "last_note": "",

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import require_team
 from lib.clock import new_id, utc_now
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
@@ -81,7 +82,7 @@ class WorkflowWebhooks:
                 "sealed": self._data_key.encrypt(secret, connection),
                 "is_active": True,
                 "user_id": actor.user_id,
-                "team_id": workflow.team_id,
+                "team_id": workflow.team_id or require_team(actor),  # one of all teams acts in its maker's
                 "created_at": utc_now(),
                 "used_at": None,
             }
