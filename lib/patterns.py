@@ -17,3 +17,11 @@ def compile_pattern(expression: AnyStr, flags: int = 0) -> "re.Pattern[AnyStr]":
     pattern = re.compile(expression, flags)
     REGISTRY.add(pattern)
     return pattern
+
+
+_WHOLE_NUMBER = compile_pattern(r"[0-9]{1,18}")
+
+
+def read_whole_number(text: str) -> int | None:
+    """Read up to eighteen of the digits 0 to 9; None for anything else, such as the digit ², which `int` refuses."""
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else None

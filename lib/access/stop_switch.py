@@ -26,6 +26,7 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import ALL_TEAMS, api_keys, stops, team_members, teams, users
 from lib.errors import Conflict, InstallationError, InvalidInput, NotFound, PermissionDenied
+from lib.patterns import read_whole_number
 
 _S = stops.c
 
@@ -184,7 +185,7 @@ class StopSwitch:
             return chosen_kind, subject, ALL_TEAMS
         if chosen_kind is StopKind.TEAM:
             with self._store.read() as connection:
-                is_named = (teams.c.slug == subject) | (teams.c.id == (int(subject) if subject.isdecimal() else -1))
+                is_named = (teams.c.slug == subject) | (teams.c.id == read_whole_number(subject))
                 team_id = connection.scalar(select(teams.c.id).where(is_named))
             actor.require_team_administrator(-1 if team_id is None else team_id, "stop this team")
             if team_id is None:

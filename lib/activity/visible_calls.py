@@ -16,7 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from lib.access.permissions import Actor
 from lib.activity.call_filter import LIVE, ActivityFilter
 from lib.db.tables import open_calls, usage_logs, usage_payloads
-from lib.patterns import compile_pattern
+from lib.patterns import compile_pattern, read_whole_number
 
 _ID_PART = compile_pattern(r"[0-9a-f-]{4,36}")
 _BY_COLUMN = {"provider": "providers", "model": "models", "app": "apps", "user_id": "users", "origin": "origins"}
@@ -88,7 +88,7 @@ def _shared_conditions(call_filter: ActivityFilter, table: FromClause) -> list[C
         if values := getattr(call_filter, field):
             conditions.append(table.c[column].in_(values))
     if call_filter.teams:
-        conditions.append(table.c.team_id.in_([int(team) for team in call_filter.teams if team.isdecimal()]))
+        conditions.append(table.c.team_id.in_([read_whole_number(team) for team in call_filter.teams]))
     for tag in call_filter.tags:
         name, _, value = tag.partition("=")
         conditions.append(_has_tag(table, name, value))

@@ -10,15 +10,20 @@ import json
 import select
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import regex
 
-from lib.limited import difference, expressions, python_source, schemas
+from lib.limited import difference, expressions, python_source, schemas, yaml_text
 
 _IDLE_S = 60
-_REFUSALS = (schemas.UnusableSchema, python_source.UnreadableSource, expressions.ExpressionError)
+_REFUSALS = (
+    schemas.UnusableSchema,
+    python_source.UnreadableSource,
+    expressions.ExpressionError,
+    yaml_text.UnreadableYaml,
+)
 
 
 def serve() -> None:
@@ -33,43 +38,33 @@ def serve() -> None:
 
 
 def _answer(line: bytes) -> None:
-    answer: dict[str, Any]
     try:
         job = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, job["cpu_s"])
-        answer = {"value": _compute(job)}
+        answer = json.dumps({"value": _RULES[job["rule"]](job)})
     except (*_REFUSALS, regex.error) as error:
-        answer = {"refused": f"{error}"}
+        answer = json.dumps({"refused": f"{error}"})
     except RecursionError:
-        answer = {"refused": "It is nested too deeply."}
+        answer = json.dumps({"refused": "It is nested too deeply."})
     except (MemoryError, OverflowError):
-        answer = {"refused": "It takes more memory than it may.", "is_last": True}
+        answer = json.dumps({"refused": "It takes more memory than it may.", "is_last": True})
     signal.setitimer(signal.ITIMER_PROF, 0)
-    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+    sys.stdout.buffer.write(answer.encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
-def _compute(job: Mapping[str, Any]) -> Any:
-    match job["rule"]:
-        case "pattern":
-            return regex.compile(job["pattern"]) is not None
-        case "find":
-            return regex.search(job["pattern"], job["text"]) is not None
-        case "schema":
-            return schemas.check_schema(job["schema"])
-        case "fit":
-            return schemas.list_errors(job["schema"], job["answer"])
-        case "likeness":
-            return difflib.SequenceMatcher(None, job["first"], job["second"], autojunk=False).ratio()
-        case "difference":
-            return difference.compute_rows(job["first"], job["second"])
-        case "python":
-            return python_source.analyse(job["source"])
-        case "expression":
-            return expressions.compute(job["source"], job["values"])
-        case "unified":
-            return difference.compute_unified(job["first"], job["second"], tuple(job["names"]))
-    raise ValueError(job["rule"])
+_RULES: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "pattern": lambda job: regex.compile(job["pattern"]) is not None,
+    "find": lambda job: regex.search(job["pattern"], job["text"]) is not None,
+    "schema": lambda job: schemas.check_schema(job["schema"]),
+    "fit": lambda job: schemas.list_errors(job["schema"], job["answer"]),
+    "likeness": lambda job: difflib.SequenceMatcher(None, job["first"], job["second"], autojunk=False).ratio(),
+    "difference": lambda job: difference.compute_rows(job["first"], job["second"]),
+    "python": lambda job: python_source.analyse(job["source"]),
+    "expression": lambda job: expressions.compute(job["source"], job["values"]),
+    "yaml": lambda job: yaml_text.read_yaml(job["text"]),
+    "unified": lambda job: difference.compute_unified(job["first"], job["second"], tuple(job["names"])),
+}
 
 
 if __name__ == "__main__":

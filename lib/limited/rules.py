@@ -1,5 +1,7 @@
 """Rules that people write and answers are held against: patterns, JSON Schemas, likeness and differences of texts.
 
+Expressions, Python sources and YAML of strangers are read here as well.
+
 Each runs in a warm child (`rule_program`) with a limit of processor time and memory: a pattern may try for ever, a
 schema may point to itself. NotComputed says why nothing came of one. Nothing a schema points to outside itself is
 fetched or read.
@@ -9,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lib.limited.child import NotComputed
+from lib.limited.difference import compute_unified_at_once
 from lib.limited.worker import Workers
 
 # Seconds of processor time.
@@ -18,6 +22,7 @@ LIKENESS_S = 5.0
 DIFFERENCE_S = 1.0
 PYTHON_S = 2.0
 EXPRESSION_S = 1.0
+YAML_S = 3.0
 _workers = Workers(Path(__file__).with_name("rule_program.py"))
 
 
@@ -50,9 +55,11 @@ def likeness(first: list[str], second: list[str]) -> float:
 
 
 def unified_difference(first: list[str], second: list[str], names: tuple[str, str]) -> list[str]:
-    """Compute the lines of a unified diff of two lists of lines; NotComputed when it takes too long."""
-    job = {"rule": "unified", "first": first, "second": second, "names": names}
-    return list(_workers.ask(job, DIFFERENCE_S))
+    """Compute the lines of a unified diff of two lists of lines; where that takes too long, as one change."""
+    try:
+        return list(_workers.ask({"rule": "unified", "first": first, "second": second, "names": names}, DIFFERENCE_S))
+    except NotComputed:
+        return compute_unified_at_once(first, second, names)
 
 
 def differences(first: str, second: str) -> list[list[Any]]:
@@ -68,3 +75,8 @@ def analyse_python(source: str) -> dict[str, Any]:
 def compute_expression(source: str, values: Mapping[str, Any]) -> Any:
     """Compute an expression in CEL over named values; raises NotComputed with why it can't be, or takes too long."""
     return _workers.ask({"rule": "expression", "source": source, "values": dict(values)}, EXPRESSION_S)
+
+
+def read_yaml(text: str) -> Any:
+    """Read YAML, without aliases and tags, as JSON's values; NotComputed says why it can't be, or takes too long."""
+    return _workers.ask({"rule": "yaml", "text": text}, YAML_S)

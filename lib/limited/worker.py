@@ -21,7 +21,7 @@ from lib.limited.child import ENVIRONMENT, NotComputed, ProcessLimits, build_com
 MOST = 2
 _MEMORY = 512 * 1024 * 1024
 _SLOWEST_MACHINE = 20  # a job's time by the clock over its processor time
-_LONGEST_ANSWER = 1024 * 1024
+_LONGEST_ANSWER = 8 * 1024 * 1024  # bytes
 
 
 class Workers:
@@ -64,6 +64,9 @@ class Workers:
             except BaseException:
                 _end(child)
                 raise
+            if answer is not None and not answer.endswith(b"\n"):
+                _end(child)
+                raise NotComputed(f"What comes of it has more than {_LONGEST_ANSWER:,} bytes.")
             if answer is not None:
                 break
             _end(child)

@@ -18,8 +18,6 @@ from lib.configs.configuration import check_slug
 from lib.db.engine import Store
 from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
 from lib.errors import Conflict, InvalidInput
-from lib.limited.child import NotComputed
-from lib.limited.difference import compute_unified_at_once
 from lib.limited.rules import unified_difference
 from lib.prompts import interchange
 from lib.prompts.rows import (
@@ -113,10 +111,7 @@ class Prompts:
         new_version = self.version(actor, slug, new)
         names = f"version {old_version.version}", f"version {new_version.version}"
         lines = interchange.list_lines(old_version), interchange.list_lines(new_version)
-        try:
-            return unified_difference(*lines, names)
-        except NotComputed:
-            return compute_unified_at_once(*lines, names)
+        return unified_difference(*lines, names)
 
     def fill(
         self,

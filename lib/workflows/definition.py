@@ -377,7 +377,10 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
 
 
 def read_document(document: str | bytes) -> Any:
-    """Decode JSON or YAML; raises InvalidInput for what is too long, is neither, or uses YAML's aliases or tags."""
+    """Decode JSON or YAML; raises InvalidInput for what is too long, is neither, or uses YAML's aliases or tags.
+
+    YAML is read in a limited child: a parser in Python takes a minute for what an author needs a second to write.
+    """
     data = document.encode("utf-8", "replace") if isinstance(document, str) else document
     if len(data) > LONGEST_DOCUMENT:
         why = f"It has {len(data):,} bytes; the limit is {LONGEST_DOCUMENT:,}."
@@ -394,47 +397,13 @@ def read_document(document: str | bytes) -> Any:
 
 
 def _read_yaml(text: str) -> Any:
-    import yaml
+    from lib.limited.child import NotComputed
+    from lib.limited.rules import read_yaml
 
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise InvalidInput(
-                    "The definition uses an alias of YAML.", f"*{event.anchor}", "Write it out.", "definition"
-                )
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidInput(
-            "The definition is no YAML.", " ".join(str(error).split())[:300], "Correct it.", "definition"
-        ) from None
-
-
-def _make_loader() -> Any:
-    """YAML's safe loader, without dates: what looks like a day is a text, as in JSON; keys are texts."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        pass
-
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    return Loader
-
-
-class _LazyLoader:
-    """Makes the loader when it is first used: commands that need no YAML don't load it."""
-
-    loader: Any = None
-
-    def __call__(self, stream: Any) -> Any:
-        if _LazyLoader.loader is None:
-            _LazyLoader.loader = _make_loader()
-        return _LazyLoader.loader(stream)
-
-
-_Loader: Any = _LazyLoader()
+        return read_yaml(text)
+    except NotComputed as error:
+        raise InvalidInput("The definition is no YAML.", error.why, "Correct it.", "definition") from None
 
 
 def parse_definition(document: Any) -> Definition:

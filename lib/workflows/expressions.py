@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from lib.limited.expressions import ExpressionError, run_program, shorten_message, to_text
-from lib.patterns import compile_pattern
+from lib.patterns import compile_pattern, read_whole_number
 from lib.workflows.definition import LONGEST_EXPRESSION
 
 DEEPEST = 24  # brackets and members within one another
@@ -144,8 +144,8 @@ def find_value(path: Sequence[str], scope: Mapping[str, Any]) -> Any:
     for number, name in enumerate(path):
         if isinstance(value, Mapping) and name in value:
             value = value[name]
-        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
-            value = value[int(name)]
+        elif isinstance(value, list) and (index := read_whole_number(name)) is not None and index < len(value):
+            value = value[index]
         elif value is None and number:
             return None  # of a step that was not taken
         else:

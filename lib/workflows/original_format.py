@@ -18,6 +18,7 @@ from lib.workflows.expressions import PLACEHOLDER
 
 END = "end"
 _NOW = "now"  # the shared state's key that says which state is next
+_MOST_TRANSITIONS = 2_000
 _MOST_STATES = 20  # cases of a switch; more only without circles
 _CONDITION = compile_pattern(r"([A-Za-z_][\w.]*+)\s*+(==|!=|>=|<=|>|<)\s*+(.++)", re.DOTALL)
 _LITERAL_NUMBER = compile_pattern(r"[+-]?\d++(?:\.\d++)?")
@@ -69,6 +70,10 @@ class _Translation:
             self._states[str(name)] = state
         if not 0 < len(self._states) <= 200:
             raise InvalidInput("The definition can't be read.", "It has no states, or more than 200.", "", "definition")
+        transitions = document.get("transitions")
+        if isinstance(transitions, list) and len(transitions) > _MOST_TRANSITIONS:
+            why = f"It has more than {_MOST_TRANSITIONS:,} transitions."
+            raise InvalidInput("The definition can't be read.", why, "", "definition")
         self._document = document
         self._initial = str(document.get("initial_state") or next(iter(self._states)))
         self._check_target("The definition", self._initial)

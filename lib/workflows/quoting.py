@@ -72,6 +72,7 @@ class CeilingQuotes:
         self._prompts = prompts
         self._actor = actor
         self._definitions = definitions
+        self._paid: dict[tuple[str, str], dict[tuple[str, str], _Paid]] = {}
 
     def quote(self, definition: Definition, inputs: Mapping[str, Any], only: frozenset[str] | None = None) -> RunQuote:
         """Quote a run with inputs; `only` names the nodes of the main graph that would run."""
@@ -79,7 +80,8 @@ class CeilingQuotes:
         unpriced: set[str] = set()
         problems: list[str] = []
         scope = {node.id: inputs for node in definition.nodes if node.__struct_config__.tag == "input"}
-        for paid in self._list_paid(definition, "", 1, 1, only, ()):
+        self._paid = {}
+        for paid in self._collect_paid("", definition, "", only).values():
             for configuration, text, times in self._list_questions(paid.node, scope):
                 try:
                     quoted = self._calls.quote(self._build_request(configuration, *text), text[2])
@@ -96,38 +98,41 @@ class CeilingQuotes:
         gaps = (tuple(sorted(unpriced)), tuple(problems[:10]))
         return RunQuote(low if is_priced else None, high if is_priced else None, "ceilings", calls, *gaps)
 
-    def _list_paid(
-        self,
-        definition: Definition,
-        part: str,
-        least: int,
-        most: int,
-        only: frozenset[str] | None,
-        above: tuple[str, ...],
-    ) -> Iterator[_Paid]:
+    def _collect_paid(
+        self, slug: str, definition: Definition, part: str, only: frozenset[str] | None = None
+    ) -> dict[tuple[str, str], _Paid]:
+        """Collect the nodes of a part that pay, by workflow and id, counted for one run of the part.
+
+        Each part is walked once, however many ways lead to it: they multiply with each that stands in another.
+        """
+        key = (slug, part)
+        if key in self._paid:
+            return self._paid[key]
+        self._paid[key] = {}  # a workflow that runs itself is refused elsewhere; here it comes to an end
         view = GraphView(definition.get_graph(part))
+        collected: dict[tuple[str, str], _Paid] = {}
         for node_id in view.order:
             node = view.nodes[node_id]
             if only is not None and node_id not in only:
                 continue
-            earlier_nodes = [view.nodes[name] for name in view.ancestors[node_id]]
-            is_certain = all(len(other.list_ports()) == 1 for other in earlier_nodes)
-            least_runs = least if is_certain else 0
-            most_here = most * (node.retry.attempts if node.retry is not None else 1)
+            is_certain = all(len(view.nodes[name].list_ports()) == 1 for name in view.ancestors[node_id])
+            least = 1 if is_certain else 0
+            most = node.retry.attempts if node.retry is not None else 1
             match node:
                 case PromptNode() | AgentsNode():
-                    yield _Paid(node, least_runs, most_here)
+                    _add_paid(collected, {(slug, node_id): _Paid(node, 1, 1)}, least, most)
                 case MapNode():
-                    yield from self._list_paid(definition, node.part, 0, most_here * node.limit, None, above)
+                    _add_paid(collected, self._collect_paid(slug, definition, node.part), 0, most * node.limit)
                 case LoopNode():
-                    yield from self._list_paid(
-                        definition, node.part, least_runs, most_here * node.max_rounds, None, above
-                    )
-                case WorkflowNode() if node.workflow in self._definitions and node.workflow not in above:
+                    repeated = self._collect_paid(slug, definition, node.part)
+                    _add_paid(collected, repeated, least, most * node.max_rounds)
+                case WorkflowNode() if node.workflow in self._definitions:
                     called = self._definitions[node.workflow]
-                    yield from self._list_paid(called, "", least_runs, most_here, None, (*above, node.workflow))
+                    _add_paid(collected, self._collect_paid(node.workflow, called, ""), least, most)
                 case _:
                     pass
+        self._paid[key] = collected
+        return collected
 
     def _list_questions(
         self, node: AnyNode, scope: Mapping[str, Any]
@@ -163,6 +168,15 @@ class CeilingQuotes:
             system_prompt=system or None,
             bounded=True,
         )
+
+
+def _add_paid(
+    collected: dict[tuple[str, str], _Paid], inner: Mapping[tuple[str, str], _Paid], least: int, most: int
+) -> None:
+    """Add what pays within a node that runs so often at least and at most."""
+    for key, paid in inner.items():
+        earlier = collected.get(key) or _Paid(paid.node, 0, 0)
+        collected[key] = _Paid(paid.node, earlier.least + paid.least * least, earlier.most + paid.most * most)
 
 
 def _fill(prompt: str, system: str, scope: Mapping[str, Any], further_tokens: int) -> tuple[str, str, int]:

@@ -141,10 +141,15 @@ class _Checks:
         self._definition = definition
         self._views = {part: GraphView(graph) for part, graph in definition.graphs()}
         self._callers: dict[str, list[tuple[str, MapNode | LoopNode]]] = {}
+        self._called: dict[str, dict[str, None]] = {}  # by part, those that it repeats, in order
         for part, graph in definition.graphs():
             for node in graph.nodes:
                 if isinstance(node, MapNode | LoopNode):
                     self._callers.setdefault(node.part, []).append((part, node))
+                    self._called.setdefault(part, {})[node.part] = None
+        # What is known of a part is computed once: ways through parts multiply with each that stands in another.
+        self._outer_names: dict[str, frozenset[str]] = {"": frozenset()}
+        self._mapped_parts: dict[str, bool] = {"": False}
 
     def run(self) -> Iterator[Problem]:
         yield from self._check_names()
@@ -178,25 +183,35 @@ class _Checks:
                 )
         if circle := self._find_part_circle():
             yield Problem("", f"The parts {' → '.join(circle)} call each other without end.")
-        elif self._measure_depth("") > DEEPEST_CALL:
+        elif self._measure_depth() > DEEPEST_CALL:
             yield Problem("", f"Parts stand more than {DEEPEST_CALL} deep in one another.")
 
-    def _list_called(self, part: str) -> list[str]:
-        return [name for name, callers in self._callers.items() if any(p == part for p, _ in callers)]
-
     def _find_part_circle(self) -> list[str]:
+        ended: set[str] = set()
+
         def visit(part: str, above: tuple[str, ...]) -> list[str]:
             if part in above:
                 return [*above[above.index(part) :], part]
-            for called in self._list_called(part):
+            if part in ended:
+                return []
+            for called in self._called.get(part, ()):
                 if circle := visit(called, (*above, part)):
                     return circle
+            ended.add(part)
             return []
 
         return next((circle for part in self._definition.parts if (circle := visit(part, ()))), [])
 
-    def _measure_depth(self, part: str) -> int:
-        return 1 + max((self._measure_depth(called) for called in self._list_called(part)), default=0)
+    def _measure_depth(self) -> int:
+        """How deep parts stand in one another, the main graph counted; parts call each other in no circle."""
+        depths: dict[str, int] = {}
+
+        def measure(part: str) -> int:
+            if part not in depths:
+                depths[part] = 1 + max(map(measure, self._called.get(part, ())), default=0)
+            return depths[part]
+
+        return measure("")
 
     def _check_edges(self, part: str, graph: Graph) -> Iterator[Problem]:
         nodes = {node.id: node for node in graph.nodes}
@@ -245,13 +260,13 @@ class _Checks:
 
     def _list_outer(self, part: str) -> frozenset[str]:
         """Names that every caller of a part lends it."""
-        if not part:
-            return frozenset()
-        lent = [
-            self._list_scope(caller_part, node.id) | (_IN_MAP if isinstance(node, MapNode) else _IN_LOOP)
-            for caller_part, node in self._callers.get(part, ())
-        ]
-        return frozenset.intersection(*lent) if lent else frozenset()
+        if part not in self._outer_names:
+            lent = [
+                self._list_scope(caller_part, node.id) | (_IN_MAP if isinstance(node, MapNode) else _IN_LOOP)
+                for caller_part, node in self._callers.get(part, ())
+            ]
+            self._outer_names[part] = frozenset.intersection(*lent) if lent else frozenset()
+        return self._outer_names[part]
 
     def _check_node(self, part: str, node: AnyNode) -> Iterator[Problem]:
         scope = self._list_scope(part, node.id)
@@ -264,16 +279,20 @@ class _Checks:
         for name in node.set:
             if name not in self._definition.state:
                 yield Problem(node.id, f"It sets {name}, which the workflow's state does not declare.")
-        if node.set and any(isinstance(caller, MapNode) for caller in self._list_all_callers(part)):
+        if node.set and self._is_mapped(part):
             yield Problem(
                 node.id, "A step of a map can't set shared state: its items run at once. Return a value instead."
             )
         yield from (Problem(node.id, message) for message in check_own_fields(node))
 
-    def _list_all_callers(self, part: str) -> Iterator[MapNode | LoopNode]:
-        for caller_part, node in self._callers.get(part, ()):
-            yield node
-            yield from self._list_all_callers(caller_part)
+    def _is_mapped(self, part: str) -> bool:
+        """Whether a part runs for the items of a map, however far above."""
+        if part not in self._mapped_parts:
+            callers = self._callers.get(part, ())
+            self._mapped_parts[part] = any(
+                isinstance(node, MapNode) or self._is_mapped(caller_part) for caller_part, node in callers
+            )
+        return self._mapped_parts[part]
 
     def _check_expression(self, part: str, node_id: str, source: str, scope: Iterable[str]) -> Iterator[Problem]:
         try:

@@ -11,6 +11,7 @@ from lib.access.permissions import Actor, Permission, Role
 from lib.db.tables import workflow_labels, workflow_versions, workflows
 from lib.db.team_ids import ALL_TEAMS
 from lib.errors import InvalidInput, NotFound, PermissionDenied
+from lib.patterns import read_whole_number
 from lib.workflows.definition import Definition, decode_definition
 
 PRODUCTION = "production"
@@ -157,8 +158,10 @@ def load_workflow(connection: Connection, slug_or_id: str) -> Workflow:
 def load_version(connection: Connection, workflow: Workflow, which: VersionSelector = None) -> WorkflowVersion:
     """Load a version by number or label; raises NotFound."""
     number: int | None = workflow.current
-    if isinstance(which, int) or (isinstance(which, str) and which.isdigit()):
-        number = int(which)
+    if isinstance(which, int):
+        number = which
+    elif isinstance(which, str) and (read := read_whole_number(which)) is not None:
+        number = read
     elif isinstance(which, str) and which:
         number = workflow.newest if which == "newest" else workflow.labels.get(which)
     query = select(workflow_versions).where(V.workflow_id == workflow.id, V.version == number)

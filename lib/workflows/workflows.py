@@ -5,7 +5,6 @@ new version names the newest one it was made from, so of two people who edit at 
 that can't run is stored nowhere: every problem is named with its node.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from lib.db.tables import (
 )
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.fast_json import decode, encode_text
+from lib.limited.rules import unified_difference
 from lib.workflows.definition import (
     Definition,
     WorkflowNode,
@@ -62,6 +62,8 @@ from lib.workflows.workflow import (
 )
 
 _ENDED = ("done", "failed", "cancelled")
+_LONGEST_IMPORT = 20_000_000  # characters: all versions of many workflows
+_DEEPEST_WORKFLOWS = 5  # in one another, the one that is run counted
 
 
 @dataclass
@@ -116,7 +118,7 @@ class Workflows:
         old_lines = to_yaml(old_version.definition).splitlines()
         new_lines = to_yaml(after.definition).splitlines()
         names = f"version {old_version.version}", f"version {after.version}"
-        return [*difflib.unified_diff(old_lines, new_lines, *names, lineterm="")]
+        return unified_difference(old_lines, new_lines, names)
 
     def check(self, actor: Actor, document: str | bytes | Mapping[str, Any]) -> tuple[Definition, Sequence[Problem]]:
         """Read a definition and list its problems, also those with what it names here: parts of the installation.
@@ -299,29 +301,56 @@ def resolve_pins(
 ) -> dict[str, tuple[str, int]]:
     """Resolve the workflows that a definition runs as steps, and theirs: slug → (id, version), fixed for a run.
 
-    Raises InvalidInput where one is missing, switched off or calls itself.
+    Raises InvalidInput where one is missing, switched off or calls itself, or where they stand too deep.
     """
-    pins: dict[str, tuple[str, int]] = {}
-    for node in list_called(definition):
-        if node.workflow in above:
-            chain = " → ".join([*above[above.index(node.workflow) :], node.workflow])
+    resolving = _PinResolving(connection, actor)
+    resolving.resolve(definition, above)
+    return resolving.pins
+
+
+class _PinResolving:
+    """Pins of one run. Each workflow is read once, however many ways lead to it."""
+
+    def __init__(self, connection: Connection, actor: Actor) -> None:
+        self.pins: dict[str, tuple[str, int]] = {}
+        self._connection = connection
+        self._actor = actor
+        self._slugs: dict[str, str] = {}  # by the name that a node gives
+        self._heights: dict[str, int] = {}  # by slug, how many workflows stand in one another from it on
+
+    def resolve(self, definition: Definition, above: tuple[str, ...]) -> int:
+        """Pin what a definition calls; returns how many workflows stand in one another below it."""
+        by_name = {node.workflow: node for node in reversed(list_called(definition))}
+        return max((self._resolve_node(node, above) for node in reversed(by_name.values())), default=0)
+
+    def _resolve_node(self, node: WorkflowNode, above: tuple[str, ...]) -> int:
+        slug = self._slugs.get(node.workflow, node.workflow)
+        if slug in above:
+            chain = " → ".join([*above[above.index(slug) :], slug])
             raise InvalidInput(
                 "The workflow calls itself.", f"{node.id}: {chain}.", "Change one of them.", "definition"
             )
-        if len(above) >= 5:
+        if len(above) + self._heights.get(slug, 1) > _DEEPEST_WORKFLOWS:
             raise InvalidInput("Workflows stand too deep in one another.", " → ".join(above), "", "definition")
+        if slug not in self._heights:
+            called = self._load(node)
+            self._slugs[node.workflow] = called.slug
+            version = load_version(self._connection, called)
+            self.pins[called.slug] = (called.id, version.version)
+            self._heights[called.slug] = 1 + self.resolve(version.definition, (*above, called.slug))
+            slug = called.slug
+        return self._heights[slug]
+
+    def _load(self, node: WorkflowNode) -> Workflow:
         try:
-            called = load_workflow(connection, node.workflow)
+            called = load_workflow(self._connection, node.workflow)
         except NotFound:
             why = f"{node.id}: there is no workflow {node.workflow}."
             raise InvalidInput("The workflow can't run.", why, "Make it, or name another one.", "definition") from None
-        require_may_run(actor, called)
+        require_may_run(self._actor, called)
         if not called.is_active:
             raise InvalidInput("The workflow can't run.", f"{node.id}: {called.slug} is switched off.", "Switch it on.")
-        version = load_version(connection, called)
-        pins[called.slug] = (called.id, version.version)
-        pins |= resolve_pins(connection, actor, version.definition, (*above, called.slug))
-    return pins
+        return called
 
 
 def list_called(definition: Definition) -> Sequence[WorkflowNode]:
@@ -346,17 +375,20 @@ def _list_call_problems(connection: Connection, definition: Definition, slug: st
 
 def _require_calls(connection: Connection, definition: Definition, slug: str) -> None:
     """Raise InvalidInput when the workflow would run itself, at whatever depth."""
-    for node in list_called(definition):
-        waiting: list[tuple[str, tuple[str, ...]]] = [(node.workflow, (slug, node.workflow))]
-        while waiting:
-            called, chain = waiting.pop()
-            if called == slug:
-                why = f"{node.id}: {' → '.join(chain)}."
-                raise InvalidInput("The workflow calls itself.", why, "Change one of them.", "definition")
-            if connection.scalar(select(W.id).where(W.slug == called)) is None or len(chain) > 10:
-                continue
-            inner = load_version(connection, load_workflow(connection, called)).definition
-            waiting += [(further.workflow, (*chain, further.workflow)) for further in list_called(inner)]
+    looked_at: set[str] = set()
+    waiting = [(node.workflow, (slug, node.workflow), node.id) for node in reversed(list_called(definition))]
+    while waiting:
+        called, chain, node_id = waiting.pop()
+        if called == slug:
+            why = f"{node_id}: {' → '.join(chain)}."
+            raise InvalidInput("The workflow calls itself.", why, "Change one of them.", "definition")
+        if called in looked_at:
+            continue
+        looked_at.add(called)
+        if connection.scalar(select(W.id).where(W.slug == called)) is None:
+            continue
+        inner = load_version(connection, load_workflow(connection, called)).definition
+        waiting += [(further.workflow, (*chain, further.workflow), node_id) for further in list_called(inner)]
 
 
 def _insert_workflow(
@@ -414,6 +446,9 @@ def _to_runners(runners: Runners | Mapping[str, Any] | None) -> Runners:
 
 
 def _read_import(document: str | bytes, slug: str) -> Sequence[dict[str, Any]]:
+    if len(document) > _LONGEST_IMPORT:
+        why = f"It has {len(document):,} characters; the limit is {_LONGEST_IMPORT:,}."
+        raise InvalidInput("The document can't be imported.", why, "Export fewer workflows at once.", "document")
     raw: Any = None
     with suppress(ValueError, RecursionError):
         raw = decode(document)

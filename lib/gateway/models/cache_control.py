@@ -7,6 +7,7 @@ takes an answer that is at most N seconds old. Whatever else stands there is pas
 from collections.abc import Mapping
 
 from lib.calls.request import CachePolicy
+from lib.patterns import read_whole_number
 
 HEADER = b"cache-control"
 _LARGEST_AGE = 366 * 86_400
@@ -25,6 +26,6 @@ def read_cache_policy(headers: Mapping[bytes, bytes]) -> CachePolicy | None:
             reads = writes = False
         elif name == "no-cache":
             reads = False
-        elif name == "max-age" and number.strip('"').isdigit() and len(number) < 12:
-            ttl_s = min(int(number.strip('"')), _LARGEST_AGE)
+        elif name == "max-age" and (seconds := read_whole_number(number.strip('"'))) is not None:
+            ttl_s = min(seconds, _LARGEST_AGE)
     return None if (reads, writes, ttl_s) == (None, None, None) else CachePolicy(reads, writes, ttl_s)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from lib.patterns import read_whole_number
 from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.framing import parse
@@ -222,8 +223,8 @@ class OpenAIChat(Reader):
         identity = call.get("id")
         if not isinstance(function, Mapping):
             return
-        if isinstance(index, str) and index.isdecimal():
-            index = int(index)
+        if isinstance(index, str) and (number := read_whole_number(index)) is not None:
+            index = number
         elif index != _FUNCTION and not isinstance(index, int):
             index = position
         arguments = as_json(function.get("arguments", function.get("input")))
