@@ -100,6 +100,7 @@ def test_a_changed_collection_is_another_question_and_whoever_lost_it_is_told_no
         (b"private, max-age=60", CachePolicy(ttl_s=60)),
         (b"max-age=99999999999999999999", None),
         (b"max-age=-1", None),
+        (b"max-age=\xb2", None),  # a digit that is no number
         (b"public", None),
         (b"", None),
     ],

@@ -1,6 +1,5 @@
 """Definitions of workflows are text of strangers: whatever they multiply, nest or name, they are judged at once."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
