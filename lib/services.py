@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from lib.mcp.bundled.servers import BundledServers
     from lib.mcp.keeper import Keeper
     from lib.mcp.servers import Servers
+    from lib.mcp.sign_ins import SignIns
     from lib.statistics.invoices.reconcile import Reconcile
     from lib.statistics.queries import Statistics
     from lib.statistics.whatif import WhatIf
@@ -319,6 +320,13 @@ class Services:
         from lib.mcp.servers import Servers
 
         return Servers(self.store, self.vault, self._look_after_servers)
+
+    @cached_property
+    def server_sign_ins(self) -> "SignIns":
+        """People's sign-ins at servers of tools of others."""
+        from lib.mcp.sign_ins import SignIns
+
+        return SignIns(self.store, self.vault, self._look_after_servers)
 
     @cached_property
     def server_keeper(self) -> "Keeper":

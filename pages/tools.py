@@ -6,7 +6,7 @@ import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.ui import blocks, session
-from lib.ui.tools import execution_table, http_form, stop_button, tool_files, tool_table
+from lib.ui.tools import execution_table, http_form, sign_in_tab, stop_button, tool_files, tool_table
 
 actor = session.require(Permission.VIEW_CONFIGS)
 services = session.services()
@@ -31,10 +31,13 @@ with blocks.header("Tools"):
 
 stop_button.draw_state(services, actor)
 definitions = services.tools.definitions(actor)
-opened, tab = blocks.tabs(["Registry", "Runs"])
+opened, tab = blocks.tabs(["Registry", "Runs", "Sign-ins"])
 with tab:
     if opened == "Runs":
         zone = services.preferences.report_zone(actor)
         execution_table.draw(services, actor, [tool.name for tool in definitions], zone, compact=compact)
+        st.stop()
+    if opened == "Sign-ins":
+        sign_in_tab.draw(services, actor)
         st.stop()
     tool_table.draw_registry(services, actor, definitions, compact=compact)

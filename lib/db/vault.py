@@ -25,6 +25,7 @@ from lib.db.keyring import Key, parse_keys, read_file, write_file
 from lib.db.tables import (
     approvals,
     installation_settings,
+    mcp_sign_ins,
     providers,
     step_results,
     tool_turns,
@@ -40,7 +41,13 @@ from lib.settings import Settings
 
 _CANARY = "llm-manager"
 KEY_FILE = "master.key"
-SEALED_COLUMNS = (approvals.c.sealed, step_results.c.sealed, workflow_webhooks.c.sealed)  # ciphertexts, or nothing
+SEALED_COLUMNS = (  # ciphertexts, or nothing
+    approvals.c.sealed,
+    mcp_sign_ins.c.attempt_sealed,
+    mcp_sign_ins.c.sealed,
+    step_results.c.sealed,
+    workflow_webhooks.c.sealed,
+)
 SEALED_DOCUMENTS = (  # JSON with a ciphertext under `sealed`, or something else
     tools.c.secret_headers,
     tool_turns.c.request,

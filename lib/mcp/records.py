@@ -5,7 +5,7 @@ that came whole: a failed listing leaves the last good one where it is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,10 +16,11 @@ from lib.approvals.approval import make_storable
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import mcp_pins, mcp_runners, mcp_servers, mcp_states
-from lib.mcp import processes
+from lib.mcp import processes, sign_in_records
 from lib.mcp.pins import Pin, compare, join_names
 from lib.mcp.processes import ProcessMark, name_machine
 from lib.mcp.server import ActualState, McpServer, ServerState
+from lib.mcp.sign_in_records import SignIn
 
 BEAT_S = 2.0
 FRESH = timedelta(seconds=10)  # after which a runner that has not beaten is gone
@@ -53,6 +54,9 @@ def read_servers(connection: Connection, machine: str | None = None) -> list[Mcp
     for row in connection.execute(select(mcp_states)).mappings():
         if row["server_id"] not in states or row["machine"] == machine_name:
             states[row["server_id"]] = _build_state(row)
+    signed_in = dict[str, list[SignIn]]()
+    for sign_in in sign_in_records.read_sign_ins(connection):
+        signed_in.setdefault(sign_in.server_id, []).append(sign_in)
     pins = dict[str, list[Pin]]()
     for row in connection.execute(select(mcp_pins)).mappings():
         pins.setdefault(row["server_id"], []).append(Pin(row["tool"], row["fingerprint"], row["definition"]))
@@ -60,7 +64,9 @@ def read_servers(connection: Connection, machine: str | None = None) -> list[Mcp
     names = dict[str, str]()
     servers = list[McpServer]()
     for row in rows:
+        people = (sign_in.user_id for sign_in in signed_in.get(row["id"], []) if sign_in.is_good_for(row["url"]))
         server = _build_server(row, states.get(row["id"]), pins.get(row["id"], []), names)
+        server = replace(server, signed_in=frozenset(people))
         names |= {tool.name: f"{server.name}'s {tool.tool}" for tool in server.tools if tool.name not in names}
         servers.append(server)
     return sorted(servers, key=lambda server: server.name)
@@ -121,6 +127,7 @@ def _build_state(row: Any) -> ServerState:
         row["tools_at"],
         row["error_text"],
         row["pid"],
+        row["listed_as"],
     )
 
 
@@ -150,6 +157,12 @@ def write_state(store: Store, server_id: str, **values: Any) -> None:
         connection.execute(
             insert(mcp_states).values(server_id=server_id, machine=machine, **{**first, **cleared, **values})
         )
+
+
+def raise_revision(connection: Connection, server_id: str) -> None:
+    """Have the runner connect to a server anew."""
+    anew = {"revision": _S.revision + 1, "updated_at": utc_now()}
+    connection.execute(update(mcp_servers).where(_S.id == server_id).values(**anew))
 
 
 def note_process(store: Store, server_id: str, mark: ProcessMark | None) -> None:

@@ -135,7 +135,7 @@ class ServerRunner:
         for server_id, server in servers.items():
             if server_id not in self._owners:
                 secrets = await asyncio.to_thread(read_secrets, self._store, self._vault, server_id)
-                owner = ConnectionOwner(self._store, server, secrets, self._folder / server.name)
+                owner = ConnectionOwner(self._store, self._vault, server, secrets, self._folder / server.name)
                 owner.start()
                 self._owners[server_id] = owner
 

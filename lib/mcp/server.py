@@ -17,6 +17,7 @@ _VARIABLE = compile_pattern(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _HEADER = compile_pattern(r"[A-Za-z0-9-]{1,100}")
 _KEPT = frozenset({"PATH", "HOME", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", processes.TOKEN})
 RESERVED = frozenset({"filesystem", "database", "operations", "code"})  # the bundled servers
+SIGN_IN_PLACE = "Sign in on the page Tools, under Sign-ins."
 _MOST_ARGUMENTS = 100
 _LONGEST_ARGUMENT = 4_000
 _LONGEST_SECRET = 20_000
@@ -104,6 +105,7 @@ class ServerState:
     tools_at: datetime | None = None
     error_text: str = field(default="", repr=False)
     pid: int | None = None
+    listed_as: str | None = None  # whose sign-in the tools were listed with
 
     @property
     def is_stale(self) -> bool:
@@ -134,6 +136,7 @@ class McpServer:
     created_at: datetime
     state: ServerState
     tools: Sequence[PinnedTool]
+    signed_in: frozenset[str] = frozenset()  # ids of people
 
     @property
     def approval_hash(self) -> str:
@@ -149,6 +152,34 @@ class McpServer:
     def waiting(self) -> list[PinnedTool]:
         """Tools that wait for an administrator."""
         return [tool for tool in self.tools if not tool.is_offered]
+
+    @property
+    def takes_sign_in(self) -> bool:
+        """Whether people may sign in there: it is at an address, and no header has its credentials."""
+        return bool(self.url) and "authorization" not in {name.lower() for name in self.secret_names}
+
+    @property
+    def requires_sign_in(self) -> bool:
+        """Whether its tools are each person's own: it was listed with a sign-in, or waits for one."""
+        waits = self.state.actual is ActualState.NEEDS_SIGN_IN
+        return self.takes_sign_in and (waits or self.state.listed_as is not None)
+
+    def explain_absence(self, user_id: str | None) -> str:
+        """Why a person can't have its tools now, as a sentence; empty when they can."""
+        is_missing = self.wanted == "on" and self.requires_sign_in and user_id not in self.signed_in
+        if is_missing and (self.state.actual is ActualState.NEEDS_SIGN_IN or not self.absence):
+            return f"It wants each person to sign in. {SIGN_IN_PLACE}"
+        return self.absence
+
+    def explain_unattended(self, user_id: str | None) -> str:
+        """What its sign-in means for a person's runs that begin by themselves, as a sentence."""
+        if user_id in self.signed_in:
+            return (
+                f"{self.name} is used with your own sign-in there: runs that begin by themselves fail once it"
+                " has ended, until you sign in again."
+            )
+        fails = "and you have not: runs that begin by themselves fail."
+        return f"{self.name} wants each person to sign in, {fails} {SIGN_IN_PLACE}"
 
     @property
     def absence(self) -> str:

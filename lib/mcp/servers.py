@@ -19,7 +19,7 @@ from lib.db.engine import Store
 from lib.db.tables import approval_grants, mcp_pins, mcp_servers, mcp_states
 from lib.db.vault import Vault
 from lib.errors import Conflict, NotFound
-from lib.mcp import pins, records, socket_protocol
+from lib.mcp import pins, records, sign_in_records, socket_protocol
 from lib.mcp.pins import Drift, PinnedTool
 from lib.mcp.secrets import forget_secrets, write_secrets
 from lib.mcp.server import McpServer, ServerDraft
@@ -92,6 +92,8 @@ class Servers:
             server = _find(connection, draft.name)
             _change(connection, server, revision=server.revision + 1, **_columns(draft))
             write_secrets(connection, self._vault, server.id, draft.secrets)
+            if draft.url != server.url:
+                sign_in_records.forget_server(connection, server.id)
             audit.record(connection, actor, "mcp.change", draft.name, **_tell(draft))
             changed = _find(connection, draft.name)
         self._wake()
@@ -141,6 +143,7 @@ class Servers:
                 connection.execute(delete(table).where(column == server.id))
             _revoke_grants(connection, server.tools)
             forget_secrets(connection, server.id)
+            sign_in_records.forget_server(connection, server.id)
             audit.record(connection, actor, "mcp.remove", name)
 
     def approve_tools(self, actor: Actor, name: str, tools: Sequence[str] | None = None) -> McpServer:
@@ -179,7 +182,8 @@ class Servers:
     async def ask(self, actor: Actor, server: McpServer, do: str, **question: Any) -> Any:
         """Ask a running server on this machine (call, resource, prompt); raises ServerUnreachable."""
         actor.require(Permission.TEST_CONFIGS)
-        return await socket_protocol.ask(self._store, {"do": do, "server_id": server.id, **question})
+        asking = {"do": do, "server_id": server.id, "user_id": actor.user_id}
+        return await socket_protocol.ask(self._store, {**asking, **question})
 
     def read_resource(self, actor: Actor, name: str, uri: str) -> dict[str, Any]:
         """Read a resource of a running server, as the protocol writes it."""
@@ -266,4 +270,4 @@ def _read_stamp(connection: Connection) -> Any:
     servers = connection.execute(select(_S.id, _S.updated_at)).all()
     states = connection.execute(select(_T.server_id, _T.machine, _T.actual, _T.since, _T.tools_at, _T.reason)).all()
     pinned = connection.execute(select(func.count(), func.max(_P.approved_at))).all()
-    return tuple(map(tuple, (*servers, *states, *pinned)))
+    return tuple(map(tuple, (*servers, *states, *pinned, *sign_in_records.read_stamp(connection))))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lib.access.permissions import Actor, Permission
+from lib.configs.tool_rules import ToolRules
 from lib.errors import InvalidInput, NotFound
 from lib.mcp import pins, records
 from lib.mcp.bundled.servers import BundledServers
@@ -87,14 +88,26 @@ class ServerTools:
         """List the approved tools of servers that are there."""
         if not actor.can(Permission.TEST_CONFIGS):
             return ()
-        listed = [server for server in self._servers.offered(actor) if _is_listed(server)]
+        listed = [server for server in self._servers.offered(actor) if _is_listed(server, actor)]
         return [define_tool(server.name, tool) for server in listed for tool in server.offered]
 
     def absences(self, actor: Actor) -> Mapping[str, str]:
         """List the servers whose tools can't be had, each with the reason."""
         if not actor.can(Permission.TEST_CONFIGS):
             return {}
-        return {server.name: server.absence for server in self._servers.offered(actor) if server.absence}
+        causes = {server.name: server.explain_absence(actor.user_id) for server in self._servers.offered(actor)}
+        return {name: cause for name, cause in causes.items() if cause}
+
+    def explain_unattended(self, actor: Actor, names: Sequence[str]) -> Mapping[str, str]:
+        """Say of each server of these tools that wants people to sign in what that means without a person."""
+        if not actor.can(Permission.TEST_CONFIGS):
+            return {}
+        rules = ToolRules(names=tuple(names))
+        return {
+            server.name: server.explain_unattended(actor.user_id)
+            for server in self._servers.offered(actor)
+            if server.requires_sign_in and rules.names_server(server.name)
+        }
 
     async def run(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Run a tool on its server; raises ServerUnreachable where that can't be asked."""
@@ -154,8 +167,12 @@ def read_result(result: Mapping[str, Any]) -> ToolOutput:
     )
 
 
-def _is_listed(server: McpServer) -> bool:
-    """Whether the tools are offered: the server is there, or was and is being brought back."""
+def _is_listed(server: McpServer, actor: Actor) -> bool:
+    """Whether the tools are offered: the server is there, or was and is being brought back, and the actor is signed in
+    where that is each person's own.
+    """
+    if server.requires_sign_in and actor.user_id not in server.signed_in:
+        return False
     state = server.state
     is_there = state.actual is ActualState.READY or (state.actual in _IN_PASSING and state.tools is not None)
     return server.wanted == "on" and is_there

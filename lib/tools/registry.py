@@ -7,7 +7,7 @@ no exception here: the execution says it, in words that a model can act on.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ from lib.tools.execution_log import ExecutionLog
 from lib.tools.output_limits import DEFAULT_CHARACTERS, limit_output
 from lib.tools.timing import Stopwatch
 from lib.tools.tool import (
+    AttendedSource,
     ExecutionStatus,
     SourceKind,
     ToolContext,
@@ -108,6 +109,15 @@ class Tools:
         toolset = Toolset(usable, absences)
         return toolset if rules is None else toolset.require(rules.names)
 
+    def explain_unattended(self, actor: Actor, names: Sequence[str]) -> Sequence[str]:
+        """Say what tools (names or patterns) need of a person before runs of the actor can do without one."""
+        actor.require(Permission.TEST_CONFIGS)
+        needs: dict[str, str] = {}
+        for source in self.sources:
+            if isinstance(source, AttendedSource):
+                needs |= source.explain_unattended(actor, names)
+        return [needs[server] for server in sorted(needs)]
+
     def policy(self, actor: Actor, name: str, rules: ToolRules | None) -> ApprovalPolicy:
         """Choose what happens before a tool runs for an actor, by its annotations, settings, role and configuration."""
         definition = self.find(actor, name)
@@ -179,7 +189,15 @@ class Tools:
             for definition in source.definitions(actor):
                 if definition.name == name:
                     return definition, source
-        raise NotFound(f"There is no tool {name[:64]!r}.", "", "Look at the Tools page for the names.")
+        raise NotFound(f"There is no tool {name[:64]!r}.", *self._explain_missing(actor, name))
+
+    def _explain_missing(self, actor: Actor, name: str) -> tuple[str, str]:
+        """Why a tool is not there, where its server says so, and what to do."""
+        for source in self.sources:
+            for server, cause in source.absences(actor).items():
+                if name.startswith(f"{server}__"):
+                    return f"{server}: {cause}", ""
+        return "", "Look at the Tools page for the names."
 
 
 class _ToolRun:

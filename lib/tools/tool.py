@@ -8,7 +8,7 @@ takes those; tools of servers are called `server__tool`.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct, field
 
@@ -140,6 +140,15 @@ class ToolSource(Protocol):
 
     async def run(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Run a tool; cancelling the task ends it. An LLMManagerError's words are shown to the model and the person."""
+        ...
+
+
+@runtime_checkable
+class AttendedSource(Protocol):
+    """A source some of whose tools need what only a person can do, such as signing in at a server."""
+
+    def explain_unattended(self, actor: Actor, names: Sequence[str]) -> Mapping[str, str]:
+        """Say by server what these tools (names or patterns) need for runs of the actor without a person."""
         ...
 
 

@@ -20,7 +20,7 @@ from lib.work.work import Work
 from lib.workflows.launching import KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lib.approvals.approval import Approval
     from lib.knowledge.services import KnowledgeServices
@@ -75,7 +75,7 @@ class WorkflowServices:
         """Definitions and their versions."""
         from lib.workflows.workflows import Workflows
 
-        return Workflows(self._store)
+        return Workflows(self._store, lambda actor, names: self._find_tools().explain_unattended(actor, names))
 
     @cached_property
     def interpreter(self) -> "Interpreter":
@@ -148,6 +148,13 @@ class WorkflowServices:
         from lib.workflows.triggers.schedules import WorkflowSchedules
 
         return WorkflowSchedules(self._store, self.runs)
+
+    def explain_unattended(self, actor: Actor, slug: str) -> "Sequence[str]":
+        """Say what the tools of a workflow need of the actor before its runs can begin by themselves."""
+        from lib.workflows.triggers.unattended import list_tool_names
+
+        names = list_tool_names(self.definitions.version(actor, slug).definition)
+        return self._find_tools().explain_unattended(actor, names)
 
     @cached_property
     def webhooks(self) -> "WorkflowWebhooks":

@@ -5,7 +5,7 @@ new version names the newest one it was made from, so of two people who edit at 
 that can't run is stored nowhere: every problem is named with its node.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +40,7 @@ from lib.workflows.definition import (
     to_yaml,
 )
 from lib.workflows.original_format import is_original, translate_original
+from lib.workflows.triggers.unattended import list_tool_names
 from lib.workflows.validation import Problem, list_problems, require_valid
 from lib.workflows.workflow import (
     L,
@@ -77,8 +78,13 @@ class ImportedWorkflows:
 class Workflows:
     """Definitions of workflows and their versions."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        explain_unattended: Callable[[Actor, Sequence[str]], Sequence[str]] = lambda actor, names: (),
+    ) -> None:
         self._store = store
+        self._explain_unattended = explain_unattended
 
     def list(self, actor: Actor) -> Sequence[Workflow]:
         """List the workflows that the actor may run or manage, by slug."""
@@ -127,8 +133,10 @@ class Workflows:
         """
         actor.require(Permission.TEST_CONFIGS)
         definition = _read(document)
+        needs = self._explain_unattended(actor, list_tool_names(definition))
+        hints = [Problem("", need, is_error=False) for need in needs]
         with self._store.read() as connection:
-            return definition, [*list_problems(definition), *_list_call_problems(connection, definition, "")]
+            return definition, [*list_problems(definition), *_list_call_problems(connection, definition, ""), *hints]
 
     def create(
         self,

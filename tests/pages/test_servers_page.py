@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from lib.access.permissions import OPERATOR, Role
+from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.mcp.records import write_state
 from lib.mcp.server import ServerDraft
 from lib.settings import Settings
 from lib.tools.tool import ExecutionStatus, ToolContext, ToolDefinition, ToolOutput
+from tests.mcp.sign_in_server import run_sign_in_server
 from tests.pages.visitor import Visitor, press, press_last, words
 
 pytestmark = [pytest.mark.feature("TOOL-4"), pytest.mark.filterwarnings("default")]
@@ -86,3 +87,23 @@ def test_a_server_is_added_with_its_variables_and_removed(visitor: Visitor) -> N
     remove = visitor.draw("lib.ui.servers.server_forms.remove_dialog", "servers.get(actor, 'memory')")
     press_last(remove, ":red[Remove server]")
     assert visitor.services.servers.list(OPERATOR) == []
+
+
+def test_a_person_signs_in_at_a_server_that_wants_it_and_out_again(visitor: Visitor) -> None:
+    """The tab Sign-ins of the page Tools, with a real authorization server."""
+    services = visitor.services
+    assert "No server wants you to sign in" in words(visitor.open("tools", tab="sign-ins"))
+    with run_sign_in_server() as cloud:
+        added = services.servers.add(OPERATOR, ServerDraft("cloud", url=f"{cloud.url}/mcp", allow_private=True))
+        services.servers.approve(OPERATOR, "cloud", added.approval_hash)
+        write_state(services.store, added.id, actual="needs sign-in", reason="It wants somebody to sign in.")
+        assert "○ not yet" in words(visitor.open("tools", tab="sign-ins"))
+        dialog = visitor.draw("lib.ui.tools.sign_in_tab.sign_in_dialog", "servers.get(actor, 'cloud').name")
+        (link,) = dialog.get("link_button")
+        (person,) = services.users.list(OPERATOR)
+        actor = make_actor(person.id, person.name, Role.SUPER_ADMIN)
+        services.server_sign_ins.complete(actor, cloud.sign_in(link.proto.url, "amira"))
+    page = visitor.open("tools", tab="sign-ins")
+    assert "✓ signed in" in words(page)
+    assert [token for token in cloud.issued if token in words(page)] == []
+    assert "Sign out" in [button.label for button in page.button]

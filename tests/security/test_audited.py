@@ -36,6 +36,7 @@ from lib.knowledge.evaluation.corpus import CorpusEntry
 from lib.knowledge.evaluation.questions import Judgement
 from lib.mcp.records import write_state
 from lib.mcp.server import ServerDraft
+from lib.mcp.sign_in_records import begin_attempt
 from lib.playground.exports import RunFormat as RunForm
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
@@ -133,6 +134,8 @@ NOT_CHANGES = {
     "Playground.delete": "one's own list; the calls stay in the ledger",
     "Prompts.fill": "a question",
     **dict.fromkeys(("Servers.offered", "Servers.ask", "Servers.read_resource", "Servers.fill_prompt"), "a question"),
+    **dict.fromkeys(("SignIns.begin", "SignIns.complete"), "leave an entry, shown in tests/mcp/test_sign_ins.py"),
+    "Tools.explain_unattended": "a question",
     "BundledServers.files": "a question",
     "BundledServers.databases": "a question",
     "Approvals.ask": "what asks is noted where it runs; the decision is audited",
@@ -221,6 +224,14 @@ def _listed(s: Services) -> str:
     tool = {"name": "echo", "inputSchema": {"type": "object"}}
     write_state(s.store, s.servers.get(OPERATOR, name).id, actual="ready", tools=[tool], server_version="x 1")
     return name
+
+
+def _sign_out(s: Services, a: Actor) -> None:
+    draft = ServerDraft(f"s-{new_id()[-12:]}", url="http://127.0.0.1:9/mcp", allow_private=True)
+    server = s.servers.add(OPERATOR, draft)
+    with s.store.write() as connection:
+        begin_attempt(connection, s.vault, server.id, a.user_id or "", SECRET, {"verifier": SECRET})
+    s.server_sign_ins.sign_out(a, server.name)
 
 
 def _reject(s: Services, a: Actor, name: str) -> None:
@@ -566,6 +577,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Servers.stop_all": ("mcp.stop", lambda s, a: s.servers.stop_all(a)),
     "Servers.remove": ("mcp.remove", lambda s, a: s.servers.remove(a, _server(s))),
     "Servers.approve_tools": ("mcp.tools.approve", lambda s, a: s.servers.approve_tools(a, _listed(s))),
+    "SignIns.sign_out": ("mcp.sign_out", _sign_out),
     "Servers.reject_tools": ("mcp.tools.reject", lambda s, a: _reject(s, a, _listed(s))),
     "BundledServers.set_files": ("tools.files", lambda s, a: s.bundled_servers.set_files(a, ["/tmp"])),
     "BundledServers.register_database": ("tools.database.add", lambda s, a: _register_database(s, a)),

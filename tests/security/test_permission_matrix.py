@@ -78,6 +78,7 @@ from lib.knowledge.search import Passages
 from lib.mcp.bundled.servers import BundledServers
 from lib.mcp.server import ServerDraft
 from lib.mcp.servers import Servers
+from lib.mcp.sign_ins import SignIns
 from lib.playground.exports import RunFormat as RunForm
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
@@ -299,6 +300,11 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Servers.ask": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.servers.ask(a, NOT_HERE, "call"))),
     "Servers.read_resource": (P.TEST_CONFIGS, lambda s, a: s.servers.read_resource(a, "nobody", "x")),
     "Servers.fill_prompt": (P.TEST_CONFIGS, lambda s, a: s.servers.fill_prompt(a, "nobody", "x", {})),
+    "SignIns.list": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.list(a)),
+    "SignIns.begin": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.begin(a, "nobody", "http://x")),
+    "SignIns.complete": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.complete(a, {"state": "x"})),
+    "SignIns.sign_out": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.sign_out(a, "nobody")),
+    "Tools.explain_unattended": (P.TEST_CONFIGS, lambda s, a: s.tools.explain_unattended(a, ["x"])),
     "BundledServers.list": (P.TEST_CONFIGS, lambda s, a: s.bundled_servers.list(a)),
     "BundledServers.find": (P.TEST_CONFIGS, lambda s, a: s.bundled_servers.find(a, "code")),
     "BundledServers.files": (P.MANAGE_TOOLS, lambda s, a: s.bundled_servers.files(a)),
@@ -609,7 +615,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
         Audit,
     )
     services += (Collections, Documents, Passages, Answers, Embedder)
-    services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers, Servers)
+    services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers, Servers, SignIns)
     services += (Approvals,)
     services += (Teams, AccessLinks, StopSwitch, HandOver, Erasure)
     services += (Prices, Repricing, ApiKeys, RateLimits, Budgets, Cache, Webhook, Prompts, Experiments)

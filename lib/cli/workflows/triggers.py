@@ -1,6 +1,7 @@
 """`workflow schedules`, `schedule`, `unschedule`, `webhooks` and `webhook`: what begins runs without a person."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from lib.cli.arguments import parse_pair
 from lib.cli.operator import OPERATOR, open_services
 
 if TYPE_CHECKING:
+    from lib.services import Services
     from lib.workflows.triggers.schedules import WorkflowSchedule
     from lib.workflows.triggers.webhooks import WorkflowWebhook
 
@@ -83,7 +85,14 @@ def add_schedule(arguments: argparse.Namespace) -> None:
             name=arguments.name,
             overlap=arguments.overlap,
         )
+        _print_needs(services, arguments.slug)
     output.show_record(_describe_schedule(schedule), as_json=arguments.json)
+
+
+def _print_needs(services: "Services", slug: str) -> None:
+    """Say on standard error what the workflow's tools need of a person; its runs here are those of the operator."""
+    for need in services.workflows.explain_unattended(OPERATOR, slug):
+        print(need, file=sys.stderr)
 
 
 def remove_schedule(arguments: argparse.Namespace) -> None:
@@ -104,6 +113,7 @@ def add_webhook(arguments: argparse.Namespace) -> None:
     """Make a webhook and print it with its secret."""
     with open_services() as services:
         webhook, secret = services.workflows.webhooks.add(OPERATOR, arguments.slug, arguments.name)
+        _print_needs(services, arguments.slug)
     output.show_record({**_describe_webhook(webhook), "secret": secret}, as_json=arguments.json)
 
 

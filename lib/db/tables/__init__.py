@@ -56,7 +56,7 @@ from lib.db.tables.ledger import (
     usage_logs,
     usage_payloads,
 )
-from lib.db.tables.mcp import mcp_pins, mcp_runners, mcp_servers, mcp_states
+from lib.db.tables.mcp import mcp_pins, mcp_runners, mcp_servers, mcp_sign_ins, mcp_states
 from lib.db.tables.playground import experiment_cells, experiment_rows, experiments, playground_panes, playground_runs
 from lib.db.tables.providers import circuits, exchange_rates, model_lists, prices, providers
 from lib.db.tables.tools import tool_executions, tool_turns, tools
@@ -119,6 +119,7 @@ __all__ = [
     "mcp_pins",
     "mcp_runners",
     "mcp_servers",
+    "mcp_sign_ins",
     "mcp_states",
     "message_links",
     "messages",

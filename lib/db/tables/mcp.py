@@ -49,6 +49,7 @@ mcp_states = Table(
     Column("prompts", JSON),
     moment_column("tools_at", nullable=True),
     Column("error_text", Text, nullable=False, default=""),  # the last 64 kB of its standard error
+    id_column("listed_as", nullable=True),  # whose sign-in its tools were listed with; NULL: nobody's was needed
 )
 
 
@@ -72,4 +73,25 @@ mcp_runners = Table(
     Column("pid", Integer, nullable=False),
     Column("address", Text, nullable=False),  # of its socket on this machine
     moment_column("beat_at"),
+)
+
+
+mcp_sign_ins = Table(
+    "mcp_sign_ins",
+    metadata,
+    id_column("server_id", primary_key=True),
+    id_column("user_id", primary_key=True),
+    Column("status", String(16), nullable=False),  # started, signed in, ended
+    Column("reason", Text, nullable=False, default=""),  # why it has ended
+    Column("issuer", Text, nullable=False, default=""),  # whose tokens these are
+    Column("resource", Text, nullable=False, default=""),  # the address they were given for; no other gets them
+    Column("scope", Text, nullable=False, default=""),
+    Column("sealed", Text),  # tokens, the client they were given to, where they are refreshed
+    moment_column("expires_at", nullable=True),
+    moment_column("refreshing_until", nullable=True),  # one process at a time refreshes
+    Column("attempt_hash", String(64)),  # SHA-256 of the state that the last attempt waits for
+    Column("attempt_sealed", Text),  # what completes that attempt
+    moment_column("attempt_until", nullable=True),
+    moment_column("created_at"),
+    moment_column("updated_at"),
 )

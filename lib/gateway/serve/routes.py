@@ -11,7 +11,7 @@ from lib import services
 from lib.gateway.api import calls, monitoring, openapi
 from lib.gateway.http.program_routes import ProgramRoutes
 from lib.gateway.serve import health
-from lib.gateway.site import canvas_files, login
+from lib.gateway.site import canvas_files, login, server_sign_in
 from lib.gateway.site.session_guard import Guard
 
 
@@ -25,7 +25,13 @@ program_routes: list[BaseRoute] = [
     *monitoring.routes,
     *openapi.routes,
 ]  # of programs, besides the doors to a model
-routes: list[BaseRoute] = [*health.routes, *login.routes, *canvas_files.routes, Route("/dashboard", dashboard)]
+routes: list[BaseRoute] = [
+    *health.routes,
+    *login.routes,
+    *canvas_files.routes,
+    *server_sign_in.routes,
+    Route("/dashboard", dashboard),
+]
 
 
 def middleware(farewell: Callable[[], bytes]) -> list[Middleware]:

@@ -31,6 +31,7 @@ OPEN_PATHS = frozenset(
         "/healthz",
         "/readyz",
         "/favicon.png",
+        "/oauth/client.json",  # who we are, for authorization servers
         "/_stcore/health",
         "/_stcore/host-config",
     }

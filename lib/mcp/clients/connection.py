@@ -22,6 +22,7 @@ from mcp.shared.exceptions import MCPError
 from lib.errors import InvalidInput, LLMManagerError
 from lib.mcp.clients.child import LARGEST_MESSAGE
 from lib.mcp.clients.guarded_http import GuardedTransport
+from lib.mcp.clients.signed_http import PersonTokens, SignedTransport
 from lib.mcp.pins import is_invisible
 
 _MOST_PAGES = 50
@@ -175,10 +176,12 @@ async def connect(transport: Transport, on_change: Callable[[], None]) -> AsyncI
 
 @asynccontextmanager
 async def http_transport(
-    url: str, headers: Mapping[str, str], *, allow_private: bool
+    url: str, headers: Mapping[str, str], *, allow_private: bool, tokens: PersonTokens | None = None
 ) -> AsyncIterator[tuple[Transport, GuardedTransport]]:
-    """The transport of streamable HTTP with our own client under it."""
+    """The transport of streamable HTTP with our own client under it; `tokens` are those of who asks."""
     guarded = GuardedTransport(allow_private=allow_private)
+    if tokens is not None:
+        guarded = SignedTransport(tokens, allow_private=allow_private)
     async with AsyncExitStack() as stack:
         timeout = httpx2.Timeout(30.0, read=None)
         client = await stack.enter_async_context(

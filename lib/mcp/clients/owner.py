@@ -16,8 +16,9 @@ from typing import Any
 
 from lib.clock import utc_now
 from lib.db.engine import Store
+from lib.db.vault import Vault
 from lib.errors import LLMManagerError
-from lib.mcp import processes, records
+from lib.mcp import processes, records, sign_in_records
 from lib.mcp.clients.child import Child, ErrorText
 from lib.mcp.clients.connection import (
     GivenStreams,
@@ -29,9 +30,11 @@ from lib.mcp.clients.connection import (
     find_cause,
     http_transport,
 )
+from lib.mcp.clients.personal import PersonalConnections
+from lib.mcp.clients.signed_http import PersonTokens
 from lib.mcp.pins import strip_invisible
 from lib.mcp.processes import ProcessMark
-from lib.mcp.server import ActualState, McpServer
+from lib.mcp.server import SIGN_IN_PLACE, ActualState, McpServer
 from lib.providers.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,7 @@ _LONGEST_LINE = 200
 _STOP_S = 5.0
 
 
-class SignInNeeded(Exception):
+class SignInNeeded(Unanswered):
     """The server wants credentials that it was not given."""
 
 
@@ -58,15 +61,18 @@ class Lost(Exception):
 class ConnectionOwner:
     """The one task of one server in this process."""
 
-    def __init__(self, store: Store, server: McpServer, secrets: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, store: Store, vault: Vault, server: McpServer, secrets: Mapping[str, str], folder: Path) -> None:
         self.server = server
         self._store = store
+        self._vault = vault
         self._secrets = secrets
         self._folder = folder
         self._errors = ErrorText()
         self._errors_written_at = 0.0
         self._changed = asyncio.Event()
         self._connection: ServerConnection | None = None
+        self._listed_as: str | None = None  # whose sign-in the connection has
+        self._personal = PersonalConnections(self._open_for)
         self._child: Child | None = None
         self._state = (server.state.actual, server.state.reason)
         self._task: asyncio.Task[None] | None = None
@@ -80,26 +86,54 @@ class ConnectionOwner:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=_STOP_S)
+        await self._personal.close()
         await self._end_child()
         await self._note(ActualState.OFF, "")
 
     async def ask(self, question: Mapping[str, Any]) -> Any:
-        """Answer a question of another process; raises Unanswered."""
+        """Answer a question of another process, for whoever asks; raises Unanswered."""
         connection = self._connection
         if connection is None:
             actual, reason = self._state
             raise Unanswered(f"{self.server.name} is {actual}.", reason, "Look at the page MCP servers.")
-        match question["do"]:
-            case "call":
-                arguments = question.get("arguments") or {}
-                return await connection.call_tool(
-                    question["tool"], arguments, question.get("responses"), question.get("state")
-                )
-            case "resource":
-                return await connection.read_resource(question["uri"])
-            case "prompt":
-                return await connection.get_prompt(question["prompt"], question.get("arguments") or {})
-        raise Unanswered("The question is not known.")
+        user_id = str(question.get("user_id") or "")
+        if await self._is_signed_in(user_id):
+            return await self._ask_signed_in(user_id, question)
+        if self._listed_as is not None:
+            raise SignInNeeded(f"{self.server.name} wants you to sign in.", "Each person has a sign-in.", SIGN_IN_PLACE)
+        return await _answer(connection, question)
+
+    async def _is_signed_in(self, user_id: str) -> bool:
+        """Whether a person has tokens for this server."""
+        if not self.server.takes_sign_in or not user_id:
+            return False
+        read = sign_in_records.read_credentials
+        server = self.server
+        return await asyncio.to_thread(read, self._store, self._vault, server.id, user_id, server.url) is not None
+
+    async def _ask_signed_in(self, user_id: str, question: Mapping[str, Any]) -> Any:
+        """Answer a question over the person's own connection; SignInNeeded where their sign-in has just ended."""
+        try:
+            return await self._personal.run(user_id, lambda connection: _answer(connection, question))
+        except Unanswered as error:
+            if await self._is_signed_in(user_id):
+                raise
+            why = "Your sign-in has ended."
+            raise SignInNeeded(f"{self.server.name} wants you to sign in again.", why, SIGN_IN_PLACE) from error
+
+    @asynccontextmanager
+    async def _open_for(self, user_id: str) -> AsyncIterator[ServerConnection]:
+        """An open connection with one person's tokens."""
+        server = self.server
+        tokens = PersonTokens(self._store, self._vault, server, user_id)
+        async with (
+            http_transport(server.url, self._secrets, allow_private=server.allow_private, tokens=tokens) as (
+                transport,
+                _,
+            ),
+            connect(transport, self._changed.set) as connection,
+        ):
+            yield connection
 
     async def _live(self) -> None:
         failures = deque[float](maxlen=_MOST_FAILURES)
@@ -116,8 +150,9 @@ class ConnectionOwner:
                 failures.clear()
             failures.append(time.monotonic())
             is_hopeless = len(failures) == _MOST_FAILURES and failures[-1] - failures[0] < _FAILURES_WITHIN_S
-            if actual is ActualState.NEEDS_SIGN_IN or is_hopeless:
-                await self._note(actual if actual is ActualState.NEEDS_SIGN_IN else ActualState.GIVEN_UP, reason)
+            waits_for_people = actual is ActualState.NEEDS_SIGN_IN
+            if is_hopeless or (waits_for_people and await self._find_lister() is None):
+                await self._note(actual if waits_for_people else ActualState.GIVEN_UP, reason)
                 return
             await self._note(actual, f"{reason} It is tried again in {pause:g} s.")
             await asyncio.sleep(pause)
@@ -133,7 +168,7 @@ class ConnectionOwner:
         except Exception as error:  # the boundary of a stranger's program: whatever it does is a reason
             cause = find_cause(error)
             if isinstance(cause, SignInNeeded):
-                return ActualState.NEEDS_SIGN_IN, "It wants credentials; give it a header with them."
+                return ActualState.NEEDS_SIGN_IN, cause.title
             actual = ActualState.LOST if isinstance(cause, Lost) else ActualState.CRASHED
             return actual, await self._with_last_words(_end(explain(cause)))
         finally:
@@ -160,19 +195,40 @@ class ConnectionOwner:
                     starting.reschedule(None)
                     yield connection
             else:
-                async with http_transport(server.url, self._secrets, allow_private=server.allow_private) as (
-                    transport,
-                    guarded,
-                ):
-                    try:
-                        async with connect(transport, self._changed.set) as connection:
-                            await self._take_listing(connection)
-                            starting.reschedule(None)
-                            yield connection
-                    except Exception as error:
-                        if guarded.refusal is not None:
-                            raise SignInNeeded from error
-                        raise
+                async with self._open_listing() as connection:
+                    await self._take_listing(connection)
+                    starting.reschedule(None)
+                    yield connection
+
+    @asynccontextmanager
+    async def _open_listing(self) -> AsyncIterator[ServerConnection]:
+        """The connection over HTTP that lists tools: with the sign-in of somebody who has one; else with none."""
+        server = self.server
+        self._listed_as = await self._find_lister()
+        tokens = None
+        if self._listed_as is not None:
+            tokens = PersonTokens(self._store, self._vault, server, self._listed_as)
+        async with http_transport(server.url, self._secrets, allow_private=server.allow_private, tokens=tokens) as (
+            transport,
+            guarded,
+        ):
+            try:
+                async with connect(transport, self._changed.set) as connection:
+                    yield connection
+            except Exception as error:
+                if guarded.refusal is not None:
+                    raise SignInNeeded(_describe_refusal(server, guarded.refusal)) from error
+                raise
+
+    async def _find_lister(self) -> str | None:
+        if not self.server.takes_sign_in:
+            return None
+
+        def find() -> str | None:
+            with self._store.read() as reading:
+                return sign_in_records.find_lister(reading, self.server.id, self.server.url)
+
+        return await asyncio.to_thread(find)
 
     async def _serve(self, connection: ServerConnection) -> None:
         """Watch a connection until it is lost."""
@@ -217,6 +273,7 @@ class ConnectionOwner:
             "tools": listing.tools,
             "resources": listing.resources,
             "prompts": listing.prompts,
+            "listed_as": self._listed_as,
         }
         await self._note(actual, "", tools_at=utc_now(), **stored)
 
@@ -257,6 +314,27 @@ class ConnectionOwner:
             await child.end()
             with suppress(LLMManagerError):
                 await self._note_process(None)
+
+
+async def _answer(connection: ServerConnection, question: Mapping[str, Any]) -> Any:
+    match question["do"]:
+        case "call":
+            arguments = question.get("arguments") or {}
+            return await connection.call_tool(
+                question["tool"], arguments, question.get("responses"), question.get("state")
+            )
+        case "resource":
+            return await connection.read_resource(question["uri"])
+        case "prompt":
+            return await connection.get_prompt(question["prompt"], question.get("arguments") or {})
+    raise Unanswered("The question is not known.")
+
+
+def _describe_refusal(server: McpServer, status: int) -> str:
+    if not server.takes_sign_in:
+        return "It wants credentials; give it a header with them."
+    again = "It wants somebody to sign in, or a header with credentials."
+    return again if status == 401 else "It refuses what a sign-in there allows; sign in again, or give it a header."
 
 
 async def _wait_for_end(child: Child | None) -> int:

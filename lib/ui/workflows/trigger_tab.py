@@ -24,8 +24,15 @@ def draw_triggers(services: Services, actor: Actor, workflow: Workflow, *, may_e
         return
     zone = services.preferences.report_zone(actor)
     with blocks.errors_shown():
+        _draw_needs(services, actor, workflow)
         _draw_schedules(services, actor, workflow, zone)
         _draw_webhooks(services, actor, workflow, zone)
+
+
+def _draw_needs(services: Services, actor: Actor, workflow: Workflow) -> None:
+    """What tools of the workflow need of the person before runs can begin by themselves."""
+    for need in services.workflows.explain_unattended(actor, workflow.slug):
+        st.warning(blocks.plain(need), icon=":material/login:")
 
 
 def _draw_schedules(services: Services, actor: Actor, workflow: Workflow, zone: ZoneInfo) -> None:
@@ -64,6 +71,7 @@ def _draw_schedule(schedule: WorkflowSchedule, zone: ZoneInfo) -> None:
 def _schedule_dialog(
     services: Services, actor: Actor, workflow: Workflow, fields: Sequence[Field], zone_name: str
 ) -> None:
+    _draw_needs(services, actor, workflow)
     cron = st.text_input("At", placeholder="30 2 * * 1-5", help="Minute, hour, day, month and weekday")
     zone = st.text_input("Time zone", zone_name)
     overlap = st.selectbox("While the last run still goes", OVERLAPS, format_func=lambda name: _OVERLAP_WORDS[name])
@@ -104,6 +112,7 @@ def _draw_webhook(services: Services, actor: Actor, webhook: WorkflowWebhook, zo
 
 
 def _webhook_dialog(services: Services, actor: Actor, workflow: Workflow) -> None:
+    _draw_needs(services, actor, workflow)
     name = st.text_input("Name", placeholder="issue tracker")
     st.caption("A delivery's JSON fills the form's fields by their names; a field `payload` gets all of it.")
     with blocks.errors_shown():
