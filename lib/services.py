@@ -356,6 +356,7 @@ class Services:
             "holds": lambda go_on: self.budgets.sweep(),
             "tool-runs": lambda go_on: forget_old_runs(self.store, go_on),
             "deliveries": lambda go_on: self.workflows.webhooks.forget_old(),
+            "stuck-runs": lambda go_on: self.workflows.stuck_runs.tell(),
         }
         errands: dict[str, Errand] = {
             "webhook": self.webhook.deliver_due,

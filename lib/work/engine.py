@@ -246,9 +246,9 @@ class Engine:
             owners = [owner for owner in connection.scalars(pending.distinct()) if owner]
         if dead := self.processes.list_dead(owners):
             self._before_take_over()
+            self.processes.bury(dead)  # first: whoever goes on with their runs asks whether they live
             handles = _get_dbos_instance()._recover_pending_workflows(dead)
             log.warning("Runs that %s left go on elsewhere: %d.", ", ".join(dead), len(handles))
-            self.processes.bury(dead)
 
 
 def _open_database(store: Store, folder: Path) -> sa.Engine:

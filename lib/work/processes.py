@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -36,6 +37,7 @@ class Processes:
         self._store = store
         self._monotonic = monotonic
         self._seen: dict[str, _Sighting] = {}
+        self._lock = threading.Lock()
         self.executor_id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(6)}"
 
     def enter(self) -> None:
@@ -70,6 +72,10 @@ class Processes:
 
     def list_dead(self, executor_ids: Collection[str]) -> list[str]:
         """List which of these processes are dead, as far as this one has seen; call it every few seconds."""
+        with self._lock:
+            return self._list_dead(executor_ids)
+
+    def _list_dead(self, executor_ids: Collection[str]) -> list[str]:
         now = self._monotonic()
         with self._store.read() as connection:
             rows = {row.executor_id: row for row in connection.execute(select(work_processes))}

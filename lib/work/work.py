@@ -163,6 +163,10 @@ class Work:
         """Return the name of this process among those that run work."""
         return self._open().processes.executor_id
 
+    def is_alive(self, executor_id: str) -> bool:
+        """Whether a process that runs work lives, as far as this one has seen; False for a name that none has."""
+        return not self._open().processes.list_dead([executor_id])
+
     def close(self) -> None:
         """Stop running work here and close the engine's database."""
         with self._lock:

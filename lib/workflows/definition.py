@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from lib.errors import InvalidInput
+from lib.errors import Conflict, InvalidInput
 from lib.fast_json import decode
 
 LONGEST_DOCUMENT = 1_000_000  # bytes
@@ -472,9 +472,27 @@ def encode_definition(definition: Definition) -> str:
     return msgspec.json.encode(definition).decode()
 
 
+class DefinitionTooNew(Conflict):
+    """A stored definition has kinds of nodes or fields that this version of the program does not know."""
+
+    def __init__(self, why: str) -> None:
+        fix = "Go on in a process of the newer version."
+        super().__init__("A newer version of the program has written this definition.", why, fix)
+
+
 def decode_definition(text: str) -> Definition:
-    """Read what `encode_definition` wrote."""
-    return msgspec.json.decode(text, type=Definition)
+    """Read what `encode_definition` wrote; raises DefinitionTooNew for what another release wrote and this can't read.
+
+    Definitions are checked before they are stored, so nothing else makes one unreadable.
+    """
+    try:
+        return msgspec.json.decode(text, type=Definition)
+    except msgspec.ValidationError as error:
+        try:
+            parse_definition(msgspec.json.decode(text))  # names the node
+        except InvalidInput as problem:
+            raise DefinitionTooNew(f"{problem.title} {problem.why}") from error
+        raise DefinitionTooNew(_explain(str(error))) from error
 
 
 def to_yaml(definition: Definition) -> str:

@@ -111,6 +111,7 @@ class StepContext:
     attempt: int = 1
     usage: StepUsage = field(default_factory=StepUsage)
     row: Step | None = None
+    is_resumed: bool = False  # its try was cut, or waited: it goes on with what had gone into it
 
 
 class Execution:
@@ -245,6 +246,8 @@ class Execution:
             context.branch.fail(path[:LONGEST_PATH], why)
             return BLOCKED
         row = context.row = earlier or self._make_step(context.node, path, position)
+        is_open = row.state in (StepState.RUNNING, StepState.WAITING)
+        context.is_resumed = earlier is not None and is_open and row.attempts > 0 and row.input is not None
         context.usage = StepUsage(
             [*row.calls], row.cost_nano_usd, row.prompt_tokens, row.completion_tokens, row.has_partial_cost
         )
@@ -380,8 +383,10 @@ class Execution:
     async def _attempt(self, context: StepContext) -> StepResult:
         kind = str(context.node.__struct_config__.tag)
         work = self.interpreter.get_work(kind)
-        resolved = await work.resolve(context)
         assert context.row is not None  # noqa: S101
+        # Templates, and whatever else may change while nobody goes on with a run, are not looked at again.
+        resolved = context.row.input if context.is_resumed else await work.resolve(context)
+        context.is_resumed = False
         attempts = context.row.attempts + 1
         context.attempt = attempts
         hashed = _hash_input(context.node, resolved)

@@ -17,9 +17,8 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from lib.access.permissions import Actor
-from lib.budgets import outbox
 from lib.calls.calls import Calls
-from lib.clock import new_id, utc_now
+from lib.clock import new_id
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import workflow_versions, workflows
@@ -27,18 +26,18 @@ from lib.errors import LLMManagerError, NotFound
 from lib.ledger.step_results import StepResults
 from lib.prompts.prompts import Prompts
 from lib.workflows.acting import load_actor
-from lib.workflows.definition import Definition, decode_definition
+from lib.workflows.definition import Definition, DefinitionTooNew, decode_definition
 from lib.workflows.execution import Execution, StepContext
 from lib.workflows.journal import Journal, R, keep_runs, load_steps, open_sealed
 from lib.workflows.model_calls import ModelCalls
-from lib.workflows.run import Run, RunLost, RunState, StepHeld, StepResult, StepUsage, StepWaits, Trigger
+from lib.workflows.owner_notices import UNATTENDED, tell_owner
+from lib.workflows.run import Run, RunLost, RunState, StepHeld, StepResult, StepUsage, StepWaits
 from lib.workflows.validation import GraphView
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _SIGN_OF_LIFE_S = 15.0
 _PAUSED_BY_SOMEBODY = "It was paused."
-UNATTENDED = (Trigger.SCHEDULE, Trigger.WEBHOOK)
 _THREADS = 8
 Search = Callable[[Actor, str, str, int | None], list[dict[str, Any]]]
 Heard = Callable[[Run], None]
@@ -70,7 +69,11 @@ class Interpreter:
         tools: Callable[[], Any] = lambda: None,
         approvals: Callable[[], Any] = lambda: None,
         ended: Heard = lambda run: None,
+        name_process: Callable[[], str] | None = None,
+        is_alive: Callable[[str], bool] = lambda process: False,
     ) -> None:
+        """`name_process` returns this process's name among those that run work; `is_alive` says whether another is."""
+        own_name = new_id()
         self.prompts = prompts
         self.search = search
         self.models = ModelCalls(calls, results)
@@ -81,7 +84,9 @@ class Interpreter:
         self._find_tools = tools
         self._find_approvals = approvals
         self._ended = ended
-        self._process = new_id()
+        self._name_process = name_process or (lambda: own_name)
+        self._is_alive = is_alive
+        self._owners: set[str] = set()  # executions that go on here, or are about to
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="workflow")
         self._works = _make_works()
         self._running: dict[str, tuple[asyncio.Task[Any], Execution]] = {}
@@ -117,21 +122,33 @@ class Interpreter:
         return usage
 
     async def execute(self, run_id: str) -> str:
-        """Go on with a run until it is over, waits or is held; return its state. A run that is over is left alone."""
-        journal = Journal(self._store, self._data_key, run_id, f"{self._process}/{new_id()[-12:]}")
-        run = await self.run_blocking(journal.take)
-        if run is None:
-            return ""
+        """Go on with a run until it is over, waits or is held; return its state.
+
+        A run that is over is left alone, and so is one that an execution which lives is at work on: the state is empty.
+        """
+        owner = f"{self._name_process()}/{new_id()[-12:]}"
+        journal = Journal(self._store, self._data_key, run_id, owner)
+        self._owners.add(owner)
         try:
-            return await self._go_on(journal, run)
+            run = await self.run_blocking(journal.take, self._is_at_work)
+            return "" if run is None else await self._go_on(journal, run)
         except RunLost:
             log.info("The run %s was taken up elsewhere.", run_id)
             return ""
+        finally:
+            self._owners.discard(owner)
+
+    def _is_at_work(self, owner: str) -> bool:
+        process, _, _ = owner.partition("/")
+        return owner in self._owners or (process != self._name_process() and self._is_alive(process))
 
     async def _go_on(self, journal: Journal, run: Run) -> str:
         while True:
             try:
                 execution = await self.run_blocking(self._prepare, journal, run)
+            except DefinitionTooNew as error:
+                await self._hold(journal, run, str(error))
+                return RunState.PAUSED
             except LLMManagerError as error:
                 await self._end(journal, run, RunState.FAILED, str(error))
                 return RunState.FAILED
@@ -183,10 +200,14 @@ class Interpreter:
             path, why = execution.branch.failure
             await self._end(journal, execution.run, RunState.FAILED, why, path)
             return RunState.FAILED
-        await self._end(journal, execution.run, RunState.PAUSED, execution.held)
-        if execution.run.trigger in UNATTENDED and execution.held != _PAUSED_BY_SOMEBODY:
-            await self.run_blocking(self._tell_owner, execution.run, "workflow.paused", execution.held, "")
+        await self._hold(journal, execution.run, execution.held)
         return RunState.PAUSED
+
+    async def _hold(self, journal: Journal, run: Run, why: str) -> None:
+        """Pause a run: what it has done and what it asks of people stays."""
+        await self._end(journal, run, RunState.PAUSED, why)
+        if run.trigger in UNATTENDED and why != _PAUSED_BY_SOMEBODY:
+            await self.run_blocking(self._tell_owner, run, "workflow.paused", why, "")
 
     async def _end(
         self, journal: Journal, run: Run, state: RunState, reason: str = "", path: str = "", output: Any = None
@@ -202,10 +223,8 @@ class Interpreter:
             await self.run_blocking(self._tell_owner, run, "workflow.failed", reason, path)
 
     def _tell_owner(self, run: Run, event: str, reason: str, path: str) -> None:
-        """Tell by the installation's webhook that a run which nobody watches has failed, or that its cap holds it."""
-        message = {"run_id": run.id, "workflow": run.slug, "step": path, "reason": reason[:500]}
         with self._store.write() as connection:
-            outbox.enqueue(connection, event, message | {"address": f"/workflows?run={run.id}"}, utc_now())
+            tell_owner(connection, event, run.id, run.user_id, run.workflow_id, reason, path)
 
     def _prepare(self, journal: Journal, run: Run) -> Execution:
         """All that an execution needs of the database; LLMManagerError says why the run can't go on."""
@@ -264,7 +283,8 @@ class Interpreter:
             try:
                 stop_requests = await self.run_blocking(self._read_stops, [*running])
                 if is_due:
-                    await self.run_blocking(self._tell_alive, [*running])
+                    owners = [execution.journal.owner for _, execution in running.values()]
+                    await self.run_blocking(self._tell_alive, owners)
                     beaten_at = loop.time()
             except LLMManagerError as error:
                 log.warning("Whether runs are to stop can't be read: %s", error)
@@ -282,9 +302,9 @@ class Interpreter:
         with self._store.read() as connection:
             return {run_id: stop_request for run_id, stop_request in connection.execute(query)}
 
-    def _tell_alive(self, run_ids: list[str]) -> None:
+    def _tell_alive(self, owners: list[str]) -> None:
         with self._store.write() as connection:
-            keep_runs(connection, run_ids, self._process)
+            keep_runs(connection, owners)
 
     def close(self) -> None:
         """End the interpreter's threads."""

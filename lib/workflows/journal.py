@@ -6,7 +6,7 @@ before with the call's id, and after with the result. Bookkeeping only: what is 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from lib.workflows.run import Run, RunLost, RunState, Step, StepState, StepUsage
 R = workflow_runs.c
 S = workflow_steps.c
 A = workflow_actions.c
-LOST_AFTER = timedelta(seconds=90)  # without a sign of life of the process that has a run
+LOST_AFTER = timedelta(seconds=60)  # without a sign of life of the process that has a run
 _SEALED = "sealed"
 _WITHHELD = "withheld"
 _TAKEN = (RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
@@ -53,11 +53,26 @@ class Journal:
         self.signals = 0
         self.actions: dict[str, Action] = {}
 
-    def take(self) -> Run | None:
-        """Take the run up; None when it is over, paused or unknown: there is nothing to do."""
+    @property
+    def owner(self) -> str:
+        """The execution that writes here."""
+        return self._owner
+
+    def take(self, is_at_work: Callable[[str], bool] = lambda owner: False) -> Run | None:
+        """Take the run up; None when it is over, paused or unknown, or an execution that lives is at work on it.
+
+        `is_at_work` says that of the owner of a run that goes. Two launches may meet here: the one that a process had
+        not done with when it died, and the one for the news that came since.
+        """
+        with self._store.read() as connection:
+            earlier = connection.execute(select(R.state, R.owner).where(R.id == self._run_id)).one_or_none()
+        if earlier is None or (earlier.state == RunState.RUNNING and is_at_work(earlier.owner)):
+            return None
         now = utc_now()
         with self._store.write() as connection:
-            to_running = update(workflow_runs).where(R.id == self._run_id, R.state.in_(_TAKEN))
+            to_running = update(workflow_runs).where(
+                R.id == self._run_id, R.state.in_(_TAKEN), R.owner == earlier.owner
+            )
             values: dict[str, Any] = {"state": RunState.RUNNING, "owner": self._owner, "executions": R.executions + 1}
             values |= {"started_at": func.coalesce(R.started_at, now), "reason": "", "wake_at": now + LOST_AFTER}
             if connection.execute(to_running.values(**values)).rowcount == 0:
@@ -155,10 +170,13 @@ class Journal:
         for key in keys:
             self.actions[key] = replace(self.actions[key], state="failed")
 
-    def note_orphan(self) -> None:
-        """Count a call that was cut in flight by the end of a process and is made again."""
+    def note_orphan(self, key: str) -> None:
+        """Count a call that was cut in flight by the end of a process and is made again; each once."""
         with self._store.write() as connection:
             self._fence(connection, orphaned_calls=R.orphaned_calls + 1)
+            cut = update(workflow_actions).where(A.run_id == self._run_id, A.key == key)
+            connection.execute(cut.values(state="failed", finished_at=utc_now()))
+        self.actions[key] = replace(self.actions[key], state="failed")
 
     def read_usage(self, calls: Sequence[str]) -> StepUsage:
         """Sum what all attempts of calls cost; a cost that is unknown makes the sum unknown."""
@@ -337,9 +355,9 @@ def is_lost(now: datetime) -> ColumnElement[bool]:
     return (R.state == RunState.RUNNING) & ((R.wake_at <= now) | unmarked)
 
 
-def keep_runs(connection: Connection, run_ids: Sequence[str], process: str) -> None:
-    """Give a sign of life for runs that a process has."""
-    own_runs = update(workflow_runs).where(R.id.in_(run_ids), R.state == RunState.RUNNING, R.owner.like(f"{process}/%"))
+def keep_runs(connection: Connection, owners: Sequence[str]) -> None:
+    """Give a sign of life for the runs of these executions."""
+    own_runs = update(workflow_runs).where(R.state == RunState.RUNNING, R.owner.in_(owners))
     connection.execute(own_runs.values(wake_at=utc_now() + LOST_AFTER))
 
 

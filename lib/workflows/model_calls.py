@@ -126,28 +126,33 @@ class ModelCalls:
         """The answer of a call that a process before this one had sent, where it came; else it counts as orphaned."""
         execution = context.execution
         paid = (execution, action_key, call_id)
-        answer: Answer | None = await execution.interpreter.run_blocking(self._read_paid, *paid)
+        answer, was_sent = await execution.interpreter.run_blocking(self._read_paid, *paid)
         if answer is not None:
             await execution.interpreter.run_blocking(
                 execution.journal.end_action, action_key, "done", answer.to_record()
             )
-            return answer
-        await execution.interpreter.run_blocking(execution.journal.note_orphan)
+            return answer  # type: ignore[no-any-return]
+        if was_sent:
+            await execution.interpreter.run_blocking(execution.journal.note_orphan, action_key)
         return None
 
-    def _read_paid(self, execution: Execution, action_key: str, call_id: str | None) -> Answer | None:
-        """The answer of a call as its closing record kept it, else as the ledger shows it; None when it has none."""
+    def _read_paid(self, execution: Execution, action_key: str, call_id: str | None) -> tuple[Answer | None, bool]:
+        """The answer of a call as its closing record kept it, else as the ledger shows it, and whether it was begun.
+
+        None: it has none. A call that the ledger does not know was written down and not begun.
+        """
         if call_id is None:
-            return None
+            return None, False
         row = self._results.get(execution.run.id, name_step(action_key))
         if row is not None and row.state == "done" and row.call_id == call_id and isinstance(row.output, dict):
             output = row.output
-            return Answer(output["text"], tuple(output["tool_calls"]), output["finish_reason"], call_id)
+            return Answer(output["text"], tuple(output["tool_calls"]), output["finish_reason"], call_id), True
         try:
             view = self._calls.view(execution.actor, call_id)
         except NotFound:
-            return None
-        return Answer.from_view(view) if view.status == "ok" and (view.text or view.tool_calls) else None
+            return None, False
+        has_answer = view.status == "ok" and (view.text or view.tool_calls)
+        return (Answer.from_view(view) if has_answer else None), True
 
     async def _send(self, context: StepContext, action_key: str, hashed: str, request: CallRequest) -> Answer:
         execution = context.execution

@@ -46,7 +46,7 @@ from lib.workflows.journal import (
     load_steps,
     open_sealed,
 )
-from lib.workflows.launching import Launcher
+from lib.workflows.launching import Launcher, LostRuns
 from lib.workflows.quoting import CeilingQuotes, RunQuote, quote_past
 from lib.workflows.run import Run, RunState, Step, Trigger
 from lib.workflows.starting import build_start_row, check_stops, plan_start
@@ -94,6 +94,7 @@ class WorkflowRuns:
         launcher: Callable[[], Launcher],
         ended: Callable[[Run], None],
         stops: StopSwitch,
+        lost_runs: LostRuns,
     ) -> None:
         self._store = store
         self._data_key = data_key
@@ -103,6 +104,7 @@ class WorkflowRuns:
         self._launcher = launcher
         self._ended = ended
         self._stops = stops
+        self.lost_runs = lost_runs
 
     def start(
         self,
@@ -404,10 +406,10 @@ class WorkflowRuns:
         """
         now = utc_now()
         with self._store.read() as connection:
-            has_lost = connection.scalar(select(R.id).where(is_lost(now)).limit(1)) is not None
-        if has_lost:
+            lost_ids = self.lost_runs.watch(connection)
+        if lost_ids:
             with self._store.write() as connection:
-                lost = _requeue_lost(connection, true())
+                lost = _requeue_lost(connection, R.id.in_(lost_ids))
             for row in lost:
                 log.warning("The process of the run %s is gone: it goes on.", row.id)
                 self.launch(row.id, row.team_id, row.signals)
@@ -425,10 +427,20 @@ class WorkflowRuns:
         return len(rows)
 
     def _relaunch(self, run_id: str) -> None:
-        """Launch again what may never have been: whoever has it by this number already keeps it."""
+        """Launch again what may never have been: whoever has it by this number already keeps it.
+
+        Where the launch of this number is over, and the run was not taken up by it, another one follows.
+        """
         with self._store.read() as connection:
             row = connection.execute(select(R.team_id, R.signals).where(R.id == run_id)).one()
-        self.launch(run_id, row.team_id, row.signals)
+        number = row.signals
+        if self._launcher().is_over(run_id, number):
+            next_number = update(workflow_runs).where(R.id == run_id, R.state == RunState.QUEUED, R.signals == number)
+            with self._store.write() as connection:
+                if connection.execute(next_number.values(signals=number + 1)).rowcount == 0:
+                    return
+            number += 1
+        self.launch(run_id, row.team_id, number)
 
     def wait(self, actor: Actor, run_id: str, timeout_s: float | None = None) -> Run:
         """Wait until a run is over, paused or waits for something; the run after that, or after the time."""

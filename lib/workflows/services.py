@@ -9,6 +9,7 @@ from lib.access.permissions import OPERATOR, Actor
 from lib.access.stop_switch import StopSwitch
 from lib.approvals.approvals import Approvals
 from lib.calls.calls import Calls
+from lib.clock import new_id
 from lib.configs.configurations import Configurations
 from lib.conversations.talk import Talk
 from lib.db.data_key import DataKey
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lib.workflows.bench import Bench
     from lib.workflows.interpreter import Interpreter
     from lib.workflows.launching import Launcher, LocalLauncher
+    from lib.workflows.owner_notices import StuckRuns
     from lib.workflows.run import Run
     from lib.workflows.runs import WorkflowRuns
     from lib.workflows.triggers.batches import WorkflowBatches
@@ -92,7 +94,17 @@ class WorkflowServices:
             tools=self._find_tools,
             approvals=lambda: self._approvals,
             ended=self._close_questions,
+            name_process=self._name_process,
+            is_alive=self._work.is_alive,
         )
+
+    @cached_property
+    def _own_name(self) -> str:
+        return new_id()
+
+    def _name_process(self) -> str:
+        """This process's name among those that run work, else one that nobody else has."""
+        return self._work.executor_id if self._work.is_launched else self._own_name
 
     def connect(self) -> None:
         """Have runs executed as a kind of work, and told of decisions."""
@@ -137,10 +149,19 @@ class WorkflowServices:
     @cached_property
     def runs(self) -> "WorkflowRuns":
         """Runs of workflows."""
+        from lib.workflows.launching import LostRuns
         from lib.workflows.runs import WorkflowRuns
 
         parts = (self._store, self._data_key, self._calls, self._prompts, self._configurations)
-        return WorkflowRuns(*parts, self._find_launcher, self._close_questions, self._stops)
+        lost_runs = LostRuns()
+        return WorkflowRuns(*parts, self._find_launcher, self._close_questions, self._stops, lost_runs)
+
+    @cached_property
+    def stuck_runs(self) -> "StuckRuns":
+        """Runs that nobody watches and that can't go on by themselves."""
+        from lib.workflows.owner_notices import StuckRuns
+
+        return StuckRuns(self._store)
 
     @cached_property
     def schedules(self) -> "WorkflowSchedules":

@@ -17,16 +17,16 @@ class Wire(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.0"  # the connection's end is the body's end
     server: "WireServer"
+    received: dict[str, Any]
 
     def do_POST(self) -> None:
         length = int(self.headers.get("content-length", 0))
-        self.server.requests.append(
-            {
-                "path": self.path,
-                "headers": {name.lower(): value for name, value in self.headers.items()},
-                "body": json.loads(self.rfile.read(length) or b"{}"),
-            }
-        )
+        self.received = {
+            "path": self.path,
+            "headers": {name.lower(): value for name, value in self.headers.items()},
+            "body": json.loads(self.rfile.read(length) or b"{}"),
+        }
+        self.server.requests.append(self.received)
         self.server.script(self)
 
     def begin(self, content_type: str = "text/event-stream", status: int = 200, **headers: str) -> None:

@@ -76,8 +76,12 @@ def test_each_item_of_a_map_asks_for_itself(rig: FlowRig) -> None:
     assert rig.services.workflows.runs.get(AMIRA, run.id).output == '["a","b"]'
 
 
-def test_a_cancelled_run_withdraws_what_it_asks(rig: FlowRig) -> None:
+def test_a_cancelled_run_withdraws_what_it_asks_and_asks_anew_when_it_goes_on(rig: FlowRig) -> None:
     run = rig.finish(ask(), text="x")
     (waiting,) = rig.services.approvals.waiting(AMIRA)
     rig.services.workflows.runs.cancel(AMIRA, run.id)
     assert rig.services.approvals.get(AMIRA, waiting.id).state is ApprovalState.WITHDRAWN
+    rig.wait(rig.services.workflows.runs.resume(AMIRA, run.id))
+    decide(rig, Verdict.APPROVE)  # it was asked anew
+    until(lambda: rig.services.workflows.runs.get(AMIRA, run.id).state.is_over)
+    assert rig.services.workflows.runs.get(AMIRA, run.id).output == "sent x by amira"

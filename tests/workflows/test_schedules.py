@@ -65,6 +65,20 @@ def test_a_due_schedule_begins_one_run_and_minds_the_last(rig: FlowRig, overlap:
     assert schedules.list(AMIRA, workflow) == []
 
 
+@pytest.mark.parametrize(("ahead", "is_brought_back"), [(timedelta(days=400), True), (timedelta(days=1), False)])
+def test_a_clock_that_was_far_ahead_holds_no_schedule_up_and_a_small_step_repeats_none(
+    rig: FlowRig, ahead: timedelta, is_brought_back: bool
+) -> None:
+    workflow = rig.make(draw(start(), finish("x")))
+    made = rig.services.workflows.schedules.add(AMIRA, workflow, "0 3 * * *", "UTC")
+    assert made.next_at is not None
+    with rig.services.store.write() as connection:
+        connection.execute(update(workflow_schedules).values(next_at=made.next_at + ahead))
+    assert rig.services.workflows.schedules.begin_due() == 0
+    [schedule] = rig.services.workflows.schedules.list(AMIRA, workflow)
+    assert schedule.next_at == (made.next_at if is_brought_back else made.next_at + ahead)
+
+
 @pytest.mark.parametrize(("cron", "zone"), [("* * *", BERLIN), ("61 * * * *", BERLIN), ("0 3 * * *", "Mars/Base")])
 def test_a_schedule_that_can_not_be_is_refused(rig: FlowRig, cron: str, zone: str) -> None:
     workflow = rig.make(draw(start(), finish("x")))

@@ -15,10 +15,12 @@ from lib.db.tables import (
     workflow_deliveries,
     workflow_runs,
     workflow_schedules,
+    workflow_steps,
     workflow_webhooks,
 )
 from lib.errors import InvalidInput, NotFound, PermissionDenied, Throttled
 from lib.workflows.definition import Field
+from lib.workflows.owner_notices import STUCK_AFTER
 from lib.workflows.run import Trigger
 from lib.workflows.triggers import webhooks
 from lib.workflows.triggers.deliveries import TOLERANCE_S, read_delivery
@@ -183,6 +185,27 @@ def test_a_run_that_nobody_watches_tells_when_it_fails_or_its_cap_holds_it(rig: 
 
     until(lambda: len(read()) == 2)
     assert read() == [("workflow.failed", "t"), ("workflow.paused", "")]
+
+
+def test_a_run_that_nobody_watches_and_that_is_stuck_is_told_once(rig: FlowRig) -> None:
+    asks = draw(start("text"), node("wait", "hold", signal="go"), finish("{{hold.data}}"))
+    made, secret = rig.services.workflows.webhooks.add(AMIRA, rig.make(asks))
+    headers = {"authorization": f"Bearer {secret}", "idempotency-key": "1"}
+    run = rig.wait(rig.services.workflows.webhooks.receive(made.id, headers, BODY)[0])
+    watched = rig.wait(rig.start(asks, text="somebody looks"))
+    stuck_runs = rig.services.workflows.stuck_runs
+    long_ago = update(workflow_steps).values(started_at=utc_now() - STUCK_AFTER * 2)
+    assert stuck_runs.tell() == 0
+    with rig.services.store.write() as connection:
+        connection.execute(long_ago.where(workflow_steps.c.run_id.in_([run.id, watched.id])))
+    assert stuck_runs.tell() == 0, "nobody listens"
+    rig.services.webhook.set(AMIRA, url="https://example.com/told", secret="a secret of more than sixteen")
+    assert [stuck_runs.tell(), stuck_runs.tell()] == [1, 0]
+    with rig.services.store.read() as connection:
+        event, body = connection.execute(select(webhook_outbox.c.event, webhook_outbox.c.body)).one()
+    assert (event, body["run_id"], body["step"]) == ("workflow.stuck", run.id, "hold")
+    assert (body["owner"], body["address"]) == ("amira", f"/workflows?run={run.id}")
+    assert body["reason"] == "hold waits for the signal go."
 
 
 @pytest.mark.feature("FLOW-9")

@@ -24,10 +24,6 @@ class ApprovalStep:
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
         """Ask, and leave by what was decided."""
         node: ApprovalNode = context.node
-        row = context.row
-        deadline = None
-        if node.deadline_s is not None and row is not None:
-            deadline = row.started_at + timedelta(seconds=node.deadline_s)
         workflow = context.execution.run.workflow_name or context.execution.run.slug
         approval = await ask_person(
             context,
@@ -39,7 +35,7 @@ class ApprovalStep:
             people=node.people,
             roles=node.roles,
             teams=node.teams,
-            deadline=deadline,
+            deadline_s=node.deadline_s,
         )
         decision = {"approved": "approved", "denied": "denied"}.get(str(approval.state), "expired")
         data = approval.data if approval.is_edited or node.fields else resolved["data"]

@@ -2,12 +2,16 @@
 
 Every process that runs errands asks what is due; the one that moves a schedule's next moment on begins the run. While
 its last run still goes the time is skipped, waits for it (the newest one of what was missed), or runs beside it.
+
+A clock that is set back by more than three hours leaves moments behind that are too far away: they are computed anew,
+at the first look of a process and whenever its clock has jumped. A smaller step repeats no moment.
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
@@ -30,6 +34,8 @@ OVERLAPS = ("skip", "queue", "parallel")
 _MOST = 50  # of a workflow, and of those begun at once
 _S = workflow_schedules.c
 _OVER = ("done", "failed", "cancelled")
+_JUMP_S = 60.0
+_SMALL_STEP = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class WorkflowSchedules:
     def __init__(self, store: Store, runs: WorkflowRuns) -> None:
         self._store = store
         self._runs = runs
+        self._clock_offset: float | None = None  # between the clock and monotonic time, in seconds
 
     def add(
         self,
@@ -124,6 +131,10 @@ class WorkflowSchedules:
     def begin_due(self) -> int:
         """Begin the runs of all schedules whose moment has come; how many schedules that were."""
         now = utc_now()
+        offset = now.timestamp() - time.monotonic()
+        if self._clock_offset is None or abs(offset - self._clock_offset) > _JUMP_S:
+            self._compute_anew(now)
+            self._clock_offset = offset
         with self._store.read() as connection:
             due = select(workflow_schedules).where(_S.is_active, _S.next_at <= now).order_by(_S.next_at).limit(_MOST)
             rows = connection.execute(due).mappings().all()
@@ -131,6 +142,21 @@ class WorkflowSchedules:
             if self._move_on(row, now):
                 self._begin(row)
         return len(rows)
+
+    def _compute_anew(self, now: datetime) -> None:
+        """Bring back moments that a clock which was ahead has put too far away."""
+        with self._store.read() as connection:
+            far = select(workflow_schedules).where(_S.is_active, _S.next_at > now + _SMALL_STEP)
+            rows = connection.execute(far).mappings().all()
+        for row in rows:
+            expected = find_next(row["cron"], row["zone"], now)
+            following = None if expected is None else find_next(row["cron"], row["zone"], expected)
+            if expected is None or following is None or row["next_at"] <= max(following, expected + _SMALL_STEP):
+                continue
+            log.warning("The clock was ahead: the schedule %s is due at %s again.", row["name"], expected)
+            same = update(workflow_schedules).where(_S.id == row["id"], _S.next_at == row["next_at"])
+            with self._store.write() as connection:
+                connection.execute(same.values(next_at=expected))
 
     def _move_on(self, row: RowMapping, now: datetime) -> bool:
         """Set a schedule's next moment; False when another process did, or its last run is waited for."""

@@ -1,0 +1,114 @@
+"""kill -9 of what executes a run of ten paid steps: the provider's own count says that no answer is paid for twice."""
+
+import random
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from starlette.testclient import TestClient
+
+from lib.approvals.approval import Decision, Verdict
+from lib.services import use
+from lib.settings import Settings
+from lib.workflows.run import Run, RunState
+from tests.counts import FULL, repeats
+from tests.gateway.api_rig import application
+from tests.waiting import until
+from tests.workflows.kill_rig import PAID, KillRig, list_cuts, open_rig
+from tests.workflows.rig import AMIRA
+
+pytestmark = [pytest.mark.feature("FLOW-2"), pytest.mark.feature("FLOW-9")]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"] if FULL else ["sqlite"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Both stores in the proof."""
+    return str(request.param)
+
+
+@pytest.fixture
+def killing(settings: Settings) -> Iterator[KillRig]:
+    """Processes to kill, before a provider that takes its time."""
+    with open_rig(settings, pause_s=0.01) as rig:
+        yield rig
+
+
+def decide_by_api(rig: KillRig, run: Run) -> None:
+    """Approve what a run waits for, as a program does."""
+    with ExitStack() as stack:
+        use(rig.services)
+        stack.callback(use, None)
+        client = stack.enter_context(TestClient(application(rig.services.calls)))
+        secret, _ = rig.services.api_keys.create(AMIRA, app="tests", endpoints=["api"])
+        head = {"authorization": f"Bearer {secret}"}
+        [waiting] = client.get("/api/approvals", headers=head).json()["approvals"]
+        assert waiting["workflow_run_id"] == run.id
+        answer = client.post(f"/api/approvals/{waiting['id']}", headers=head, json={"decision": "approve"})
+        assert answer.status_code == 200
+
+
+def test_killed_in_flight_and_while_it_waits_a_run_repeats_what_was_cut_and_nothing_else(
+    killing: KillRig, record_property: Callable[[str, object], None]
+) -> None:
+    cuts = list_cuts(PAID) if FULL else [("each/1/ask",)]
+    workflow = killing.draw_ten()
+    process = killing.begin_process()
+    run = killing.start(workflow, text="go")
+    for cut in cuts:
+        killing.witness.hold(*cut)
+        if cut == ("p3",):
+            process = kill_while_it_waits(killing, process, run)
+        until(lambda cut=cut: all(killing.witness.count(run.id, step) for step in cut))  # type: ignore[misc]
+        killing.kill(process)
+        killing.witness.hold()
+        process = killing.begin_process()
+    if not FULL:
+        until(lambda: killing.get(run).state is RunState.WAITING)
+        decide_by_api(killing, run)
+    until(lambda: killing.get(run).state.is_over)
+    ledger = killing.check_paid_once(run)
+    killed = {step for cut in cuts for step in cut}
+    assert dict(ledger.statuses) == {step: ["orphaned", "ok"] if step in killed else ["ok"] for step in PAID}
+    assert {step: killing.witness.count(run.id, step) for step in PAID} == {step: 1 + (step in killed) for step in PAID}
+    record_property("counted", ("steps of a run killed in flight", len(killed)))
+
+
+def kill_while_it_waits(rig: KillRig, process: "subprocess.Popen[bytes]", run: Run) -> "subprocess.Popen[bytes]":
+    """Kill while the run waits for a decision, decide by the API while nothing runs, and start another process."""
+    until(lambda: rig.get(run).state is RunState.WAITING)
+    rig.kill(process)
+    decide_by_api(rig, run)
+    return rig.begin_process()
+
+
+@pytest.mark.skipif(not FULL, reason="a proof")
+def test_killed_at_random_moments_no_answer_in_the_ledger_is_asked_for_again(
+    killing: KillRig, record_property: Callable[[str, object], None]
+) -> None:
+    moments = random.Random(26)
+    kills = repeats(1, 100)
+    workflow = killing.draw_ten()
+    process = killing.begin_process()
+    runs = [killing.start(workflow, text="go") for _ in range(3)]
+    for _ in range(kills):
+        goal = killing.witness.total + moments.randint(1, 6)
+        until(lambda goal=goal: decide_waiting(killing) or killing.witness.total >= goal)  # type: ignore[misc]
+        threading.Event().wait(moments.uniform(0, 0.03))  # a moment within a step, or between two
+        killing.kill(process)
+        process = killing.begin_process()
+        if all(killing.get(run).state.is_over for run in runs[-3:]):
+            runs += [killing.start(workflow, text="go") for _ in range(3)]
+    until(lambda: decide_waiting(killing) or all(killing.get(run).state.is_over for run in runs))
+    cut = sum(len(killing.check_paid_once(run).costs) - len(PAID) for run in runs)
+    record_property("counted", ("kills of processes that execute workflows", kills))
+    record_property("counted", ("paid steps of these workflows", len(PAID) * len(runs)))
+    record_property("counted", ("of them cut in flight and repeated", cut))
+
+
+def decide_waiting(rig: KillRig) -> bool:
+    """Approve whatever waits; False, so that a wait goes on."""
+    for approval in rig.services.approvals.waiting(AMIRA):
+        rig.services.approvals.decide(AMIRA, approval.id, Decision(verdict=Verdict.APPROVE))
+    return False
