@@ -7,7 +7,8 @@ decision, in whatever process hears of it. A round that asks for a tool of the c
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -33,19 +34,24 @@ from lib.tools.turn_rows import TurnRows
 log = logging.getLogger(__name__)
 _DECIDE_WITHIN = timedelta(days=7)
 _LOOK_EVERY_S = 0.5
+_TOLD_WITHIN_S = 1.0  # a program that reads nothing keeps no turn from ending
 _NOT_ANSWERED = "Nobody answered within the time."
 
 
 class ProgramSide(Listener, Protocol):
-    """A program's open request: takes the pieces of every round, and a beat while people think.
+    """A program's open request: takes the pieces of every round, runs of tools, and a beat while these run.
 
-    With `waits` the request stays open until they have decided; else a tool that has to be allowed is an error.
+    With `waits` the request stays open until people have decided; else a tool that has to be allowed is an error.
     """
 
     waits: bool
 
+    def note(self, execution: ToolExecution) -> None:
+        """Take how a run of a tool stands now; it is told with the next beat."""
+        ...
+
     async def beat(self) -> None:
-        """Tell the program that it is being waited; called twice a second."""
+        """Tell the program of runs, or that it is being waited; called twice a second, and at once for a run."""
         ...
 
 
@@ -69,6 +75,7 @@ class TurnLoop:
         self._program = program
         self._refuses = program is not None and not program.waits
         self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
+        self._has_news = asyncio.Event()
         self.last_call: LiveCall | None = None
 
     async def begin(self, opened: Callable[[], None]) -> None:
@@ -133,13 +140,13 @@ class TurnLoop:
         if self._program is None or not self._program.waits:
             return False
         live = self._live
-        while live.state.pending:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            await self._program.beat()
-            pending = live.state.pending
-            live.state.pending = []
-            for tool in pending:
-                await self._settle(tool)
+        async with self._keep_telling():
+            while live.state.pending:
+                await asyncio.sleep(_LOOK_EVERY_S)
+                pending = live.state.pending
+                live.state.pending = []
+                for tool in pending:
+                    await self._settle(tool)
         return True
 
     async def _open_round(self) -> LiveCall:
@@ -160,9 +167,36 @@ class TurnLoop:
         return call
 
     async def _run_tools(self, call: LiveCall, tool_calls: Sequence[dict[str, str]]) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with self._keep_telling(), asyncio.TaskGroup() as group:
             for tool in tool_calls:
                 group.create_task(self._run_one(call.call_id, tool))
+
+    @asynccontextmanager
+    async def _keep_telling(self) -> AsyncIterator[None]:
+        """Tell the program of what its tools do for as long as they run, and of their end."""
+        if self._program is None:
+            yield
+            return
+        ended = asyncio.Event()
+        telling = asyncio.create_task(self._tell(self._program, ended))
+        try:
+            yield
+        finally:
+            ended.set()
+            self._has_news.set()
+            await asyncio.wait({telling}, timeout=_TOLD_WITHIN_S)
+            telling.cancel()
+
+    async def _tell(self, program: ProgramSide, ended: asyncio.Event) -> None:
+        is_last = False
+        while not is_last:
+            is_last = ended.is_set()
+            self._has_news.clear()
+            await program.beat()
+            if not is_last and not ended.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_EVERY_S):
+                        await self._has_news.wait()
 
     async def _run_one(self, call_id: str, tool_call: dict[str, str]) -> None:
         async with self._at_once:
@@ -404,6 +438,9 @@ class TurnLoop:
 
     def _note(self, execution: ToolExecution) -> ToolExecution:
         self._live.executions[execution.id] = execution
+        if self._program is not None:
+            self._program.note(execution)
+            self._has_news.set()
         return execution
 
     def _context(self, call_id: str, tool_call_id: str) -> ToolContext:

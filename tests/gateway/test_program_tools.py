@@ -1,25 +1,32 @@
 """Tools over HTTP: run here only where the configuration says so; the program's own requests pass untouched."""
 
+import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
+import httpx
 import openai
 import pytest
 
 from lib.access.permissions import OPERATOR
 from lib.approvals.approval import Decision, Verdict
 from lib.configs.tool_rules import ProgramTools, ToolRules
+from lib.gateway.models import program_turn
 from lib.providers.adapters.claude import THOUGHTS, fit_thoughts
 from lib.providers.chunks import Endpoint
 from lib.settings import Settings
 from lib.tokens.prompt_size import measure
 from lib.tools.native import NativeTools
+from lib.tools.tool import ToolAnnotations
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire, sse
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("TOOL-2")
+RELEASE = threading.Event()  # lets the tool that waits go
 RUN = ProgramTools.RUN
 MIX = ProgramTools.MIX
 ASK: Any = [{"role": "user", "content": '{"expression": "20 + 22"}'}]
@@ -37,7 +44,13 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             """Ring the bell."""
             return "It rang."
 
+        def sit() -> str:
+            """Wait until the test lets it go."""
+            RELEASE.wait(CEILING_S)
+            return "It waited."
+
         native.register(ring)
+        native.register(sit, ToolAnnotations(read_only=True, destructive=False, open_world=False))
         running.services.tools.sources.append(native)
         for slug, script, rules in (
             ("off", "call:calculate+say:done", ToolRules(names=("calculate",))),
@@ -46,6 +59,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             ("both", "call:mine,calculate", ToolRules(names=("calculate",), programs=MIX)),
             ("bell", "call:ring+say:done", ToolRules(names=("ring",), programs=RUN)),
             ("patient", "call:ring+say:It rang.", ToolRules(names=("ring",), programs=RUN, waits=True)),
+            ("slow", "call:sit+say:It waited.", ToolRules(names=("sit",), programs=RUN)),
             ("none", "echo", ToolRules(names=("nothing__*",), programs=RUN)),
             ("endless", "call:calculate+again", ToolRules(names=("calculate",), programs=RUN, max_rounds=2)),
         ):
@@ -79,11 +93,55 @@ def test_the_same_as_events_and_in_the_other_protocols(door: Live, client: opena
     finishes = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason]
     assert (text, finishes) == ("It is 42.", ["stop"])
     assert client.responses.create(model="run", input=ASK[0]["content"]).output_text == "It is 42."
+    with client.responses.stream(model="run", input=ASK[0]["content"]) as response:
+        assert response.get_final_response().output_text == "It is 42."
     with anthropic.Anthropic(base_url=door.url, api_key=door.key, max_retries=0) as other:
         told = other.messages.create(model="run", max_tokens=50, messages=ASK)
         assert [part.text for part in told.content if part.type == "text"] == ["It is 42."]
         with other.messages.stream(model="run", max_tokens=50, messages=ASK) as events:
             assert events.get_final_text() == "It is 42."
+
+
+def read_comments(door: Live, path: str, **body: Any) -> list[str]:
+    """The comments of a streamed answer."""
+    headers = {"authorization": f"Bearer {door.key}", "anthropic-version": "2023-06-01"}
+    with httpx.stream("POST", door.url + path, json={"stream": True, **body}, headers=headers, timeout=60) as answer:
+        return [line[2:] for line in answer.iter_lines() if line.startswith(": ")]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"messages": ASK}),
+        ("/v1/responses", {"input": ASK[0]["content"]}),
+        ("/v1/messages", {"messages": ASK, "max_tokens": 50}),
+    ],
+)
+def test_a_stream_tells_of_the_tools_in_comments(door: Live, path: str, body: dict[str, Any]) -> None:
+    events = [json.loads(line.removeprefix("tool ")) for line in read_comments(door, path, model="run", **body)]
+    assert [(event["tool"], event["status"]) for event in events] == [("calculate", "running"), ("calculate", "ok")]
+    assert events[0]["id"] == events[1]["id"] != ""
+    assert "duration_ms" in events[1]
+    assert not {"arguments", "result", "output"} & set(events[1])
+
+
+def test_a_stream_lives_while_a_tool_runs(door: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program_turn, "_BEAT_S", 0.0)
+    told: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        headers = {"authorization": f"Bearer {door.key}"}
+        body = {"stream": True, "model": "slow", "messages": [{"role": "user", "content": "{}"}]}
+        waiting = pool.submit(_collect, door, body, headers, told)
+        door.eventually(lambda: "waiting" in told)
+        RELEASE.set()
+        waiting.result()
+    assert "It waited." in "".join(told)
+
+
+def _collect(door: Live, body: dict[str, Any], headers: dict[str, str], told: list[str]) -> None:
+    with httpx.stream("POST", f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=60) as answer:
+        for line in answer.iter_lines():
+            told.append(line.removeprefix(": "))
 
 
 def test_without_the_configurations_word_calls_are_the_programs(client: openai.OpenAI) -> None:

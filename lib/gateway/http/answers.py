@@ -110,10 +110,10 @@ class AnswerSender:
         self._attempt = call.attempt
         self._keeps_writer = True
 
-    async def beat(self) -> None:
-        """Send a comment, so that a client of events sees that it is waited for."""
+    async def comment(self, text: str) -> None:
+        """Send a comment, a line that clients of events read over: what goes on, or that it is waited."""
         if self._streams and not self._has_left:
-            await self._send_events(b": waiting\n\n")
+            await self._send_events(f": {text}\n\n".encode("utf-8", "replace"))
 
     async def take(self, piece: Piece) -> None:
         """Pass a piece on, once the answer has begun."""

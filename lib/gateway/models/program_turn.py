@@ -3,7 +3,9 @@
 Only where the configuration says so. A request without tools gets those of the configuration (`run`, `mix`); one that
 brings its own gets, with `mix`, those of them that only read, and a round that asks for one of the program's ends the
 turn with the program's calls. Everything else goes its way untouched, as do requests that only their own protocol can
-say. Words of every round are passed on as they come; calls of tools that run here are not.
+say. Words of every round are passed on as they come; calls of tools that run here are not. A stream tells of these in
+comments, which clients of every protocol read over: `: tool {"id": …, "tool": …, "status": …}`. The first of them
+begins the answer, so that no client sends a request again whose tools have run.
 """
 
 import asyncio
@@ -17,17 +19,20 @@ from msgspec.structs import replace
 from lib.calls.live_call import LiveCall
 from lib.calls.request import CallRequest, Plan
 from lib.configs.tool_rules import ProgramTools, ToolRules
+from lib.fast_json import encode_text
 from lib.gateway.http import refusals
 from lib.gateway.http.answers import AnswerSender, WholeAnswer
 from lib.gateway.http.refusals import Refusal
 from lib.providers.chunks import Finish, Passed, Piece, TextDelta, ToolCallDelta, Usage, UsageReport
 from lib.services import Services
+from lib.tools.tool import ToolExecution
 from lib.tools.toolset import Toolset
 from lib.tools.turn import TurnRequest
 from lib.tools.turns import ProgramAnswer, find_outside
 
 _BEAT_S = 15.0
 _BETWEEN = "\n\n"
+_LONGEST_REASON = 500
 
 
 def begin_tool_turn(
@@ -83,6 +88,8 @@ class _OpenRequest:
         self._is_new_round = False
         self._indices: dict[int, int] = {}  # of the program's calls: the model's number → the one that is passed on
         self._beat_at = time.monotonic()
+        self._news: list[ToolExecution] = []
+        self._told: dict[str, tuple[str, str | None]] = {}  # how each run was last told of
 
     def begin(self, call: LiveCall) -> None:
         """A round is about to be sent."""
@@ -114,11 +121,23 @@ class _OpenRequest:
                 self._has_words = self._has_words or isinstance(piece, TextDelta)
                 await self._answer.take(piece)
 
+    def note(self, execution: ToolExecution) -> None:
+        """Keep how a run of a tool stands for the next beat."""
+        self._news.append(execution)
+
     async def beat(self) -> None:
-        """Send a comment every 15 seconds."""
+        """Send a comment for each run that stands otherwise than before; else one every 15 seconds."""
+        news = self._news
+        self._news = []
+        for execution in news:
+            state = (execution.status, execution.approval_id)
+            if self._told.get(execution.id) != state:
+                self._told[execution.id] = state
+                self._beat_at = time.monotonic()
+                await self._answer.comment(f"tool {write_tool_event(execution)}")
         if time.monotonic() - self._beat_at >= _BEAT_S:
             self._beat_at = time.monotonic()
-            await self._answer.beat()
+            await self._answer.comment("waiting")
 
     def build_whole(self, ended: ProgramAnswer) -> WholeAnswer:
         """Build the answer of all rounds."""
@@ -135,6 +154,20 @@ class _OpenRequest:
             usage=_sum(usages),
             refusal=refusal,
         )
+
+
+def write_tool_event(execution: ToolExecution) -> str:
+    """Write how a run of a tool stands as one line of JSON, without its arguments and its result."""
+    event = {
+        "id": execution.tool_call_id,
+        "run": execution.id,
+        "tool": execution.tool,
+        "status": str(execution.status),
+        "duration_ms": execution.duration_ms,
+        "error": execution.error_message and execution.error_message[:_LONGEST_REASON],
+        "approval": execution.approval_id and f"/approvals?id={execution.approval_id}",
+    }
+    return encode_text({name: part for name, part in event.items() if part is not None})
 
 
 def _sum(usages: list[Usage]) -> Usage:
