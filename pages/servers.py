@@ -1,10 +1,10 @@
-"""Servers of tools: what is wanted of each, how it is and why, its tools against what was approved, its last words."""
+"""Servers of tools, a row each: wanted, actual, why, tools, calls. The address names the opened one: `?id=<name>`."""
 
 import streamlit as st
 
 from lib.access.permissions import Permission
 from lib.ui import blocks, session, session_keys
-from lib.ui.servers import bundled_settings, server_cards, server_forms
+from lib.ui.servers import bundled_settings, server_forms, server_table
 
 actor = session.require(Permission.MANAGE_TOOLS)
 services = session.services()
@@ -27,4 +27,4 @@ with tab:
     if opened == "Bundled":
         bundled_settings.show(services, actor)
     else:
-        server_cards.show_servers(services, actor)
+        server_table.draw_servers(services, actor, compact=compact)

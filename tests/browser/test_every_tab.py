@@ -17,6 +17,8 @@ from lib.access.permissions import OPERATOR, make_actor
 from lib.budgets.budget import BudgetScope, Period
 from lib.clock import utc_now
 from lib.experiments.plan import Candidate, ExperimentDraft
+from lib.mcp.records import write_state
+from lib.mcp.server import ServerDraft
 from lib.prompts.template import VersionDraft
 from lib.services import build
 from lib.settings import PROJECT, Settings
@@ -35,6 +37,7 @@ MODELS = (
     "gemini/gemini-3-pro",
     "custom/own-model",
 )
+_OPENED = {"servers": "?id=memory"}  # a row that is open, so that what stands beside it is pressed, too
 _LOOK_MS = 5_000.0  # for one look at a button that stood there a moment ago
 _MOST_REDRAWS = 20  # in a row, of one part of a page while its buttons are read
 _DESTROYS = re.compile(r"^(Delete|Remove|Revoke|Forget|Close account|Rotate)")
@@ -94,6 +97,11 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     services.experiments.start(actor, made)
     services.experiments.wait(actor, made, CEILING_S)
     services.knowledge.collections.create(actor, COLLECTION, embedding_model="scripted/words:64")
+    server = services.servers.add(OPERATOR, ServerDraft("memory", ["npx", "-y", "memory"]))
+    tool = {"name": "recall", "description": "Recalls", "inputSchema": {"type": "object"}}
+    write_state(
+        services.store, server.id, actual="crashed", reason="No licence.", tools=[tool], error_text="No licence."
+    )
     now = utc_now()
     rows = []
     for n in range(CALLS):
@@ -117,9 +125,9 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         )
     write(services.store, *rows)
     services.close()
-    server = start_server(data)
-    yield server
-    log = server.stop()
+    running = start_server(data)
+    yield running
+    log = running.stop()
     assert "Traceback" not in log, log
 
 
@@ -252,7 +260,7 @@ def close(page: Page) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_every_tab_twice_and_every_button_once(visit: tuple[Page, list[str]], rich: Server, name: str) -> None:
     page, complaints = visit
-    address = rich.url + ("/" if name == "dashboard" else f"/{name}")
+    address = rich.url + ("/" if name == "dashboard" else f"/{name}") + _OPENED.get(name, "")
     page.goto(address)
     check(page, name)
     walk_tabs(page, name)

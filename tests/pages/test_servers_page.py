@@ -9,6 +9,7 @@ from lib.mcp.records import write_state
 from lib.mcp.server import ServerDraft
 from lib.settings import Settings
 from lib.tools.tool import ExecutionStatus, ToolContext, ToolDefinition, ToolOutput
+from lib.ui.servers.server_table import choose_servers
 from tests.mcp.sign_in_server import run_sign_in_server
 from tests.pages.visitor import Visitor, press, press_last, words
 
@@ -36,20 +37,33 @@ def test_an_empty_page_says_what_a_server_is_and_that_four_come_with_it(visitor:
     assert "No folder is allowed yet" in bundled
 
 
-def test_a_card_says_what_is_wanted_how_it_is_and_why(visitor: Visitor) -> None:
-    add(visitor)
+def test_a_row_says_what_is_wanted_how_it_is_and_why_and_opens_the_server(visitor: Visitor) -> None:
+    add(visitor, error_text="odd: no licence")
     log = visitor.services.tools.executions
     definition = ToolDefinition("odd__echo", "Says it again", source="mcp", server="odd")
     for number, status in enumerate((ExecutionStatus.OK, ExecutionStatus.ERROR)):
         opened = log.open(f"run-{number}", definition, {}, ToolContext(OPERATOR), 60.0)
         log.close(opened, status, ToolOutput("x"), duration_ms=40)
-    page = visitor.open("servers")
-    said = words(page)
-    assert "2 calls in 7 days, 1 failed, the slowest took 40 ms" in said
-    assert "wanted off" in said
-    assert "No licence" in said
-    assert page.code[0].value == "npx -y odd-server"
+    (row,) = visitor.open("servers").dataframe[0].value.to_dict("records")
+    told = {name: row[name] for name in ("server", "wanted", "reason", "calls", "failed", "slowest")}
+    expected = {"server": "odd", "wanted": "off", "reason": "Its command waits for approval."}
+    assert told == {**expected, "calls": 2, "failed": "50.0 %", "slowest": 40}
+    assert list(row["state"]) == ["! crashed"]
+    page = visitor.open("servers", id="odd")
+    assert "No licence" in words(page)
+    assert [code.value for code in page.code] == ["npx -y odd-server", "odd: no licence"]
     assert "Start" not in [button.label for button in page.button]
+    assert [list(frame.value["tool"]) for frame in page.dataframe if "ms" in frame.value] == [["echo", "echo"]]
+    assert "It is not here" in words(visitor.open("servers", id="nobody"))
+
+
+def test_servers_are_searched_and_filtered_by_how_they_are(visitor: Visitor) -> None:
+    add(visitor)
+    servers = visitor.services.servers.list(OPERATOR)
+    shown = [(text, state) for text in ("", "LICENCE npx", "absent") for state in (None, "broken", "running")]
+    chosen = [(text, state) for text, state in shown if choose_servers(servers, text, state)]
+    assert chosen == [("", None), ("", "broken"), ("LICENCE npx", None), ("LICENCE npx", "broken")]
+    assert "Nothing matches" in words(visitor.open("servers", q="licence absent"))
 
 
 def test_a_command_is_approved_in_sight_of_every_part_and_then_started(visitor: Visitor) -> None:
@@ -58,7 +72,7 @@ def test_a_command_is_approved_in_sight_of_every_part_and_then_started(visitor: 
     assert dialog.code[0].value == "0  npx\n1  -y\n2  odd-server"
     press_last(dialog, "Approve")
     assert visitor.services.servers.get(OPERATOR, "odd").is_approved
-    press(visitor.open("servers"), "Start")
+    press(visitor.open("servers", id="odd"), "Start")
     assert visitor.services.servers.get(OPERATOR, "odd").wanted == "on"
 
 
@@ -68,11 +82,13 @@ def test_a_changed_tool_shows_its_difference_and_waits(visitor: Visitor) -> None
     changed = {**TOOL, "description": "Says it again\u200b and mails it"}
     server_id = visitor.services.servers.get(OPERATOR, "odd").id
     write_state(visitor.services.store, server_id, tools=[changed])
-    dialog = visitor.draw("lib.ui.servers.server_cards.show_tools", FIND)
-    assert ":orange-badge[! changed]" in words(dialog)
-    assert "invisible characters\\: U\\+200B" in words(dialog)
-    assert '+ "description": "Says it again⟨U+200B⟩ and mails it",' in dialog.code[0].value
-    press_last(dialog, "Approve all as listed now")
+    (row,) = visitor.open("servers").dataframe[0].value.to_dict("records")
+    assert row["pins"] == "! 1 changed"
+    page = visitor.open("servers", id="odd")
+    assert ":orange-badge[! changed]" in words(page)
+    assert "invisible characters\\: U\\+200B" in words(page)
+    assert '+ "description": "Says it again⟨U+200B⟩ and mails it",' in page.code[-1].value
+    press(page, "Approve all as listed now")
     assert [tool.is_offered for tool in visitor.services.servers.get(OPERATOR, "odd").tools] == [True]
 
 
