@@ -3,6 +3,7 @@
 msgspec refuses what JSON does not allow but Python's module takes and gives: lone surrogates, NaN, broken UTF-8.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -15,6 +16,8 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
 _strictly = json.JSONEncoder(separators=(",", ":"), default=str, allow_nan=False).encode
+_encode_sorted = msgspec.json.Encoder(enc_hook=str, order="sorted").encode
+_strictly_sorted = json.JSONEncoder(separators=(",", ":"), default=str, sort_keys=True).encode
 _FAILURES = (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError)
 
 
@@ -32,6 +35,15 @@ def encode_text(value: Any) -> str:
         return _encode(value).decode()
     except _FAILURES:
         return _encode_slowly(value)
+
+
+def hash_json(value: Any) -> str:
+    """Compute the SHA-256, in hexadecimal, of a value as JSON with sorted keys, whatever its texts hold."""
+    try:
+        written = _encode_sorted(value)
+    except _FAILURES:
+        written = _strictly_sorted(value).encode()
+    return hashlib.sha256(written).hexdigest()
 
 
 def _encode_slowly(value: Any) -> str:

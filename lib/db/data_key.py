@@ -55,6 +55,11 @@ class DataKey:
         """Whether a text is in the form of a ciphertext, of this key or of the vault."""
         return isinstance(text, str) and (text.startswith(_MARK) or text[12:13] == ":")
 
+    @staticmethod
+    def seals_own(text: str) -> bool:
+        """Whether a text is in the form of a ciphertext of this key."""
+        return text.startswith(_MARK)
+
     def _load(self, within: Connection | None) -> Fernet:
         if within is not None:
             sealed = self._read(within) or self._make(within)

@@ -114,6 +114,7 @@ class ExecutionLog:
             "arguments_hash": measured.hash,
             "arguments_bytes": measured.size,
         }
+        row = {name: make_storable(text) if isinstance(text, str) else text for name, text in row.items()}
         with self._store.write() as connection:
             connection.execute(insert(tool_executions).values(**row))
         return _build_execution(row, arguments)

@@ -7,7 +7,7 @@ from waiting for days. A turn is resumed by whoever changes its row from waiting
 from datetime import timedelta
 from typing import Any
 
-import msgspec
+from msgspec import convert, to_builtins
 from sqlalchemy import RowMapping, delete, insert, select, update
 
 from lib.access.membership import find_person
@@ -18,6 +18,7 @@ from lib.db.engine import Store
 from lib.db.tables import processes, tool_turns
 from lib.db.vault import Vault
 from lib.errors import PermissionDenied
+from lib.fast_json import decode, encode_text
 from lib.tools.turn import RUNNING, WAITING, TurnState
 
 _UNSEEN = timedelta(seconds=60)
@@ -62,7 +63,7 @@ class TurnRows:
 
     def suspend(self, state: TurnState, reason: str) -> None:
         """Write down all that is needed to go on once a person has decided."""
-        text = msgspec.json.encode(state).decode()
+        text = encode_text(to_builtins(state))
         with self._store.write() as connection:
             sealed = {"sealed": self._vault.encrypt(text, within=connection)}
             change = {"state": WAITING, "reason": reason, "request": sealed, "calls": state.calls, "process_id": None}
@@ -124,4 +125,4 @@ class TurnRows:
     def _unseal(self, sealed: Any) -> TurnState | None:
         if not isinstance(sealed, dict) or "sealed" not in sealed:
             return None
-        return msgspec.json.decode(self._vault.decrypt(sealed["sealed"]), type=TurnState)
+        return convert(decode(self._vault.decrypt(sealed["sealed"])), TurnState)

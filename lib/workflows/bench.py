@@ -160,7 +160,7 @@ def to_junit(results: Sequence[BenchResult]) -> str:
         )
         for case in result.cases:
             element = ElementTree.SubElement(
-                suite, "testcase", classname=result.slug, name=case.name, time=f"{case.seconds:.3f}"
+                suite, "testcase", classname=result.slug, name=_printable(case.name), time=f"{case.seconds:.3f}"
             )
             if not case.passed:
                 message = _printable(case.failures[0])

@@ -5,7 +5,6 @@ node's port to another node. `parts` are further graphs, by name, that maps and 
 the canonical JSON without the drawing's positions: two definitions that run alike have the same hash.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from lib.errors import Conflict, InvalidInput
-from lib.fast_json import decode
+from lib.fast_json import decode, hash_json
 
 LONGEST_DOCUMENT = 1_000_000  # bytes
 MOST_NODES = 500  # of all graphs together
@@ -410,6 +409,7 @@ def parse_definition(document: Any) -> Definition:
     """Read a decoded document as a definition; raises InvalidInput that names the node and the field."""
     if not isinstance(document, dict):
         raise InvalidInput("The definition is no object.", "", "It begins with nodes and edges.", "definition")
+    _require_storable(document)
     for part, graph in _list_raw_graphs(document):
         _check_raw_nodes(part, graph)
     try:
@@ -419,6 +419,15 @@ def parse_definition(document: Any) -> Definition:
     if sum(len(graph.nodes) for _, graph in definition.graphs()) > MOST_NODES:
         raise InvalidInput("The definition has too many nodes.", f"The limit is {MOST_NODES}.", "", "definition")
     return definition
+
+
+def _require_storable(document: dict[str, Any]) -> None:
+    """Refuse what every release could not read back: half a letter, a number without end."""
+    try:
+        msgspec.json.encode(document)
+    except (UnicodeError, OverflowError, ValueError, TypeError, RecursionError) as error:
+        why = f"It holds what JSON can't: {error}"[:300]
+        raise InvalidInput("The definition can't be kept.", why, "Correct it.", "definition") from None
 
 
 def _list_raw_graphs(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -521,7 +530,7 @@ def compute_hash(definition: Definition) -> str:
         for node in graph.get("nodes", ()):
             for name in ("x", "y", "label"):
                 node.pop(name, None)
-    return hashlib.sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
+    return hash_json(document)
 
 
 def build_schema() -> dict[str, Any]:

@@ -10,7 +10,6 @@ execution ends, and another one begins when there is news.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -23,10 +22,10 @@ from msgspec.structs import replace as replace_struct
 from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.errors import LLMManagerError, ProviderError
-from lib.fast_json import encode
+from lib.fast_json import encode, hash_json
 from lib.limited.expressions import ExpressionError
 from lib.workflows.definition import ERROR, AnyNode, Definition, JoinNode, OutputNode, Retry
-from lib.workflows.expressions import evaluate, fill_value
+from lib.workflows.expressions import evaluate, fill_value, waits_for_child
 from lib.workflows.journal import Journal
 from lib.workflows.run import (
     MOST_OUTPUT,
@@ -292,7 +291,7 @@ class Execution:
         assert row is not None  # noqa: S101 (it was made before)
         try:
             result, row = await self._attempt_all(context, row)
-            changes = self._compute_changes(context, result)
+            changes = await self._compute_changes(context, result)
         except StepWaits as wait:
             self._note_wait(wait)
             waiting = replace(context.row or row, state=StepState.WAITING, error=wait.why[:2_000])
@@ -431,13 +430,19 @@ class Execution:
         context.row = replace(context.row, input=resolved, reused_from=source, input_hash=earlier.input_hash)
         return StepResult(earlier.output, earlier.port)
 
-    def _compute_changes(self, context: StepContext, result: StepResult) -> dict[str, Any]:
+    async def compute(self, source: str, scope: Mapping[str, Any]) -> Any:
+        """Compute an expression; one that the limited child computes is waited for in a thread, for others go on."""
+        if waits_for_child(source, scope):
+            return await self.interpreter.run_blocking(evaluate, source, scope)
+        return evaluate(source, scope)
+
+    async def _compute_changes(self, context: StepContext, result: StepResult) -> dict[str, Any]:
         """Compute what a step sets in shared state, one after the other: a later one sees what an earlier one set."""
         changes: dict[str, Any] = {}
         for name, expression in context.node.set.items():
             scope = {**context.scope, "output": result.output, "state": context.frame.state | changes}
             try:
-                changes[name] = evaluate(expression, scope)
+                changes[name] = await self.compute(expression, scope)
             except ExpressionError as error:
                 raise StepError(f"It can't set {name}: {error}.") from None
         context.frame.state.update(changes)
@@ -506,7 +511,7 @@ def _hash_input(node: AnyNode, resolved: Any) -> str:
     document = msgspec.to_builtins(node)
     for name in ("x", "y", "label", "retry", "timeout_s", "set"):
         document.pop(name, None)
-    return hashlib.sha256(msgspec.json.encode([document, resolved], order="sorted")).hexdigest()
+    return hash_json([document, resolved])
 
 
 Resolve = Callable[[StepContext], Awaitable[Any]]

@@ -109,10 +109,20 @@ def evaluate(source: str, scope: Mapping[str, Any]) -> Any:
     if missing:
         raise ExpressionError(f"{', '.join(missing)} has no value here")
     values = {name: scope[name] for name in expression.names}
-    most = _MOST_BUILT // expression.copies
-    if expression.repeats or measure_size(values, most) > most:
+    if _is_heavy(expression, values):
         return _evaluate_limited(source, values)
     return run_program(expression.program, values)
+
+
+def waits_for_child(source: str, scope: Mapping[str, Any]) -> bool:
+    """Whether computing an expression may take seconds, in the limited child: not to be waited for on an event loop."""
+    expression = compile_expression(source)
+    return _is_heavy(expression, {name: scope[name] for name in expression.names if name in scope})
+
+
+def _is_heavy(expression: Expression, values: Mapping[str, Any]) -> bool:
+    most = _MOST_BUILT // expression.copies
+    return expression.repeats or measure_size(values, most) > most
 
 
 def _evaluate_limited(source: str, values: Mapping[str, Any]) -> Any:
@@ -125,12 +135,16 @@ def _evaluate_limited(source: str, values: Mapping[str, Any]) -> Any:
         raise ExpressionError(error.why.rstrip(".")) from None
 
 
-def evaluate_condition(source: str, scope: Mapping[str, Any]) -> bool:
-    """Compute a condition; raises ExpressionError when its value is neither true nor false."""
-    value = evaluate(source, scope)
+def require_condition(value: Any) -> bool:
+    """Return an expression's value as a condition; raises ExpressionError when it is neither true nor false."""
     if isinstance(value, bool):
         return value
     raise ExpressionError(f"it is {to_text(value)[:60]!r}, neither true nor false")
+
+
+def evaluate_condition(source: str, scope: Mapping[str, Any]) -> bool:
+    """Compute a condition; raises ExpressionError when its value is neither true nor false."""
+    return require_condition(evaluate(source, scope))
 
 
 def list_paths(text: str) -> list[tuple[str, ...]]:

@@ -28,7 +28,7 @@ from lib.prompts.prompts import Prompts
 from lib.workflows.acting import load_actor
 from lib.workflows.definition import Definition, DefinitionTooNew, decode_definition
 from lib.workflows.execution import Execution, StepContext
-from lib.workflows.journal import Journal, R, keep_runs, load_steps, open_sealed
+from lib.workflows.journal import Journal, R, Seals, keep_runs, load_steps
 from lib.workflows.model_calls import ModelCalls
 from lib.workflows.owner_notices import UNATTENDED, tell_owner
 from lib.workflows.run import Run, RunLost, RunState, StepHeld, StepResult, StepUsage, StepWaits
@@ -220,7 +220,8 @@ class Interpreter:
         if state is not RunState.FAILED:
             await self.run_blocking(self._results.erase, run.id)
         elif run.trigger in UNATTENDED:
-            await self.run_blocking(self._tell_owner, run, "workflow.failed", reason, path)
+            told = "" if journal.is_sealed else reason
+            await self.run_blocking(self._tell_owner, run, "workflow.failed", told, path)
 
     def _tell_owner(self, run: Run, event: str, reason: str, path: str) -> None:
         with self._store.write() as connection:
@@ -240,9 +241,9 @@ class Interpreter:
         journal.load_actions()
         execution.pinned = journal.read_pinned()
         if run.reuses_run_id is not None:
-            execution.reusable = load_steps(
-                self._store, run.reuses_run_id, lambda value: open_sealed(self._data_key, value)
-            )
+            with self._store.read() as connection:
+                is_sealed = bool(connection.scalar(select(R.is_sealed).where(R.id == run.reuses_run_id)))
+            execution.reusable = load_steps(self._store, run.reuses_run_id, Seals(self._data_key, is_sealed))
             view = GraphView(definitions[""].main)
             if run.rerun_from in view.nodes:
                 execution.rerun_paths = frozenset({run.rerun_from, *view.list_descendants(run.rerun_from)})

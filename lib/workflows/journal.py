@@ -14,10 +14,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from lib.approvals.approval import make_storable
 from lib.clock import utc_now
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import usage_logs, workflow_actions, workflow_runs, workflow_steps
+from lib.ledger.content_policy import NOT_SHOWN
 from lib.workflows.run import Run, RunLost, RunState, Step, StepState, StepUsage, Trigger
 
 R = workflow_runs.c
@@ -49,7 +51,7 @@ class Journal:
         self._data_key = data_key
         self._run_id = run_id
         self._owner = owner
-        self._is_sealed = False
+        self.is_sealed = False
         self.signals = 0
         self.actions: dict[str, Action] = {}
 
@@ -79,8 +81,8 @@ class Journal:
                 return None
             row = connection.execute(select(workflow_runs).where(R.id == self._run_id)).mappings().one()
             self.signals = row["signals"]
-            self._is_sealed = row["is_sealed"]
-            return build_run(self.open_row(row, ("inputs", "output")))
+            self.is_sealed = row["is_sealed"]
+            return build_run(Seals(self._data_key, is_sealed=self.is_sealed).open_run(row))
 
     def read_pinned(self) -> Mapping[str, Any]:
         """Outputs that stand in for steps of a test."""
@@ -89,7 +91,7 @@ class Journal:
 
     def load_steps(self) -> dict[str, Step]:
         """All steps of the run by path."""
-        return load_steps(self._store, self._run_id, self._open)
+        return load_steps(self._store, self._run_id, Seals(self._data_key, is_sealed=self.is_sealed))
 
     def load_actions(self) -> None:
         """Read all actions of the run into `actions`, by key."""
@@ -118,6 +120,8 @@ class Journal:
             "input": self._seal(step.input),
             "output": self._seal(step.output),
             "changes": self._seal(step.changes),
+            "error": self._seal_text(step.error),
+            "port": make_storable(step.port[:40]),
             "calls": [*step.calls],
         }
         changed = {name: value for name, value in row.items() if name not in ("run_id", "path", "started_at")}
@@ -198,7 +202,7 @@ class Journal:
 
     def park(self, reason: str, wake_at: datetime | None) -> bool:
         """Let the run wait; False when a decision or a signal has come meanwhile, so that it goes on at once."""
-        values = {"state": RunState.WAITING, "reason": reason[:1_000], "wake_at": wake_at, "owner": ""}
+        values = {"state": RunState.WAITING, "reason": make_storable(reason[:1_000]), "wake_at": wake_at, "owner": ""}
         with self._store.write() as connection:
             parked = update(workflow_runs).where(
                 R.id == self._run_id, R.owner == self._owner, R.signals == self.signals, R.stop_asked == ""
@@ -211,13 +215,14 @@ class Journal:
 
     def end(self, state: RunState, reason: str = "", failed_step: str = "", output: Any = None) -> None:
         """End this execution with the run done, failed, cancelled or paused."""
-        values: dict[str, Any] = {"state": state, "reason": reason[:2_000], "failed_step": failed_step, "owner": ""}
+        kept_reason = self._seal_text(reason[:2_000]) if state is RunState.FAILED else make_storable(reason[:2_000])
+        values: dict[str, Any] = {"state": state, "reason": kept_reason, "failed_step": failed_step, "owner": ""}
         values |= {"stop_asked": "", "output": self._seal(output), "wake_at": None}
         if state.is_over:
             values["finished_at"] = utc_now()
         with self._store.write() as connection:
             self._fence(connection, **values)
-            if self._is_sealed and state is RunState.DONE:
+            if self.is_sealed and state is RunState.DONE:
                 _erase(connection, self._run_id)
 
     def _fence(self, connection: Connection, **values: Any) -> None:
@@ -230,16 +235,15 @@ class Journal:
         return (sqlite if self._store.is_sqlite else postgresql).insert(table)
 
     def _seal(self, value: Any) -> Any:
-        if not self._is_sealed or value is None:
-            return value
-        return {_SEALED: self._data_key.encrypt(json.dumps(value))}
+        return seal_value(self._data_key, value) if self.is_sealed else value
+
+    def _seal_text(self, text: str) -> str:
+        """A text as a column takes it: tools and models are strangers, and say NULs and halves of letters."""
+        text = make_storable(text)
+        return self._data_key.encrypt(text) if self.is_sealed and text else text
 
     def _open(self, value: Any) -> Any:
-        return open_sealed(self._data_key, value)
-
-    def open_row(self, row: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Any]:
-        """A row with its sealed columns opened."""
-        return {**row, **{name: self._open(row[name]) for name in names}}
+        return Seals(self._data_key, is_sealed=self.is_sealed).open_value(value)
 
 
 _STEP_COLUMNS = (
@@ -264,39 +268,71 @@ def _add_usage(step: Step, earlier_usage: StepUsage) -> dict[str, Any]:
     return values
 
 
-def open_sealed(data_key: DataKey, value: Any) -> Any:
-    """Open a value that was sealed; any other as it is."""
-    if isinstance(value, dict) and value.keys() == {_SEALED} and data_key.seals(value[_SEALED]):
-        return json.loads(data_key.decrypt(value[_SEALED]))
-    return value
+def seal_value(data_key: DataKey, value: Any, within: Connection | None = None) -> Any:
+    """Seal a value of a run whose words are not kept; None stays None."""
+    return None if value is None else {_SEALED: data_key.encrypt(json.dumps(value), within)}
+
+
+@dataclass(frozen=True)
+class Seals:
+    """Opens what a run's rows hold. Only rows of a run that is sealed hold ciphertexts: in those of any other a value
+    may look like one and is somebody's own. With `shows_content` False there are no words.
+    """
+
+    data_key: DataKey
+    is_sealed: bool
+    shows_content: bool = True
+
+    def open_value(self, value: Any) -> Any:
+        """Open a value that was sealed; any other as it is; None for who may not read it."""
+        if not self.shows_content:
+            return None
+        is_ciphertext = self.is_sealed and isinstance(value, dict) and value.keys() == {_SEALED}
+        if is_ciphertext and self.data_key.seals(value[_SEALED]):
+            return json.loads(self.data_key.decrypt(value[_SEALED]))
+        return value
+
+    def open_text(self, text: str, *, is_words: bool) -> str:
+        """Open a text that was sealed; who may not read words gets none where it `is_words`."""
+        if not self.shows_content and is_words:
+            return NOT_SHOWN if text else ""
+        return self.data_key.decrypt(text) if self.is_sealed and self.data_key.seals_own(text) else text
+
+    def open_run(self, row: Mapping[Any, Any]) -> dict[str, Any]:
+        """The row of a run with what is sealed opened: why it failed may repeat its words."""
+        reason = self.open_text(row["reason"], is_words=row["state"] == RunState.FAILED)
+        inputs = self.open_value(row["inputs"])
+        opened = {"inputs": {} if inputs is None else inputs, "output": self.open_value(row["output"])}
+        return {**row, **opened, "reason": reason}
+
+    def open_step(self, row: Mapping[Any, Any]) -> dict[str, Any]:
+        """The row of a step with what is sealed opened: its error may repeat words, unless it only waits."""
+        is_words = row["state"] not in (StepState.WAITING, StepState.CANCELLED)
+        opened = {name: self.open_value(row[name]) for name in ("input", "output", "changes")}
+        return {**row, **opened, "error": self.open_text(row["error"], is_words=is_words)}
 
 
 def _erase(connection: Connection, run_id: str) -> None:
     """Erase the words of a run whose configurations keep none, once nothing needs them."""
     withheld = {_WITHHELD: True}
-    values = {"input": withheld, "output": withheld, "changes": None}
+    values = {"input": withheld, "output": withheld, "changes": None, "error": ""}
     connection.execute(update(workflow_steps).where(S.run_id == run_id).values(**values))
     connection.execute(update(workflow_actions).where(A.run_id == run_id).values(result=None))
 
 
-def load_steps(store: Store, run_id: str, opened: Any = lambda value: value) -> dict[str, Step]:
+def load_steps(store: Store, run_id: str, seals: Seals) -> dict[str, Step]:
     """Load the steps of a run by path, in the order in which they began."""
     query = select(workflow_steps).where(S.run_id == run_id).order_by(S.started_at, S.position, S.path)
     with store.read() as connection:
         rows = connection.execute(query).mappings().all()
-    return {row["path"]: build_step(row, opened) for row in rows}
+    return {row["path"]: build_step(seals.open_step(row)) for row in rows}
 
 
-def build_step(row: Mapping[Any, Any], opened: Any = lambda value: value) -> Step:
-    """Build the value of a step's row."""
-    return Step(
-        **{name: row[name] for name in _STEP_COLUMNS if name != "state"},
-        state=StepState(row["state"]),
-        input=opened(row["input"]),
-        output=opened(row["output"]),
-        changes=opened(row["changes"]),
-        calls=tuple(row["calls"]),
-    )
+def build_step(row: Mapping[Any, Any]) -> Step:
+    """Build the value of a step's row whose seals are open."""
+    names = (*_STEP_COLUMNS, "input", "output", "changes")
+    columns = {name: row[name] for name in names if name != "state"}
+    return Step(**columns, state=StepState(row["state"]), calls=tuple(row["calls"]))
 
 
 _RUN_COLUMNS = (

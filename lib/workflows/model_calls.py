@@ -5,18 +5,16 @@ taken as it is and never asked for again; a call that was cut in flight is made 
 """
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from lib.calls.calls import Calls
 from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest, Origin, Within
 from lib.clock import new_id
 from lib.errors import ErrorKind, NotFound, Throttled
+from lib.fast_json import hash_json
 from lib.ledger.step_results import StepResults
 from lib.money import format_money, format_sum
 from lib.workflows.execution import Execution, StepContext
@@ -71,7 +69,7 @@ class Question:
     def hash(self) -> str:
         """SHA-256 of what is asked."""
         document = [[dict(m) for m in self.messages], self.configuration, self.system, dict(self.parameters or {})]
-        return hashlib.sha256(msgspec.json.encode(document, order="sorted", enc_hook=str)).hexdigest()
+        return hash_json(document)
 
 
 class ModelCalls:

@@ -39,12 +39,13 @@ from lib.workflows.form import check_inputs
 from lib.workflows.journal import (
     R,
     S,
+    Seals,
     build_run,
     build_step,
     insert_run,
     is_lost,
     load_steps,
-    open_sealed,
+    seal_value,
 )
 from lib.workflows.launching import Launcher, LostRuns
 from lib.workflows.quoting import CeilingQuotes, RunQuote, quote_past
@@ -283,29 +284,27 @@ class WorkflowRuns:
 
     def steps(self, actor: Actor, run_id: str) -> Sequence[Step]:
         """List the steps of a run in the order in which they began; without words where they are somebody else's."""
-        run = self.get(actor, run_id)
-        if not run.shows_content:
-            return [*load_steps(self._store, run_id, lambda value: None).values()]
-        return [*load_steps(self._store, run_id, self._open).values()]
+        return [*load_steps(self._store, run_id, self._read_seals(actor, run_id)).values()]
 
     def outline(self, actor: Actor, run_id: str) -> Sequence[Step]:
         """List the steps of a run without inputs and outputs: quick, for thousands of them."""
-        self.get(actor, run_id)
+        seals = self._read_seals(actor, run_id)
         columns = [column for column in workflow_steps.columns if column.name not in ("input", "output", "changes")]
         query = select(*columns).where(S.run_id == run_id).order_by(S.started_at, S.position, S.path)
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
-        return [build_step({**row, "input": None, "output": None, "changes": None}) for row in rows]
+        nothing = {"input": None, "output": None, "changes": None}
+        return [build_step(seals.open_step({**row, **nothing})) for row in rows]
 
     def step(self, actor: Actor, run_id: str, path: str) -> Step:
         """Get one step with its input and output; raises NotFound."""
-        run = self.get(actor, run_id)
+        seals = self._read_seals(actor, run_id)
         query = select(workflow_steps).where(S.run_id == run_id, S.path == path)
         with self._store.read() as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
             raise NotFound("There is no such step.", "It has not begun.")
-        return build_step(row, self._open if run.shows_content else lambda value: None)
+        return build_step(seals.open_step(row))
 
     def definition(self, actor: Actor, run_id: str) -> Definition:
         """The definition of the version that a run is pinned to."""
@@ -376,9 +375,11 @@ class WorkflowRuns:
         if run.state.is_over:
             raise Conflict(f"The run is {run.state}.", "Nothing waits for a signal any more.")
         row = {"run_id": run.id, "key": f"signal:{name}"[:250], "attempt": 1, "state": "done", "input_hash": ""}
-        row |= {"call_id": None, "result": data, "started_at": utc_now(), "finished_at": utc_now()}
+        row |= {"call_id": None, "started_at": utc_now(), "finished_at": utc_now()}
         dialect = sqlite if self._store.is_sqlite else postgresql
         with self._store.write() as connection:
+            is_sealed = connection.scalar(select(R.is_sealed).where(R.id == run.id))
+            row["result"] = seal_value(self._data_key, data, connection) if is_sealed else data
             connection.execute(dialect.insert(workflow_actions).values(**row).on_conflict_do_nothing())
         self.tell(run.id)
 
@@ -501,14 +502,16 @@ class WorkflowRuns:
                 definitions[slug] = decode_definition(text)
         return definitions
 
-    def _open(self, value: Any) -> Any:
-        return open_sealed(self._data_key, value)
+    def _read_seals(self, actor: Actor, run_id: str) -> Seals:
+        """What opens the steps of a run, as far as the actor may read them; raises NotFound."""
+        run = self.get(actor, run_id)
+        with self._store.read() as connection:
+            is_sealed = bool(connection.scalar(select(R.is_sealed).where(R.id == run_id)))
+        return Seals(self._data_key, is_sealed, run.shows_content)
 
     def _build(self, row: Mapping[Any, Any], actor: Actor) -> Run:
         shows = actor.user_id == row["user_id"] or actor.reads_content_of(row["user_id"])
-        opened = {**row, "inputs": self._open(row["inputs"]), "output": self._open(row["output"])}
-        if not shows:
-            opened |= {"inputs": {}, "output": None}
+        opened = Seals(self._data_key, row["is_sealed"], shows).open_run(row)
         names = {"slug": row["slug"] or "", "workflow_name": row["workflow_name"] or "", "user_name": row["user_name"]}
         return build_run(opened, **names, shows_content=shows)
 

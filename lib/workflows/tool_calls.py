@@ -4,14 +4,12 @@ A tool that may change something is noted before it runs. When its process ends 
 done: unless it says that it may be repeated, a person is asked whether to run it again.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from lib.calls.request import Within
 from lib.errors import LLMManagerError, NotFound
+from lib.fast_json import hash_json
 from lib.workflows.execution import StepContext
 from lib.workflows.people import ask_person
 from lib.workflows.run import StepError
@@ -44,7 +42,7 @@ async def run_tool(
     tools = execution.interpreter.tools
     (definition,) = await list_tools(context, [name])
     action_key = f"{context.path}#{key}"
-    hashed = hashlib.sha256(msgspec.json.encode([name, arguments], order="sorted", enc_hook=str)).hexdigest()
+    hashed = hash_json([name, arguments])
     earlier = execution.journal.actions.get(action_key)
     if earlier is not None and earlier.input_hash == hashed:
         if earlier.state == "done":

@@ -5,7 +5,7 @@ from typing import Any
 from lib.limited.expressions import ExpressionError
 from lib.workflows.definition import InputNode, LoopNode, MapNode, WorkflowNode
 from lib.workflows.execution import Branch, Frame, NodeOutcome, StepContext, run_all
-from lib.workflows.expressions import evaluate, evaluate_condition, fill_value
+from lib.workflows.expressions import fill_value, require_condition
 from lib.workflows.form import check_inputs
 from lib.workflows.run import StepError, StepHeld, StepResult
 from lib.workflows.steps.pure import explain
@@ -19,12 +19,12 @@ class MapStep:
     async def resolve(self, context: StepContext) -> Any:
         """The number of items; the items themselves are other steps' outputs."""
         node: MapNode = context.node
-        return {"over": node.over, "count": len(self._list_items(context))}
+        return {"over": node.over, "count": len(await self._list_items(context))}
 
-    def _list_items(self, context: StepContext) -> list[Any]:
+    async def _list_items(self, context: StepContext) -> list[Any]:
         node: MapNode = context.node
         try:
-            items = evaluate(node.over, context.scope)
+            items = await context.execution.compute(node.over, context.scope)
         except ExpressionError as error:
             raise explain(node.over, error) from None
         if not isinstance(items, list):
@@ -38,7 +38,7 @@ class MapStep:
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
         """Run the part for each item; a failed one fails the step, or leaves a null in its place."""
         node: MapNode = context.node
-        items = self._list_items(context)
+        items = await self._list_items(context)
         outcomes: list[NodeOutcome | None] = [None] * len(items)
         failed: dict[int, tuple[str, str]] = {}
         numbers = iter(range(len(items)))
@@ -89,7 +89,7 @@ class LoopStep:
                 raise StepHeld(_WAITS)
             try:
                 loop_scope = {**scope, "output": outcome.output, "state": context.frame.state}
-                if evaluate_condition(node.until, loop_scope):
+                if require_condition(await context.execution.compute(node.until, loop_scope)):
                     return StepResult({"value": outcome.output, "rounds": number + 1, "satisfied": True})
             except ExpressionError as error:
                 raise explain(node.until, error) from None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lib.approvals.approval import make_storable
 from lib.fast_json import encode_text
 from lib.limited import rules
 from lib.limited.child import NotComputed
@@ -106,9 +107,8 @@ async def converse(
         ]
         messages = [*messages, {"role": "assistant", "content": answer.text or None, "tool_calls": calls}]
         for call in answer.tool_calls:
-            tool_result = await run_tool_call(
-                context, f"{key}{number}.{call['id'][:40] or call['name']}", call, tools, answer.call_id
-            )
+            call_key = make_storable(call["id"][:40] or call["name"])
+            tool_result = await run_tool_call(context, f"{key}{number}.{call_key}", call, tools, answer.call_id)
             messages.append({"role": "tool", "tool_call_id": call["id"], "content": tool_result})
     raise StepError(f"The model asked for tools {max_rounds} times and did not come to an end.", is_final=True)
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from lib.errors import InvalidInput
-from lib.fast_json import decode, encode
+from lib.fast_json import decode, encode, hash_json
 from lib.providers.adapters.asking import HttpResponse, ask
 from lib.providers.adapters.http_client import Client
 from lib.providers.adapters.unpacking import AnswerTooLarge
+from lib.tools.http_request import check_headers
 from lib.workflows.definition import HttpNode, RetrieveNode, ToolNode
 from lib.workflows.execution import StepContext
 from lib.workflows.expressions import fill_text, fill_value
@@ -28,7 +27,7 @@ async def search_passages(context: StepContext, collection: str, question: str, 
     """Search a collection, once: [{"n", "title", "text", "score", "document_id"}]."""
     execution = context.execution
     key = f"{context.path}#search"
-    hashed = hashlib.sha256(msgspec.json.encode([collection, question, k])).hexdigest()
+    hashed = hash_json([collection, question, k])
     earlier = execution.journal.actions.get(key)
     if earlier is not None and earlier.state == "done" and earlier.input_hash == hashed:
         return list(earlier.result)
@@ -84,8 +83,7 @@ class HttpStep:
         url = fill_text(node.url, context.scope).strip()
         check_host(url, node.allowed_hosts)
         headers = {name.lower(): fill_text(text, context.scope) for name, text in node.headers.items()}
-        if any("\n" in text or "\r" in text for text in (*headers, *headers.values())):
-            raise StepError("A header can't hold a line break.", is_final=True)
+        check_headers(headers)
         return {"method": node.method, "url": url, "headers": headers, "body": fill_value(node.body, context.scope)}
 
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
@@ -138,7 +136,7 @@ async def _send(resolved: Mapping[str, Any]) -> HttpResponse:
     body = b""
     if resolved["body"] is not None:
         is_text = isinstance(resolved["body"], str)
-        body = resolved["body"].encode() if is_text else encode(resolved["body"])
+        body = resolved["body"].encode("utf-8", "replace") if is_text else encode(resolved["body"])
         headers.setdefault("content-type", "text/plain; charset=utf-8" if is_text else "application/json")
     if len(body) > _LONGEST_BODY:
         raise StepError(f"The body has {len(body):,} bytes; the limit is {_LONGEST_BODY:,}.", is_final=True)
@@ -153,7 +151,7 @@ async def _send(resolved: Mapping[str, Any]) -> HttpResponse:
         raise StepError(f"The answer has more than {_LARGEST_ANSWER:,} bytes.", is_final=True) from None
     except TimeoutError:
         raise StepError(f"It took longer than {_SECONDS:g} seconds.", is_transient=True) from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise StepError(f"The connection failed: {type(error).__name__}.", is_transient=True) from None
     finally:
         client.close()

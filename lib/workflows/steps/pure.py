@@ -5,7 +5,7 @@ from typing import Any
 from lib.limited.expressions import ExpressionError
 from lib.workflows.definition import ConditionNode, InputNode, JoinNode, OutputNode, SwitchNode, TransformNode
 from lib.workflows.execution import StepContext
-from lib.workflows.expressions import evaluate, evaluate_condition, fill_text
+from lib.workflows.expressions import fill_text, require_condition
 from lib.workflows.run import StepError, StepResult
 
 
@@ -39,7 +39,7 @@ class ConditionStep:
         """Leave by `true` or `false`."""
         node: ConditionNode = context.node
         try:
-            holds = evaluate_condition(node.when, context.scope)
+            holds = require_condition(await context.execution.compute(node.when, context.scope))
         except ExpressionError as error:
             raise explain(node.when, error) from None
         return StepResult({"value": holds}, "true" if holds else "false")
@@ -57,7 +57,7 @@ class SwitchStep:
         node: SwitchNode = context.node
         for case in node.cases:
             try:
-                if evaluate_condition(case.when, context.scope):
+                if require_condition(await context.execution.compute(case.when, context.scope)):
                     return StepResult({"case": case.port}, case.port)
             except ExpressionError as error:
                 raise explain(case.when, error) from None
@@ -75,7 +75,7 @@ class TransformStep:
         """Evaluate the expression; its value is the output."""
         node: TransformNode = context.node
         try:
-            return StepResult(evaluate(node.value, context.scope))
+            return StepResult(await context.execution.compute(node.value, context.scope))
         except ExpressionError as error:
             raise explain(node.value, error) from None
 
@@ -109,6 +109,6 @@ class OutputStep:
         try:
             if node.text is not None:
                 return StepResult(fill_text(node.text, context.scope))
-            return StepResult(evaluate(str(node.value), context.scope))
+            return StepResult(await context.execution.compute(str(node.value), context.scope))
         except ExpressionError as error:
             raise explain(node.value or node.text or "", error) from None
