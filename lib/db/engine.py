@@ -214,7 +214,7 @@ def _translate_errors(database: str | None) -> Iterator[None]:
     """Raise what an operator or a caller can repair as an error that says how; other database errors pass."""
     try:
         yield
-    except (SQLAlchemyError, UnicodeEncodeError) as error:
+    except (SQLAlchemyError, UnicodeEncodeError, OverflowError) as error:
         if (translated := translate_error(error, database)) is not None:
             raise translated from error
         raise
