@@ -73,7 +73,8 @@ def test_no_route_fails_at_a_text_that_no_database_holds(settings: Settings, dat
 def make_things_named_a(services: Services) -> None:
     """What the addresses name, so that odd bodies come as far as what reads them."""
     fields = [{"name": "a", "type": "json", "required": False}]
-    nodes = [{"kind": "input", "id": "start", "fields": fields}, {"kind": "output", "id": "finish", "text": "{{start.a}}"}]
+    finish = {"kind": "output", "id": "finish", "text": "{{start.a}}"}
+    nodes = [{"kind": "input", "id": "start", "fields": fields}, finish]
     edges = [{"from": "start", "to": "finish"}]
     services.workflows.definitions.create(
         OPERATOR, "a", {"nodes": nodes, "edges": edges}, runners={"roles": list(Role)}
