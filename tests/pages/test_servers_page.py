@@ -45,9 +45,9 @@ def test_a_row_says_what_is_wanted_how_it_is_and_why_and_opens_the_server(visito
         opened = log.open(f"run-{number}", definition, {}, ToolContext(OPERATOR), 60.0)
         log.close(opened, status, ToolOutput("x"), duration_ms=40)
     (row,) = visitor.open("servers").dataframe[0].value.to_dict("records")
-    told = {name: row[name] for name in ("server", "wanted", "reason", "calls", "failed", "slowest")}
+    told = {name: row[name] for name in ("server", "wanted", "reason", "calls", "failed")}
     expected = {"server": "odd", "wanted": "off", "reason": "Its command waits for approval."}
-    assert told == {**expected, "calls": 2, "failed": "50.0 %", "slowest": 40}
+    assert told == {**expected, "calls": 2, "failed": "50.0 %"}
     assert list(row["state"]) == ["! crashed"]
     page = visitor.open("servers", id="odd")
     assert "No licence" in words(page)

@@ -159,9 +159,9 @@ def draw_calls(services: Services, actor: Actor, server: McpServer, zone: ZoneIn
         row_height=grammar.ROW_HEIGHT,
         placeholder="—",
         column_config={
-            "time": st.column_config.DatetimeColumn("Time", format="D MMM HH:mm:ss", width=112),
-            "tool": text("Tool", width=110),
-            "status": text("Status", width=96),
+            "time": st.column_config.DatetimeColumn("Time", format="D MMM HH:mm:ss", width=120),
+            "tool": text("Tool", width=200),
+            "status": text("Status", width=140),
             "ms": st.column_config.NumberColumn("Time, ms", format="localized", width=70),
         },
     )
@@ -209,7 +209,7 @@ def _draw_approved(services: Services, actor: Actor, server: McpServer) -> None:
         rows,
         key=f"pins-{server.id}",
         height="content" if len(rows) < 10 else 320,
-        column_config={"tool": text("Approved tool", width=130), "says": text("What it says", width=220)},
+        column_config={"tool": text("Approved tool", width=170), "says": text("What it says", width=330)},
     )
     if chosen is None or chosen >= len(tools):
         return

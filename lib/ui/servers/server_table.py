@@ -38,7 +38,7 @@ _SHOWN: Mapping[str, tuple[ActualState, ...]] = {
     "off": (ActualState.OFF,),
 }
 _LABELS = {"all": "All", "running": "Running", "broken": "Not working", "off": "Off"}
-_WIDE = ["server", "wanted", "state", "reason", "since", "tools", "pins", "calls", "failed", "slowest"]
+_WIDE = ["server", "wanted", "state", "reason", "since", "tools", "pins", "calls", "failed"]
 _REASON_SHOWN = 160  # characters
 _EVERY = "3s"
 _DAYS = 7  # of the calls that a row counts
@@ -47,11 +47,10 @@ _MOST_UNSCROLLED = 18  # rows
 
 @dataclass(frozen=True)
 class ServerCalls:
-    """Runs of a server's tools over the last days: ended, failed, and the slowest in milliseconds."""
+    """Runs of a server's tools over the last days: how many ended, and how many of them failed."""
 
     runs: int = 0
     failed: int = 0
-    longest_ms: int | None = None
 
 
 NO_CALLS = ServerCalls()
@@ -81,7 +80,7 @@ def draw_servers(services: Services, actor: Actor, *, compact: bool) -> None:
         detail = grammar.Detail(
             grammar.plain(server.name), lambda: server_panel.draw_panel(services, actor, server, zone)
         )
-    grammar.show_beside(draw_rows, detail)
+    grammar.show_beside(draw_rows, detail, is_wide=True)
 
 
 def _draw_rows(
@@ -123,10 +122,7 @@ def count_calls(services: Services, actor: Actor) -> Mapping[str, ServerCalls]:
     calls: dict[str, ServerCalls] = {}
     for figures in services.tools.executions.figures(actor, recent):
         earlier = calls.get(figures.server, NO_CALLS)
-        times = [ms for ms in (earlier.longest_ms, figures.longest_ms) if ms is not None]
-        calls[figures.server] = ServerCalls(
-            earlier.runs + figures.runs, earlier.failed + figures.failed, max(times, default=None)
-        )
+        calls[figures.server] = ServerCalls(earlier.runs + figures.runs, earlier.failed + figures.failed)
     return calls
 
 
@@ -139,18 +135,17 @@ def _draw_table(rows: Sequence[Mapping[str, Any]], *, is_narrow: bool) -> None:
         rows,
         [row["server"] for row in rows],
         {
-            "server": text("Server", width=130),
-            "wanted": text("Wanted", width=66),
+            "server": text("Server", width=116),
+            "wanted": text("Wanted", width=64),
             "state": st.column_config.MultiselectColumn(
                 "State", width=124, options=[label for label, _ in labels], color=[colour for _, colour in labels]
             ),
-            "reason": text("Why", width=240),
-            "since": st.column_config.DatetimeColumn("Since", format="D MMM HH:mm:ss", width=118),
+            "reason": text("Why", width=208),
+            "since": st.column_config.DatetimeColumn("Since", format="D MMM HH:mm", width=92),
             "tools": number("Tools", format="localized", width=56, help="That models are offered"),
-            "pins": text("Pins", width=104, help="Whether its tools are still what was approved"),
+            "pins": text("Pins", width=100, help="Whether its tools are still what was approved"),
             "calls": number("Calls", format="localized", width=56, help=f"Of the last {_DAYS} days"),
             "failed": text("Failed", width=62, alignment="right"),
-            "slowest": number("Slowest, ms", format="localized", width=88),
         },
         order=["server", "state"] if is_narrow else _WIDE,
         height="content" if len(rows) < _MOST_UNSCROLLED else grammar.TABLE_HEIGHT,
@@ -171,7 +166,6 @@ def _build_row(server: McpServer, calls: ServerCalls, zone: ZoneInfo) -> dict[st
         "pins": describe_pins(server),
         "calls": calls.runs,
         "failed": format.share(calls.failed / calls.runs) if calls.runs else None,
-        "slowest": calls.longest_ms,
     }
 
 
