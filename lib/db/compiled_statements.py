@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Dialect
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import JSON, Connection, Dialect, Table, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from lib.fast_json import decode, encode_text
@@ -35,7 +35,7 @@ _LISTS = {  # dialect → how a statement reads a JSON list of values, and of pa
 
 
 class CompiledStatement:
-    """A select, update or delete of SQLAlchemy's, which may return rows; `pairs` names lists of pairs."""
+    """A statement of SQLAlchemy's, which may return rows; `pairs` names lists of pairs."""
 
     def __init__(self, statement: Any, pairs: Sequence[str] = ()) -> None:
         self._statement = statement
@@ -62,6 +62,23 @@ class CompiledStatement:
             own = _SQLITE if dialect.name == "sqlite" else dialect
             form = self._by_dialect[dialect.name] = _DialectStatement(self._statement, self._pairs, own)
         return form
+
+
+def compile_upserts(table: Table, key: Sequence[str], kept: Sequence[str] = ()) -> dict[str, CompiledStatement]:
+    """Compile, for each kind of database, the statement that writes a whole row, over the one of the same key.
+
+    Its parameters are `new_…` by column. `kept` columns stay as they were first written.
+    """
+    statements = {}
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql)):
+        statement: Any = dialect.insert(table).values(  # type: ignore[attr-defined]
+            {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in table.columns}
+        )
+        changed = {
+            column.name: statement.excluded[column.name] for column in table.columns if column.name not in (*key, *kept)
+        }
+        statements[name] = CompiledStatement(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+    return statements
 
 
 class _DialectStatement:
@@ -111,7 +128,13 @@ def get_bind_converter(kind: Any, dialect: Dialect) -> Any:
     """Get the function that turns a value of a column's type into what the driver takes; None where that is the value
     itself.
     """
-    return encode_text if isinstance(kind, JSON) else kind.dialect_impl(dialect).bind_processor(dialect)
+    if isinstance(kind, JSON):
+        return _encode_unless_none if kind.none_as_null else encode_text
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _encode_unless_none(value: Any) -> str | None:
+    return None if value is None else encode_text(value)
 
 
 def _return_unchanged(value: Any) -> Any:

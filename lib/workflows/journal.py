@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import Boolean, ColumnElement, Connection, bindparam, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.approvals.approval import make_storable
 from lib.clock import utc_now
+from lib.db.compiled_statements import CompiledStatement, compile_upserts, pipeline_statements
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import usage_logs, workflow_actions, workflow_runs, workflow_steps
@@ -114,24 +115,14 @@ class Journal:
 
     def write_step(self, step: Step, done: int = 0, usage_before: StepUsage | None = None) -> None:
         """Write a step as it stands now; `done` is added to the run's count, its new usage to the run's sums."""
-        row = {
-            "run_id": self._run_id,
-            **{name: getattr(step, name) for name in _STEP_COLUMNS},
-            "input": self._seal(step.input),
-            "output": self._seal(step.output),
-            "changes": self._seal(step.changes),
-            "error": self._seal_text(step.error),
-            "port": make_storable(step.port[:40]),
-            "calls": [*step.calls],
-        }
-        changed = {name: value for name, value in row.items() if name not in ("run_id", "path", "started_at")}
-        earlier_usage = usage_before or StepUsage()
-        with self._store.write() as connection:
-            self._fence(
-                connection, **_add_usage(step, earlier_usage), **({"steps_done": R.steps_done + done} if done else {})
-            )
-            statement = self._insert(workflow_steps).values(**row)
-            connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "path"], set_=changed))
+        row = {f"new_{name}": getattr(step, name) for name in _STEP_COLUMNS}
+        row |= {f"new_{name}": self._seal(getattr(step, name)) for name in ("input", "output", "changes")}
+        row |= {"new_error": self._seal_text(step.error), "new_port": make_storable(step.port[:40])}
+        row |= {"new_run_id": self._run_id, "new_calls": [*step.calls]}
+        amounts = _compute_amounts(step, usage_before or StepUsage(), done)
+        with self._store.write() as connection, pipeline_statements(connection):
+            _WRITE_STEP[connection.dialect.name].run(connection, [row])
+            self._fence_adding(connection, amounts)
 
     def start_action(
         self,
@@ -145,23 +136,22 @@ class Journal:
         """Note that an action begins, and with it the calls of its step so far."""
         row = {"run_id": self._run_id, "key": key, "attempt": attempt, "state": "started", "input_hash": input_hash}
         row |= {"call_id": call_id, "result": None, "started_at": utc_now(), "finished_at": None}
-        changed = {name: value for name, value in row.items() if name not in ("run_id", "key")}
-        with self._store.write() as connection:
-            self._fence(connection)
-            statement = self._insert(workflow_actions).values(**row)
-            connection.execute(statement.on_conflict_do_update(index_elements=["run_id", "key"], set_=changed))
+        with self._store.write() as connection, pipeline_statements(connection):
+            _START_ACTION[connection.dialect.name].run(
+                connection, [{f"new_{name}": value for name, value in row.items()}]
+            )
             if path:
-                step = update(workflow_steps).where(S.run_id == self._run_id, S.path == path)
-                connection.execute(step.values(calls=[*calls]))
+                noted_calls = {"of_run": self._run_id, "of_path": path, "new_calls": [*calls]}
+                _NOTE_CALLS.run(connection, [noted_calls])
+            self._fence_adding(connection)
         self.actions[key] = Action(key, "started", attempt, input_hash, call_id, None)
 
     def end_action(self, key: str, state: str, result: Any) -> None:
         """Keep an action's result."""
-        values = {"state": state, "result": self._seal(result), "finished_at": utc_now()}
-        with self._store.write() as connection:
-            self._fence(connection)
-            ended = update(workflow_actions).where(A.run_id == self._run_id, A.key == key)
-            connection.execute(ended.values(**values))
+        values = {"of_run": self._run_id, "of_key": key, "new_state": state, "new_result": self._seal(result)}
+        with self._store.write() as connection, pipeline_statements(connection):
+            _END_ACTION.run(connection, [values | {"new_finished_at": utc_now()}])
+            self._fence_adding(connection)
         self.actions[key] = replace(self.actions[key], state=state, result=result)
 
     def spoil_actions(self, path: str) -> None:
@@ -186,17 +176,8 @@ class Journal:
         """Sum what all attempts of calls cost; a cost that is unknown makes the sum unknown."""
         if not calls:
             return StepUsage()
-        U = usage_logs.c
-        query = select(
-            func.count(),
-            func.count(U.cost_nano_usd),
-            func.sum(U.cost_nano_usd),
-            func.sum(U.prompt_tokens),
-            func.sum(U.completion_tokens),
-            func.count().filter(U.cost_status == "partial"),
-        ).where(U.call_id.in_(calls))
         with self._store.read() as connection:
-            rows, priced, cost, prompt, completion, partial = connection.execute(query).one()
+            [(rows, priced, cost, prompt, completion, partial)] = _READ_USAGE.all(connection, {"call_ids": calls})
         known = int(cost or 0) if rows == priced else None
         return StepUsage([*calls], known, int(prompt or 0), int(completion or 0), partial > 0)
 
@@ -231,8 +212,11 @@ class Journal:
         if connection.execute(changed.values(**(values or {"owner": self._owner}))).rowcount == 0:
             raise RunLost
 
-    def _insert(self, table: Any) -> Any:
-        return (sqlite if self._store.is_sqlite else postgresql).insert(table)
+    def _fence_adding(self, connection: Connection, amounts: Mapping[str, Any] | None = None) -> None:
+        """Add to the run's sums as its owner; RunLost when it has another one."""
+        params = {**_NO_AMOUNTS, **(amounts or {}), "of_run": self._run_id, "of_owner": self._owner}
+        if not _FENCE.all(connection, params):
+            raise RunLost
 
     def _seal(self, value: Any) -> Any:
         return seal_value(self._data_key, value) if self.is_sealed else value
@@ -252,20 +236,54 @@ _STEP_COLUMNS = (
 )
 
 
-def _add_usage(step: Step, earlier_usage: StepUsage) -> dict[str, Any]:
-    """Build the updates that add a step's calls to the run's sums, without what they had added before."""
-    prompt = step.prompt_tokens - earlier_usage.prompt_tokens
-    completion = step.completion_tokens - earlier_usage.completion_tokens
-    values: dict[str, Any] = {}
-    if prompt or completion:
-        values |= {"prompt_tokens": R.prompt_tokens + prompt, "completion_tokens": R.completion_tokens + completion}
-    if step.has_partial_cost:
-        values["has_partial_cost"] = True
-    if step.cost_nano_usd is None:
-        values["cost_nano_usd"] = None
-    elif cost := step.cost_nano_usd - (earlier_usage.cost_nano_usd or 0):
-        values["cost_nano_usd"] = R.cost_nano_usd + cost  # NULL stays NULL: what is unknown once is unknown
-    return values
+_WRITE_STEP = compile_upserts(workflow_steps, ("run_id", "path"), kept=("started_at",))
+_START_ACTION = compile_upserts(workflow_actions, ("run_id", "key"))
+_NOTE_CALLS = CompiledStatement(
+    update(workflow_steps)
+    .where(S.run_id == bindparam("of_run"), S.path == bindparam("of_path"))
+    .values(calls=bindparam("new_calls"))
+)
+_END_ACTION = CompiledStatement(
+    update(workflow_actions)
+    .where(A.run_id == bindparam("of_run"), A.key == bindparam("of_key"))
+    .values({name: bindparam(f"new_{name}") for name in ("state", "result", "finished_at")})
+)
+_READ_USAGE = CompiledStatement(
+    select(
+        func.count().label("calls"),
+        func.count(usage_logs.c.cost_nano_usd).label("priced"),
+        func.sum(usage_logs.c.cost_nano_usd).label("cost"),
+        func.sum(usage_logs.c.prompt_tokens).label("prompt"),
+        func.sum(usage_logs.c.completion_tokens).label("completion"),
+        func.count().filter(usage_logs.c.cost_status == "partial").label("partial"),
+    ).where(usage_logs.c.call_id.in_(bindparam("call_ids", expanding=True)))
+)
+_AMOUNTS = ("steps_done", "prompt_tokens", "completion_tokens", "cost_nano_usd", "orphaned_calls")
+_NO_AMOUNTS: Mapping[str, Any] = {**{f"more_{name}": 0 for name in _AMOUNTS}, "is_partial": False}
+_FENCE = CompiledStatement(
+    update(workflow_runs)
+    .where(R.id == bindparam("of_run"), R.owner == bindparam("of_owner"))
+    .values(
+        {name: R[name] + bindparam(f"more_{name}", type_=R[name].type) for name in _AMOUNTS}
+        | {"has_partial_cost": or_(R.has_partial_cost, bindparam("is_partial", type_=Boolean))}
+    )
+    .returning(R.id)
+)
+
+
+def _compute_amounts(step: Step, earlier_usage: StepUsage, done: int) -> dict[str, Any]:
+    """Compute what a step adds to the run's sums, without what it had added before.
+
+    A cost of None makes the sum NULL, which stays NULL: what is unknown once is unknown.
+    """
+    cost = step.cost_nano_usd
+    return {
+        "more_steps_done": done,
+        "more_prompt_tokens": step.prompt_tokens - earlier_usage.prompt_tokens,
+        "more_completion_tokens": step.completion_tokens - earlier_usage.completion_tokens,
+        "more_cost_nano_usd": None if cost is None else cost - (earlier_usage.cost_nano_usd or 0),
+        "is_partial": step.has_partial_cost,
+    }
 
 
 def seal_value(data_key: DataKey, value: Any, within: Connection | None = None) -> Any:

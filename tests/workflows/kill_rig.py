@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 from lib.access.permissions import OPERATOR
 from lib.clock import utc_now
-from lib.db.tables import usage_logs, work_processes
+from lib.db.tables import usage_logs, work_processes, workflow_runs
 from lib.jobs.scheduler import Scheduler
 from lib.providers.prices.rates import Rates, plain
 from lib.services import build
@@ -150,6 +150,12 @@ class KillRig(FlowRig):
     def get(self, run: Run) -> Run:
         """The run as it stands."""
         return self.services.workflows.runs.get(AMIRA, run.id)
+
+    def read_owners(self) -> dict[str, str]:
+        """Which execution of which process has each run that is at work."""
+        query = select(workflow_runs.c.id, workflow_runs.c.owner).where(workflow_runs.c.state == RunState.RUNNING)
+        with self.services.store.read() as connection:
+            return {run_id: owner for run_id, owner in connection.execute(query)}
 
     def read_ledger(self, run: Run) -> Ledger:
         """Read what the ledger has of a run."""

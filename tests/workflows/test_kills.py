@@ -3,13 +3,18 @@
 import random
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from lib.approvals.approval import Decision, Verdict
+from lib.clock import utc_now
+from lib.db.tables import workflow_schedules
 from lib.services import use
 from lib.settings import Settings
 from lib.workflows.run import Run, RunState
@@ -17,7 +22,7 @@ from tests.counts import FULL, repeats
 from tests.gateway.api_rig import application
 from tests.waiting import until
 from tests.workflows.kill_rig import PAID, KillRig, list_cuts, open_rig
-from tests.workflows.rig import AMIRA
+from tests.workflows.rig import AMIRA, draw, finish, start
 
 pytestmark = [pytest.mark.feature("FLOW-2"), pytest.mark.feature("FLOW-9")]
 
@@ -112,3 +117,43 @@ def decide_waiting(rig: KillRig) -> bool:
     for approval in rig.services.approvals.waiting(AMIRA):
         rig.services.approvals.decide(AMIRA, approval.id, Decision(verdict=Verdict.APPROVE))
     return False
+
+
+@pytest.mark.skipif(not FULL, reason="a proof")
+def test_of_three_machines_one_is_lost_and_the_others_go_on_with_its_runs(
+    settings: Settings, record_property: Callable[[str, object], None]
+) -> None:
+    with open_rig(settings, pause_s=0.1) as rig:
+        machines = [rig.begin_process("-m", "tests.workflows.kill_rig") for _ in range(3)]
+        workflow = rig.draw_ten()
+        runs = [rig.start(workflow, text="go") for _ in range(12)]
+        until(lambda: rig.witness.total >= 2 * len(runs))
+        owners = rig.read_owners()
+        lost = max(machines, key=lambda machine: sum(f"-{machine.pid}-" in owner for owner in owners.values()))
+        left = [run for run in runs if f"-{lost.pid}-" in owners.get(run.id, "")]
+        assert left
+        rig.kill(lost)
+        killed_at = time.monotonic()
+        until(lambda: all(rig.get(run).executions > 1 for run in left))
+        seconds = time.monotonic() - killed_at
+        scheduled = fire_schedule(rig, 5)
+        until(lambda: decide_waiting(rig) or all(rig.get(run).state.is_over for run in runs))
+        for run in runs:
+            rig.check_paid_once(run)
+        fired = len(rig.services.workflows.runs.list(AMIRA, scheduled))
+    assert fired == 5
+    record_property("counted", ("runs of a lost machine that others went on with", len(left)))
+    record_property("counted", ("seconds until they did, at most", round(seconds + 0.5)))
+    record_property("counted", ("moments of a schedule, each begun once by two machines", fired))
+
+
+def fire_schedule(rig: KillRig, times: int) -> str:
+    """Let a schedule be due so often, and see its run begin each time; the workflow's slug."""
+    workflow = rig.make(draw(start(), finish("x")))
+    rig.services.workflows.schedules.add(AMIRA, workflow, "0 3 * * *", "UTC", overlap="parallel")
+    for number in range(1, times + 1):
+        with rig.services.store.write() as connection:
+            connection.execute(update(workflow_schedules).values(next_at=utc_now() - timedelta(seconds=1)))
+        until(lambda: rig.services.workflows.schedules.list(AMIRA, workflow)[0].next_at > utc_now())  # type: ignore[operator]
+        until(lambda number=number: len(rig.services.workflows.runs.list(AMIRA, workflow)) >= number)  # type: ignore[misc]
+    return workflow
