@@ -140,7 +140,7 @@ def _draw_table(rows: Sequence[Mapping[str, Any]], *, is_narrow: bool) -> None:
             "state": st.column_config.MultiselectColumn(
                 "State", width=124, options=[label for label, _ in labels], color=[colour for _, colour in labels]
             ),
-            "reason": text("Why", width=208),
+            "reason": text("Why", width=194),
             "since": st.column_config.DatetimeColumn("Since", format="D MMM HH:mm", width=92),
             "tools": number("Tools", format="localized", width=56, help="That models are offered"),
             "pins": text("Pins", width=100, help="Whether its tools are still what was approved"),
