@@ -87,10 +87,13 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _forgo_durability(server: str) -> None:
-    """Let a server that no test takes the power from leave its writes to the system: a quarter less a test."""
+    """Let a server that no test takes the power from leave its writes to the system, and its databases alone.
+
+    A quarter less a test; and the autovacuum of hundreds of databases is a worker that never rests.
+    """
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
             connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
         connection.execute(text("SELECT pg_reload_conf()"))
     engine.dispose()
@@ -124,13 +127,16 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest, tmp_path: Path, database_kind: str) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, database_kind: str) -> Iterator[str]:
     """The address of an empty, migrated database, once on each store."""
     if database_kind == "sqlite":
         copy_databases(request.getfixturevalue("sqlite_template"), tmp_path)
-        return f"sqlite:///{tmp_path / 'llm_manager.db'}"
-    template = request.getfixturevalue("postgres_template")
-    return new_database(request.getfixturevalue("postgres_server"), f"t{uuid.uuid4().hex}", template)
+        yield f"sqlite:///{tmp_path / 'llm_manager.db'}"
+        return
+    template, server = request.getfixturevalue("postgres_template"), request.getfixturevalue("postgres_server")
+    name = f"t{uuid.uuid4().hex}"
+    yield new_database(server, name, template)
+    _drop_unused_database(server, name)
 
 
 def copy_databases(template: Path, folder: Path) -> None:
@@ -143,10 +149,21 @@ def copy_databases(template: Path, folder: Path) -> None:
 def new_database(server: str, name: str, template: str | None = None) -> str:
     """Create a database on the server; its address."""
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    copied = f" TEMPLATE {template} STRATEGY FILE_COPY" if template else ""  # its files, half the time of its pages
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")))
+        connection.execute(text(f"CREATE DATABASE {name}{copied}"))
     engine.dispose()
     return engine.url.set(database=name).render_as_string(hide_password=False)
+
+
+def _drop_unused_database(server: str, name: str) -> None:
+    """Drop a database that nobody is connected to: its 12 MB need not reach the disk."""
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        users = connection.execute(text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name"), {"name": name})
+        if users.scalar_one() == 0:
+            connection.execute(text(f"DROP DATABASE {name}"))
+    engine.dispose()
 
 
 @pytest.fixture
