@@ -7,7 +7,7 @@ lies away from `pages/`: beside it, a fresh process would run a page's file with
 import streamlit as st
 
 from lib.gateway.serve.lifespan import lifespan
-from lib.gateway.serve.routes import middleware, routes
-from lib.ui.farewell import farewell
+from lib.gateway.serve.routes import build_middleware, routes
+from lib.ui.farewell import build_farewell
 
-app = st.App("lib/ui/script/main.py", routes=routes, middleware=middleware(farewell), lifespan=lifespan)
+app = st.App("lib/ui/script/main.py", routes=routes, middleware=build_middleware(build_farewell), lifespan=lifespan)

@@ -21,7 +21,7 @@ from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.budgets.holds import Want, reserve_many, settle_many
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import api_keys, budget_holds
@@ -34,7 +34,7 @@ FACTS = CallFacts("openai", "app-0", None, "user-1", "key-1")
 
 def bare(store: Store, size: int) -> None:
     """The two transactions without budgets: insert rows, delete them."""
-    now, ids = utc_now(), [new_id() for _ in range(size)]
+    now, ids = utc_now(), [make_id() for _ in range(size)]
     row = {"budget_id": "none", "starts_at": now, "amount_nano_usd": 0, "expires_at": now}
     with store.write() as connection:
         connection.execute(insert(budget_holds), [row | {"log_id": log_id} for log_id in ids])
@@ -44,7 +44,7 @@ def bare(store: Store, size: int) -> None:
 
 def budgeted(store: Store, size: int) -> None:
     """Reserve for a batch, settle it."""
-    now, wants = utc_now(), [Want(new_id(), FACTS, 1000) for _ in range(size)]
+    now, wants = utc_now(), [Want(make_id(), FACTS, 1000) for _ in range(size)]
     with store.write() as connection:
         reserve_many(connection, wants, now)
     with store.write() as connection:

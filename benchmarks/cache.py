@@ -45,9 +45,9 @@ from lib.cache import guards, wording
 from lib.cache.namespace import Keys
 from lib.cache.policy import CacheRules, SemanticMode
 from lib.cache.semantic import LEAST_SIMILARITY
-from lib.calls.fingerprint import fingerprint_of
+from lib.calls.fingerprint import compute_fingerprint
 from lib.calls.request import CallRequest, Plan
-from lib.clock import id_at, new_id, utc_now
+from lib.clock import make_id, make_id_at, utc_now
 from lib.db.tables import cache_entries
 from lib.gateway.http.fast_http import FastHttpProtocol
 from lib.gateway.http.program_routes import ProgramRoutes
@@ -195,7 +195,7 @@ def measure_misses(services: Services, calls: int) -> bool:
     def fingerprint() -> float:
         began = time.process_time()
         for plan in plans["misses"]:
-            fingerprint_of(plan)
+            compute_fingerprint(plan)
         return (time.process_time() - began) / calls * 1e6
 
     misses = min(asyncio.run(ask("misses")) for _ in range(5))
@@ -229,7 +229,7 @@ def measure_lookup(services: Services, count: int) -> bool:
     filled = {
         **{"loose_key": None, "namespace": keys.namespace, "pool": keys.pool, "configuration_id": configuration_id},
         **{"app": "bench", "user_id": None, "team_id": 1, "used_at": utc_now(), "uses": 0},
-        **{"bytes": 100, "answer": answer, "question": question, "call_id": new_id(), "cost_nano_usd": 1},
+        **{"bytes": 100, "answer": answer, "question": question, "call_id": make_id(), "cost_nano_usd": 1},
         **{"execution_time_ms": 1, "is_banned": False},
     }
     for start in range(0, count, STEP):
@@ -240,7 +240,7 @@ def measure_lookup(services: Services, count: int) -> bool:
         rows = [
             {
                 **filled,
-                "id": id_at(int(moment.timestamp() * 1_000)),
+                "id": make_id_at(int(moment.timestamp() * 1_000)),
                 "exact_key": f"{number:064x}",
                 "vector": vectors[number].tobytes(),
                 "created_at": moment,
@@ -285,7 +285,7 @@ class Finder:
         """The answers by the way's name; then the question is remembered itself."""
         question = self._questions[place]
         language = wording.find_language(question.text)
-        words = wording.significant_words(question.text, language) if language is not None else None
+        words = wording.list_significant_words(question.text, language) if language is not None else None
         loose_key = None if words is None else (str(language), *words)
         exact = self._exact.get(question.text)
         loose = exact if exact is not None or loose_key is None else self._loose.get(loose_key)

@@ -19,8 +19,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.access.permissions import Actor, Role, make_actor
-from lib.clock import new_id, utc_now
-from lib.conversations.conversations import new_conversation
+from lib.clock import make_id, utc_now
+from lib.conversations.conversations import build_conversation_row
 from lib.db.tables import conversations, messages
 from lib.services import Services, build
 from lib.settings import Settings
@@ -48,13 +48,13 @@ def fill(services: Services, count: int, words: list[str]) -> str:
     weights = [1 / (place + 1) for place in range(len(words))]
     made: dict[str, Any] = {}
     for _ in range(max(1, count // IN_EACH)):
-        made = new_conversation(str(OWNER.user_id), "bench", now)
+        made = build_conversation_row(str(OWNER.user_id), "bench", now)
         made["configuration_id"] = services.configurations.default_for(OWNER, "bench").id
         rows: list[dict[str, Any]] = []
         for place in range(IN_EACH):
             rows.append(
                 {
-                    "id": new_id(),
+                    "id": make_id(),
                     "conversation_id": made["id"],
                     "owner_id": OWNER.user_id,
                     "parent_id": rows[-1]["id"] if rows else None,

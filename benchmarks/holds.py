@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from msgspec.structs import replace
 
-from lib.budgets.estimate import completion_ceiling, upper_bound_nano
+from lib.budgets.estimate import compute_completion_ceiling, compute_upper_bound_nano
 from lib.clock import utc_now
 from lib.providers.chunks import Usage
 from lib.providers.prices.price_book import PriceBook
@@ -46,8 +46,8 @@ def recorded(folder: Path) -> Iterator[Row]:
         if exchange["status"] >= 400 or not isinstance(body, dict) or not told or _adds_unseen(body):
             continue
         model = str(body.get("model") or exchange["request"]["path"].split("models/")[-1].split(":")[0])
-        reads = {"anthropic": counts.of_anthropic, "gemini": counts.of_gemini}.get(kind, counts.of_openai)
-        usage = reads(told) or counts.of_ollama(told)
+        reads = {"anthropic": counts.read_anthropic, "gemini": counts.read_gemini}.get(kind, counts.read_openai)
+        usage = reads(told) or counts.read_ollama(told)
         if usage is None or not usage.prompt_tokens:
             continue
         body = chat_of_gemini(body) if kind == "gemini" else body
@@ -122,11 +122,11 @@ def main() -> int:
         if "embed" in model:
             size = replace(size, messages=0)
         guess, most = estimate_prompt(size, kind, model), bound_prompt(size, kind, model)
-        ceiling = completion_ceiling({"max_tokens": named or USUAL_CEILING}, None)
+        ceiling = compute_completion_ceiling({"max_tokens": named or USUAL_CEILING}, None)
         price = prices.price(kind, model, now)
         share = None
         if price is not None and not price.is_free:
-            held = upper_bound_nano(price, most, ceiling, len(size.images)) or 0
+            held = compute_upper_bound_nano(price, most, ceiling, len(size.images)) or 0
             share = held / max(price.cost_nano(Usage(tokens, ceiling)), 1)
         figures.setdefault(kind, []).append((guess / tokens, most / tokens, share, named is not None))
     rows = [one for found in figures.values() for one in found]

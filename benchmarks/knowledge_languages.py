@@ -22,11 +22,11 @@ import numpy as np
 from lib import services as service_root
 from lib.access.permissions import OPERATOR
 from lib.knowledge import index as indexes
-from lib.knowledge.embedding import BUNDLED, sha256_of
+from lib.knowledge.embedding import BUNDLED, compute_sha256
 from lib.knowledge.index import Index, IndexedPassage
 from lib.knowledge.search import rank_passages
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.words import join_stems, language_of
+from lib.knowledge.words import detect_language, join_stems
 from lib.services import Services
 from lib.settings import Settings
 
@@ -54,9 +54,9 @@ def embed(services: Services, texts: list[str]) -> np.ndarray:
 
 def build(passages: list[str], vectors: np.ndarray) -> Index:
     """An index of the passages, one document each."""
-    language = language_of(passages)
+    language = detect_language(passages)
     fresh = [
-        IndexedPassage(n, str(n), sha256_of(text), join_stems("", "", text, language), vector.tobytes())
+        IndexedPassage(n, str(n), compute_sha256(text), join_stems("", "", text, language), vector.tobytes())
         for n, (text, vector) in enumerate(zip(passages, vectors, strict=True))
     ]
     return indexes.build_next(indexes.make_empty_index(BUNDLED), 1, BUNDLED, np.arange(len(fresh)), fresh, language)

@@ -23,9 +23,9 @@ from sqlalchemy import insert, select
 
 from lib import services as service_root
 from lib.access.permissions import OPERATOR
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.tables import chunk_vectors, chunks, collections, documents
-from lib.knowledge.embedding import BUNDLED, Embedder, sha256_of
+from lib.knowledge.embedding import BUNDLED, Embedder, compute_sha256
 from lib.knowledge.index import Index
 from lib.knowledge.indexes import Indexes
 from lib.knowledge.search import Passages
@@ -77,7 +77,7 @@ def fill(services: Services, count: int, centres: np.ndarray | None) -> str:
     moment = {"created_at": utc_now(), "updated_at": utc_now()}
     for start in range(0, count, STEP):
         size = min(STEP, count - start)
-        ids = [new_id() for _ in range((size + PER_DOCUMENT - 1) // PER_DOCUMENT)]
+        ids = [make_id() for _ in range((size + PER_DOCUMENT - 1) // PER_DOCUMENT)]
         vectors, words = drawn(size, centres), texts(size)
         rows, kept = [], []
         for number, (vector, text) in enumerate(zip(vectors, words, strict=True)):
@@ -85,9 +85,9 @@ def fill(services: Services, count: int, centres: np.ndarray | None) -> str:
             place = {"document_id": ids[number // PER_DOCUMENT], "ordinal": number % PER_DOCUMENT, "version": 1}
             rows.append(
                 {"collection_id": collection.id, **place, "start": 0, "end": len(text), "text": text, "words": text}
-                | {"text_sha256": sha256_of(text)}
+                | {"text_sha256": compute_sha256(text)}
             )
-            kept.append({"embedding_model": BUNDLED, "text_sha256": sha256_of(text), "vector": vector.tobytes()})
+            kept.append({"embedding_model": BUNDLED, "text_sha256": compute_sha256(text), "vector": vector.tobytes()})
         with services.store.write(bulk=True) as connection:
             connection.execute(insert(documents), [{"id": one, "title": one, **about, **moment} for one in ids])
             connection.execute(insert(chunks), rows)

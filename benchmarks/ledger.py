@@ -32,7 +32,7 @@ from lib.access.limits import RateLimits
 from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
 from lib.calls.request import CallRequest
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
@@ -55,7 +55,7 @@ MESSAGES = [{"role": "user", "content": "What is a ledger, in some words? " * 12
 def a_call(owner: str) -> tuple[dict[str, Any], Closing]:
     """The opening row of a call and its end."""
     attempt = AttemptRow(
-        id=new_id(), call_id=new_id(), attempt=1, started_at=utc_now(), app="bench", origin="gateway",
+        id=make_id(), call_id=make_id(), attempt=1, started_at=utc_now(), app="bench", origin="gateway",
         provider="openai", model="gpt-4.1-mini", streamed=True, parameters={"temperature": 0.7}, tags={},
     )  # fmt: skip
     opening = asdict(attempt) | {"owner": owner, "holds": [], "request": MESSAGES}

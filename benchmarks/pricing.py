@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.clock import utc_now
-from lib.providers.adapters.via_litellm import litellm_module
+from lib.providers.adapters.via_litellm import load_litellm
 from lib.providers.chunks import Usage
 from lib.providers.prices.price_book import PriceBook
 
@@ -36,7 +36,7 @@ def microseconds(act: Callable[[], object]) -> float:
 
 def main() -> int:
     """Measure and print."""
-    litellm, book, now = litellm_module(), PriceBook(), utc_now()
+    litellm, book, now = load_litellm(), PriceBook(), utc_now()
     usage = Usage(12_000, 800, cache_read_tokens=10_000, cache_write_tokens=500, cache_write_1h_tokens=100)
 
     def ours() -> object:

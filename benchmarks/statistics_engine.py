@@ -29,7 +29,7 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.access.permissions import OPERATOR
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
@@ -274,7 +274,7 @@ def append(store: Store, count: int) -> None:
     """Copies of the newest rows, as so many calls that have just ended."""
     with store.write() as connection:
         query = usage_logs.select().order_by(usage_logs.c.change_seq.desc()).limit(count)
-        rows = [dict(row, id=new_id()) for row in connection.execute(query).mappings()]
+        rows = [dict(row, id=make_id()) for row in connection.execute(query).mappings()]
         first = take_sequence(connection, len(rows))
         connection.execute(usage_logs.insert(), [row | {"change_seq": first + n} for n, row in enumerate(rows)])
 

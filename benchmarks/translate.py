@@ -93,13 +93,13 @@ def bare(url: str) -> Callable[[bool], Awaitable[int]]:
 
 def ours(url: str) -> Callable[[bool], Awaitable[int]]:
     """The same through the adapter, with the usage it reads."""
-    from lib.providers.adapters import adapter_for
+    from lib.providers.adapters import select_adapter
     from lib.providers.chunks import Endpoint, ModelRequest, TextDelta
 
     endpoint = Endpoint("p", "bench", "custom", url, "k", allow_private=True)
 
     async def call(stream: bool) -> int:
-        chunks = adapter_for("custom").stream(endpoint, ModelRequest("m", MESSAGES, stream=stream))
+        chunks = select_adapter("custom").stream(endpoint, ModelRequest("m", MESSAGES, stream=stream))
         return sum([len(chunk.text) async for chunk in chunks if isinstance(chunk, TextDelta)])
 
     return call

@@ -18,7 +18,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def new_id() -> str:
+def make_id() -> str:
     """Make a UUIDv7: 48 bits of milliseconds, a 12-bit counter that orders one process's ids, 62 random bits."""
     global _last
     with _lock:
@@ -27,17 +27,17 @@ def new_id() -> str:
     return _format_id(stamp, _random.getrandbits(62))
 
 
-def id_at(milliseconds: int, counter: int = 0, entropy: int | None = None) -> str:
+def make_id_at(milliseconds: int, counter: int = 0, entropy: int | None = None) -> str:
     """Make the UUIDv7 of a given moment (Unix milliseconds); `entropy` (62 bits) makes it repeatable."""
     return _format_id(milliseconds << 12 | counter & 0xFFF, _random.getrandbits(62) if entropy is None else entropy)
 
 
-def short_id(written: str) -> str:
+def shorten_id(written: str) -> str:
     """An id's last eight characters, as people read it: its first ones are its time, which neighbours share."""
     return written[-8:]
 
 
-def made_at(written: str) -> float | None:
+def parse_id_time(written: str) -> float | None:
     """Read the moment an id was made, in Unix seconds; None for what is no UUIDv7."""
     digits = written.replace("-", "")
     if len(written) != 36 or len(digits) != 32 or digits[12] != "7":

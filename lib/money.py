@@ -12,28 +12,28 @@ LEAST = "≥"
 _SIGNS = {USD: "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩"}
 
 
-def nano_from_usd(usd: Decimal | str) -> int:
+def convert_usd_to_nano(usd: Decimal | str) -> int:
     """Dollars to nano-dollars, rounded half to even."""
     return int((Decimal(usd) * NANO_PER_USD).to_integral_value(ROUND_HALF_EVEN))
 
 
-def usd_from_nano(nano: int) -> Decimal:
+def convert_nano_to_usd(nano: int) -> Decimal:
     """Nano-dollars to exact dollars."""
     return Decimal(nano) / NANO_PER_USD
 
 
-def tokens_cost_nano(parts: list[tuple[int, int]]) -> int:
+def compute_token_cost_nano(parts: list[tuple[int, int]]) -> int:
     """Cost of (tokens, nano-dollars per million tokens) pairs, summed exactly and rounded once, half to even."""
-    return per_million(sum([tokens * price for tokens, price in parts]))
+    return divide_by_million(sum([tokens * price for tokens, price in parts]))
 
 
-def per_million(total: int) -> int:
+def divide_by_million(total: int) -> int:
     """Divide a sum by a million, rounded half to even, in whole numbers throughout."""
     whole, remainder = divmod(total, _MILLION)
     return whole + (remainder * 2 > _MILLION or (remainder * 2 == _MILLION and whole % 2 == 1))
 
 
-def sign_of(currency: str) -> str:
+def read_sign(currency: str) -> str:
     """Get the sign before an amount of a currency: `$`, `€`, `CHF `."""
     return _SIGNS.get(currency, f"{currency} ")
 
@@ -44,7 +44,7 @@ def format_cost(nano: int | None, status: str) -> str:
     return mark_least(text, status == "partial" and nano is not None)
 
 
-def least_sign(is_least: bool) -> str:
+def choose_least_sign(is_least: bool) -> str:
     """Get the sign for a column beside an amount: `≥` where the whole may be more, else nothing."""
     return LEAST if is_least else ""
 
@@ -80,8 +80,8 @@ def format_price(nano: int | None, currency: str = USD) -> str:
     """
     if not nano:
         return format_money(nano, currency)
-    whole, _, decimals = f"{abs(usd_from_nano(nano)):,.9f}".partition(".")
-    return f"{'−' if nano < 0 else ''}{sign_of(currency)}{whole}.{decimals.rstrip('0'):0<2}"
+    whole, _, decimals = f"{abs(convert_nano_to_usd(nano)):,.9f}".partition(".")
+    return f"{'−' if nano < 0 else ''}{read_sign(currency)}{whole}.{decimals.rstrip('0'):0<2}"
 
 
 def format_large_money(nano: int | None, currency: str = USD) -> str:
@@ -91,10 +91,10 @@ def format_large_money(nano: int | None, currency: str = USD) -> str:
     """
     if nano is None or abs(nano) < 100_000 * NANO_PER_USD:
         return format_money(nano, currency)
-    amount = abs(usd_from_nano(nano))
+    amount = abs(convert_nano_to_usd(nano))
     steps = ((_MILLION, 1000, ".1f", "k"), (1000 * _MILLION, _MILLION, ".2f", "M"))
     divisor, digits, unit = next((step[1:] for step in steps if amount < step[0]), (1000 * _MILLION, ".2f", "B"))
-    return f"{'−' if nano < 0 else ''}{sign_of(currency)}{amount / divisor:{digits}}{unit}"
+    return f"{'−' if nano < 0 else ''}{read_sign(currency)}{amount / divisor:{digits}}{unit}"
 
 
 def format_money(nano: int | None, currency: str = USD, *, estimated: bool = False) -> str:
@@ -104,10 +104,10 @@ def format_money(nano: int | None, currency: str = USD, *, estimated: bool = Fal
     """
     if nano is None:
         return "—"
-    sign = sign_of(currency)
+    sign = read_sign(currency)
     if nano == 0:
         return f"{sign}0"
-    usd = usd_from_nano(abs(nano))
+    usd = convert_nano_to_usd(abs(nano))
     if usd < Decimal("0.0001"):
         text = f"<{sign}0.0001"
     elif usd < Decimal("0.01"):

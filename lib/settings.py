@@ -43,11 +43,11 @@ class Settings:
         return cls(
             data_dir=data_dir,
             database_url=environment.get("DATABASE_URL") or f"sqlite:///{data_dir / 'llm_manager.db'}",
-            port=_port(environment.get("PORT") or "8501"),
+            port=_parse_port(environment.get("PORT") or "8501"),
             admin_user=environment.get("LLM_MANAGER_ADMIN_USER") or None,
             admin_password=environment.get("LLM_MANAGER_ADMIN_PASSWORD") or None,
             master_key=environment.get("LLM_MANAGER_MASTER_KEY") or None,
-            proxies=_proxies(environment),
+            proxies=_read_proxies(environment),
         )
 
     def require_data_folder(self) -> None:
@@ -64,13 +64,13 @@ class Settings:
             ) from error
 
 
-def _proxies(environment: Mapping[str, str]) -> dict[str, str]:
+def _read_proxies(environment: Mapping[str, str]) -> dict[str, str]:
     if environment.get("LLM_MANAGER_USE_PROXY", "").strip().lower() not in ("1", "true", "yes", "on"):
         return {}
     return {name: value for name, value in environment.items() if name.lower() in _PROXY_VARIABLES}
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     if text.isdecimal() and 0 < int(text) < 65536:
         return int(text)
     raise InstallationError("PORT is not a port number.", f"It reads {text!r}.", "Set it to a number from 1 to 65535.")

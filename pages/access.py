@@ -7,16 +7,16 @@ from lib.ui import blocks, currency, session, session_keys
 from lib.ui.access import audit_log, data_settings, people, teams_tab, usage_imports
 
 actor = session.require_administrator()
-services = session.services()
+services = session.ensure_services()
 is_super_admin = actor.role is Role.SUPER_ADMIN
 
-with blocks.header("Access"):
+with blocks.show_header("Access"):
     if not is_super_admin:
         st.button("", icon=":material/refresh:", type="tertiary", help="Show what is there now")
     elif st.button("Add person", icon=":material/person_add:", type="primary"):
         people.add_dialog(services, actor)
 
-with blocks.errors_shown():
+with blocks.show_errors():
     zone = services.preferences.report_zone(actor)
     if not actor.rules_team:
         data_settings.show_keys_tab(services, actor, zone)
@@ -45,7 +45,7 @@ with blocks.errors_shown():
     with tab_data:
         data_settings.show_retention_tab(services, actor, zone)
     with tab_currency:
-        currency.settings(services, actor)
+        currency.show_settings(services, actor)
     with tab_import:
         usage_imports.show_tab(services, actor, zone)
     with tab_audit:

@@ -7,13 +7,13 @@ from lib.ui import grammar, session
 from lib.ui.approvals import request_table, standing_grants
 
 actor = session.require(Permission.TEST_CONFIGS)
-services = session.services()
+services = session.ensure_services()
 zone = services.preferences.report_zone(actor)
 
-with grammar.header("Approvals"):
+with grammar.show_header("Approvals"):
     st.button("", icon=":material/refresh:", type="tertiary", help="Show what waits now")
-opened, tab = grammar.tabs(["Waiting", "Decided", "Without a question"])
-with tab, grammar.errors_shown():
+opened, tab = grammar.show_tabs(["Waiting", "Decided", "Without a question"])
+with tab, grammar.show_errors():
     match opened:
         case "Waiting":
             request_table.show_waiting(services, actor, zone)

@@ -8,11 +8,11 @@ from lib.ui import blocks, session, session_keys
 from lib.ui.budgets import budget_cards, budget_forms, webhook_dialog
 
 actor = session.require(Permission.VIEW_STATS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 may_change = actor.can(Permission.MANAGE_PROVIDERS) or actor.rules_team
 
-with blocks.header("Budgets"):
+with blocks.show_header("Budgets"):
     if st.button(
         "" if compact else "Check a call",
         icon=":material/rule:",
@@ -37,7 +37,7 @@ if (error := st.session_state.pop(session_keys.BUDGET_ERROR, None)) is not None:
 zone = services.preferences.report_zone(actor)
 budget_cards.show_beyond_holds(services, actor, zone)
 if not everything:
-    with blocks.empty_state(
+    with blocks.show_empty_state(
         "account_balance_wallet", "No budgets yet", "A budget says how much an app, a person or everything may cost."
     ):
         if st.button("New budget", icon=":material/add:", type="primary", disabled=not may_change):
@@ -47,7 +47,7 @@ if not everything:
 
 ALL = "All"
 scopes = [scope for scope in BudgetScope if any(state.budget.scope is scope for state in everything)]
-with blocks.row():
+with blocks.start_row():
     chosen_scope = ALL
     if len(scopes) > 1:
         chosen_scope = st.segmented_control(

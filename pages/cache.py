@@ -9,14 +9,14 @@ from lib.ui import blocks, grammar, session, session_keys
 from lib.ui.cache import detail, overview, rules_dialog
 
 actor = session.require(Permission.VIEW_STATS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 may_edit = actor.can(Permission.EDIT_CONFIGS)
 configurations = services.configurations.list(actor)
 everything = services.cache.figures(actor, overview.DAYS)
 selected = grammar.get_opened()
 
-with blocks.header("Cache"):
+with blocks.show_header("Cache"):
     if everything and st.button(
         "" if compact else "Forget", icon=":material/delete_sweep:", type="tertiary", help="Forget remembered answers"
     ):
@@ -32,7 +32,7 @@ if (notice := st.session_state.pop(session_keys.CACHE_NOTICE, None)) is not None
     st.toast(notice)
 
 if not everything:
-    with blocks.empty_state(
+    with blocks.show_empty_state(
         "cached", "Nothing is remembered", "Equal questions can be answered from memory: at once, and for nothing."
     ):
         if st.button("Set rules", icon=":material/tune:", disabled=not may_edit, key="first-cache"):
@@ -52,6 +52,6 @@ opened = None
 if current is not None:
     zone = services.preferences.report_zone(actor)
     draw_detail = partial(detail.draw_detail, services, actor, current, zone)
-    opened = grammar.Detail(grammar.plain(current.slug), draw_detail)
+    opened = grammar.Detail(grammar.escape_markdown(current.slug), draw_detail)
 draw_rows = partial(overview.draw_table, everything, is_narrow=compact or selected is not None)
 grammar.show_beside(draw_rows, opened)

@@ -9,11 +9,11 @@ from lib.ui import blocks, session, session_keys
 from lib.ui.configurations import configuration_form, configuration_table
 
 actor = session.require(Permission.VIEW_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 may_create = actor.can(Permission.CREATE_CONFIGS)
 
-with blocks.header("Configurations"):
+with blocks.show_header("Configurations"):
     with st.popover("" if compact else "More", icon=":material/more_horiz:", type="tertiary", help="Export and import"):
         st.download_button(
             "Export as JSON",
@@ -27,21 +27,21 @@ with blocks.header("Configurations"):
     if st.button(
         "New" if compact else "New configuration", icon=":material/add:", type="primary", disabled=not may_create
     ):
-        st.dialog("New configuration", width="medium")(configuration_form.editor)(services, actor, None)
+        st.dialog("New configuration", width="medium")(configuration_form.draw_editor)(services, actor, None)
 
 if (error := st.session_state.pop(session_keys.CONFIGURATION_ERROR, None)) is not None:
     blocks.show_error(error)
 
 everything = services.configurations.list(actor)
 if not everything:
-    with blocks.empty_state(
+    with blocks.show_empty_state(
         "tune", "No configurations yet", "A configuration says which model answers an app, and how."
     ):
         st.caption("Create one with New configuration, or import a file.", text_alignment="center")
     st.stop()
 
 apps = sorted({c.app for c in everything})
-with blocks.row():
+with blocks.start_row():
     search_words = st.text_input(
         "Search",
         placeholder="Name, model or provider",
@@ -68,7 +68,7 @@ matching = [
     and (search_words or "").casefold() in f"{c.slug} {c.model} {c.provider_name} {c.description}".casefold()
 ]
 if not matching:
-    with blocks.empty_state("search_off", "Nothing matches", "No configuration has these words or this app."):
+    with blocks.show_empty_state("search_off", "Nothing matches", "No configuration has these words or this app."):
         st.caption("Clear the search to see all.", text_alignment="center")
     st.stop()
 

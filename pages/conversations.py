@@ -17,8 +17,8 @@ from lib.ui.conversations import (
 )
 
 actor = session.require(Permission.VIEW_CONVERSATIONS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 current = st.query_params.get("id")
 zone = services.preferences.report_zone(actor)
 last_seen = thread_view.read_last_drawn(
@@ -27,20 +27,20 @@ last_seen = thread_view.read_last_drawn(
 
 configurations = {c.id: c for c in services.configurations.list(actor) if c.is_active and c.needs is None}
 thread = None
-with blocks.header("Conversations"):
+with blocks.show_header("Conversations"):
     if st.button("New conversation", icon=":material/add:", type="tertiary", disabled=current is None):
         del st.query_params["id"]
         st.rerun()
-    conversation_files.exchange_menu(services, actor)
+    conversation_files.draw_exchange_menu(services, actor)
 session.show_pause(actor)
 if not configurations:
-    with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
+    with blocks.show_empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
         st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
     st.stop()
 
 side, main = (st.container(), st.container()) if compact else st.columns([1, 2.4], gap="medium")
 if current is not None:
-    with main, blocks.errors_shown():
+    with main, blocks.show_errors():
         thread = services.talk.read(actor, current, thread_view.count_drawn(current))
         thread_view.suggest_title(services, actor, thread)
 with side:
@@ -51,14 +51,14 @@ with side:
         conversation_list.draw(services, actor, current, zone)
 with main:
     if current is None:
-        configuration_id: str | None = thread_settings.first_configuration(services, actor, configurations)
+        configuration_id: str | None = thread_settings.choose_first_configuration(services, actor, configurations)
         sentence = "Every message goes with what was said before. Answers go on while you are away."
-        with blocks.empty_state("forum", "Ask something", sentence, wide=True):
+        with blocks.show_empty_state("forum", "Ask something", sentence, wide=True):
             st.caption("Only you can read your conversations.", width="content")
     elif thread is not None:
         configuration_id = thread_settings.draw_header(services, actor, thread, configurations)
         if thread.running is None and thread.conversation.status(utc_now()) is Status.ACTIVE:
-            with blocks.row(gap="xsmall"):
+            with blocks.start_row(gap="xsmall"):
                 workflow_answers.draw_start_button(services, actor, thread.conversation.id, last_seen)
                 server_resources.draw_attach_button(services, actor, thread.conversation.id)
         with st.container(height="content" if compact else thread_view.HEIGHT, border=False, autoscroll=True):

@@ -8,10 +8,10 @@ import streamlit as st
 from lib.access.permissions import Permission
 from lib.activity.call_filter import ActivityFilter
 from lib.clock import utc_now
-from lib.demo import demo_user_names
+from lib.demo import name_demo_users
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.periods import ReportPeriod
-from lib.statistics.week import since_last_week
+from lib.statistics.week import compare_weeks
 from lib.ui import blocks, currency, session
 from lib.ui.budgets import budget_cards
 from lib.ui.statistics import dashboard, explore, figure_cards, outlook, statistics_filters
@@ -19,14 +19,14 @@ from lib.ui.statistics.report_context import Scene
 from lib.ui.statistics.statistics_view import StatisticsView
 
 actor = session.require(Permission.VIEW_STATS)
-services = session.services()
+services = session.ensure_services()
 ask = services.statistics
 zone = services.preferences.report_zone(actor)
 now = utc_now()
-compact = blocks.compact()
+compact = blocks.is_compact()
 newest = ask.newest(actor)
 
-with blocks.header("Dashboard"):
+with blocks.show_header("Dashboard"):
     st.page_link(
         session.page("statistics"), label="" if compact else "Statistics", icon=":material/query_stats:",
         query_params={"period": "month"}, help="The same figures with filters, by model, app and user",
@@ -43,7 +43,7 @@ date_range = view.range(zone, now)
 criteria = view.filter(date_range.start, date_range.end, zone, services.exchange_rates.book(actor))
 totals = ask.totals(actor, criteria)
 previous = ask.totals(actor, replace(criteria, start=date_range.previous_start, end=date_range.previous_end))
-people = {**demo_user_names(), **services.users.names(ask.choices(actor, Dimension.USER))}
+people = {**name_demo_users(), **services.users.names(ask.choices(actor, Dimension.USER))}
 scene = Scene(view, date_range, zone, view.step_in(date_range), people, compact, criteria.currency)
 
 today = ask.totals(actor, replace(criteria, start=now.replace(second=0, microsecond=0) - timedelta(hours=24)))
@@ -54,12 +54,12 @@ with statistics_filters.show_scope_line(
 figure_cards.show_figures(
     totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency
 )
-currency.note(services, actor, criteria)
+currency.show_note(services, actor, criteria)
 dashboard.show_pauses(services, actor)
 budget_cards.show_attention(services, actor)
 budget_cards.show_beyond_holds(services, actor, zone)
 outlook_view = outlook.compute_view(services, actor, scene, criteria, now)
-week = since_last_week(ask, actor, replace(criteria, start=None, end=None), now)
+week = compare_weeks(ask, actor, replace(criteria, start=None, end=None), now)
 outlook.show_cards(outlook_view.month, week, people, criteria.currency)
 
 left_column, right_column = (st.container(), st.container()) if compact else st.columns([1.7, 1], gap="small")

@@ -7,13 +7,13 @@ from lib.ui import blocks, session, session_keys
 from lib.ui.experiments import experiment_form, experiment_view
 
 actor = session.require(Permission.TEST_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 prompt = st.query_params.get("prompt")
 
-with blocks.header("Experiments"):
+with blocks.show_header("Experiments"):
     if st.button("New" if compact else "New experiment", icon=":material/add:"):
-        st.dialog("New experiment", width="large")(experiment_form.dialog)(services, actor, prompt)
+        st.dialog("New experiment", width="large")(experiment_form.draw_dialog)(services, actor, prompt)
 
 session.show_pause(actor)
 if (error := st.session_state.pop(session_keys.EXPERIMENT_ERROR, None)) is not None:
@@ -22,9 +22,9 @@ if (error := st.session_state.pop(session_keys.EXPERIMENT_ERROR, None)) is not N
 experiments = services.experiments.list(actor)
 if not experiments:
     sentence = "Put a table of inputs to several prompts and models, score the answers, and promote the best."
-    with blocks.empty_state("science", "No experiments yet", sentence):
+    with blocks.show_empty_state("science", "No experiments yet", sentence):
         if st.button("New experiment", icon=":material/add:", type="primary", key="first-experiment"):
-            st.dialog("New experiment", width="large")(experiment_form.dialog)(services, actor, prompt)
+            st.dialog("New experiment", width="large")(experiment_form.draw_dialog)(services, actor, prompt)
     st.stop()
 
 count = "1 experiment" if len(experiments) == 1 else f"{len(experiments):,} experiments"

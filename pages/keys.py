@@ -7,16 +7,16 @@ from lib.ui import blocks, session
 from lib.ui.api_keys import key_forms, key_list, key_table
 
 actor = session.require(Permission.TEST_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 
-with blocks.header("API keys"):
+with blocks.show_header("API keys"):
     ended = st.toggle("Ended too", key="ended", bind="query-params", help="Show revoked and expired keys")
     everything = services.api_keys.list(actor)
     if everything and st.button("New" if compact else "New key", icon=":material/add:", type="primary"):
         st.dialog("New API key", width="medium")(key_forms.create_dialog)(services, actor)
 
-with blocks.errors_shown():
+with blocks.show_errors():
     zone = services.preferences.report_zone(actor)
     if (new_key := key_forms.take_new_key()) is not None:
         key = next(key for key in everything if key.id == new_key["id"])
@@ -31,7 +31,7 @@ with blocks.errors_shown():
         if not listed_keys:
             fact = "No API keys yet" if not everything else "No active API keys"
             sentence = "A key lets a program call models here, counted for one app and bound to a scope."
-            with blocks.empty_state("vpn_key", fact, sentence):
+            with blocks.show_empty_state("vpn_key", fact, sentence):
                 if everything:
                     st.caption("Turn on Ended too to see the others.", text_alignment="center")
                 elif st.button("New key", icon=":material/add:", type="primary"):

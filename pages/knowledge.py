@@ -8,7 +8,7 @@ from lib.ui import blocks, session
 from lib.ui.knowledge import answer_view, collection_cards, document_table, evaluation_view, optimiser_view, search_view
 
 actor = session.require(Permission.TEST_CONFIGS)
-services = session.services()
+services = session.ensure_services()
 may_write = actor.can(Permission.MANAGE_KNOWLEDGE_BASE)
 collection = None
 if (collection_id := st.query_params.get("id")) is not None:
@@ -18,20 +18,20 @@ if (collection_id := st.query_params.get("id")) is not None:
         blocks.show_error(error)
 
 if collection is None:
-    with blocks.header("Knowledge base"):
+    with blocks.show_header("Knowledge base"):
         if may_write and st.button("New collection", icon=":material/add:"):
             collection_cards.create_dialog(services, actor)
     collection_cards.draw_cards(services, actor)
     st.stop()
 
-with blocks.header(collection.name):
+with blocks.show_header(collection.name):
     st.button("All collections", icon=":material/arrow_back:", type="tertiary", on_click=st.query_params.clear)
 if collection.description:
-    st.caption(blocks.plain(collection.description))
+    st.caption(blocks.escape_markdown(collection.description))
 
 services.knowledge.embedder.warm(collection.embedding_model)
 names = ["Documents", "Search", "Answer", "Evaluate", "Optimise", *(["Settings"] if collection.may_change else [])]
-opened, panel = blocks.tabs(names)
+opened, panel = blocks.show_tabs(names)
 with panel:
     if opened == "Documents":
         document_table.draw_tab(services, actor, collection)

@@ -7,18 +7,18 @@ from lib.ui import blocks, session, session_keys
 from lib.ui.configurations import overrides
 
 actor = session.require(Permission.VIEW_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 may_edit = actor.can(Permission.EDIT_CONFIGS)
 
-with blocks.header("Overrides"):
+with blocks.show_header("Overrides"):
     if st.button(
         "New" if compact else "New override",
         icon=":material/add:",
         type="primary",
         disabled=not may_edit,
     ):
-        st.dialog("New override", width="medium")(overrides.editor)(services, actor, None)
+        st.dialog("New override", width="medium")(overrides.draw_editor)(services, actor, None)
 
 if (error := st.session_state.pop(session_keys.OVERRIDE_ERROR, None)) is not None:
     blocks.show_error(error)
@@ -43,11 +43,11 @@ if everything:
         elif panel_column is not None:
             st.caption("Select an override to see and change it.")
 else:
-    with blocks.empty_state(
+    with blocks.show_empty_state(
         "layers", "No overrides yet", "An override changes parameters for an app, a context or a configuration."
     ):
         if st.button("New override", icon=":material/add:", disabled=not may_edit, key="first-override"):
-            st.dialog("New override", width="medium")(overrides.editor)(services, actor, None)
+            st.dialog("New override", width="medium")(overrides.draw_editor)(services, actor, None)
 
 with st.container(border=True):
     overrides.draw_preview(services, actor, configurations, everything)

@@ -14,8 +14,8 @@ from lib.ui.activity import inspector
 from lib.ui.playground import answer_pane, comparison, panes, prompt_choice, question_extras, sending
 
 actor = session.require(Permission.TEST_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 run_id = st.query_params.get("run")
 EXAMPLES = ("Explain what a token is", "Write a haiku about invoices")
 
@@ -29,7 +29,7 @@ configurations = {c.slug: c for c in services.configurations.list(actor) if c.is
 panes.settle(services, actor, configurations, run)
 most = 2 if compact else MOST_PANES
 
-with blocks.header("Playground"):
+with blocks.show_header("Playground"):
     grows = run is not None and run.running and run.is_kept and run.user_id == actor.user_id
     if run is not None and grows and st.button("Stop all", icon=":material/stop_circle:"):
         services.playground.stop(actor, run.id)
@@ -41,7 +41,7 @@ with blocks.header("Playground"):
             st.query_params.clear()
             st.rerun()
         if st.button("Votes so far", icon=":material/leaderboard:", type="tertiary"):
-            comparison.wins_dialog(services, actor)
+            comparison.draw_wins_dialog(services, actor)
         blind = st.toggle(
             "Blind", key="blind", help="Hides which answer is whose, in mixed order, until you have voted."
         )
@@ -53,7 +53,7 @@ with blocks.header("Playground"):
 
 session.show_pause(actor)
 if not configurations:
-    with blocks.empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
+    with blocks.show_empty_state("tune", "No configuration is ready", "A configuration says which model answers."):
         st.page_link(session.page("configurations"), label="Open configurations", icon=":material/tune:")
     st.stop()
 
@@ -61,7 +61,7 @@ hidden = run is not None and run.is_hidden
 slugs = panes.choose_slugs(list(configurations), int(count or 1))
 begin = partial(sending.send, services, actor, slugs=slugs, configurations=configurations, is_blind=blind)
 extras = question_extras.draw_extras(services, actor, configurations, slugs)
-with blocks.errors_shown():
+with blocks.show_errors():
     if (filled := prompt_choice.draw_template_question(services, actor)) is not None:
         begin(filled)
         st.rerun()
@@ -85,7 +85,7 @@ question = rebuild_question(run.first_call) if run is not None and run.first_cal
 again = None if question is None else replace(question, system_prompt=extras.system_prompt)
 if run is not None:
     if run.owner is not None and run.user_id != actor.user_id:
-        st.caption(f"A run that {blocks.plain(run.owner)} shares.")
+        st.caption(f"A run that {blocks.escape_markdown(run.owner)} shares.")
     if run.first_call is not None:
         answer_pane.draw_question(run.first_call)
 
@@ -99,19 +99,19 @@ for position, column in enumerate(columns):
 
 if run is None:
     sentence = "The answers stream in here with their tokens, speed and cost. The bundled model is free and offline."
-    with blocks.empty_state("play_circle", "Ask something", sentence, wide=True):
+    with blocks.show_empty_state("play_circle", "Ask something", sentence, wide=True):
         for example in EXAMPLES:
             if st.button(example, key=example):
                 begin(PlaygroundQuestion(example, extras.system_prompt))
                 st.rerun()
 else:
     comparison.draw_vote(services, actor, run)
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         if not run.running and question is not None and st.button("Run all again", icon=":material/replay:"):
             st.session_state[session_keys.RUN_AGAIN] = True
             st.rerun()
         if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
-            comparison.code_dialog(question, run.panes)
+            comparison.draw_code_dialog(question, run.panes)
     inspector.show_requested(services, actor, services.preferences.report_zone(actor))
     comparison.draw_difference(run)
     if not hidden and len(run.panes) == 1 and run.first_call is not None:

@@ -7,11 +7,11 @@ from lib.ui import blocks, session
 from lib.ui.prices import price_table, repricing_dialog
 
 actor = session.require(Permission.VIEW_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 may_change = actor.can(Permission.MANAGE_PROVIDERS)
 
-with blocks.header("Prices"):
+with blocks.show_header("Prices"):
     if may_change and st.button("" if compact else "Import", icon=":material/upload:", help="Take a price list in"):
         st.dialog("Import prices", width="large")(price_table.import_dialog)(services, actor)
     price_table.show_downloads(services, actor, compact=compact)

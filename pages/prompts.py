@@ -9,11 +9,11 @@ from lib.ui import blocks, session, session_keys
 from lib.ui.prompts import prompt_editor, prompt_table, server_prompts
 
 actor = session.require(Permission.VIEW_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 may_create = actor.can(Permission.CREATE_CONFIGS)
 
-with blocks.header("Prompts"):
+with blocks.show_header("Prompts"):
     with st.popover("" if compact else "More", icon=":material/more_horiz:", type="tertiary", help="Export and import"):
         st.download_button(
             "Export as JSON",
@@ -27,14 +27,14 @@ with blocks.header("Prompts"):
         if server_prompts.has_prompts(services, actor) and st.button(
             "From a server", icon=":material/hub:", disabled=not may_create
         ):
-            st.dialog("Prompts of servers", width="medium")(server_prompts.server_dialog)(services, actor)
+            st.dialog("Prompts of servers", width="medium")(server_prompts.draw_server_dialog)(services, actor)
     if st.button("New" if compact else "New prompt", icon=":material/add:", disabled=not may_create):
         st.dialog("New prompt", width="medium")(prompt_editor.create_dialog)(services, actor)
 
 if (error := st.session_state.pop(session_keys.PROMPT_ERROR, None)) is not None:
     blocks.show_error(error)
 
-with blocks.row():
+with blocks.start_row():
     search_words = st.text_input(
         "Search",
         placeholder="Name or words",
@@ -57,12 +57,12 @@ with blocks.row():
 templates = services.prompts.list(actor, category=category, text=search_words or "")
 if not templates and not search_words and category is None:
     sentence = "A prompt template is a text with variables, kept in versions, that pages and programs use by name."
-    with blocks.empty_state("edit_note", "No prompts yet", sentence):
+    with blocks.show_empty_state("edit_note", "No prompts yet", sentence):
         if st.button("New prompt", icon=":material/add:", type="primary", disabled=not may_create, key="first-prompt"):
             st.dialog("New prompt", width="medium")(prompt_editor.create_dialog)(services, actor)
     st.stop()
 if not templates:
-    with blocks.empty_state("search_off", "Nothing matches", "No prompt has these words in this category."):
+    with blocks.show_empty_state("search_off", "Nothing matches", "No prompt has these words in this category."):
         st.button("Clear search", icon=":material/close:", on_click=prompt_table.clear_search)
     st.stop()
 

@@ -8,10 +8,10 @@ from lib.ui.access import data_settings
 from lib.ui.providers import provider_cards
 
 actor = session.require(Permission.VIEW_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 
-with blocks.header("Providers"):
+with blocks.show_header("Providers"):
     if actor.can(Permission.MANAGE_ENCRYPTION_KEYS) and st.button(
         "" if compact else "Rotate master key",
         icon=":material/key:",
@@ -37,7 +37,7 @@ zone = services.preferences.report_zone(actor)
 st.caption(f"{len(everything)} providers, {ready} ready · keys are stored encrypted · times in {zone.key}")
 
 if not everything:
-    with blocks.empty_state("dns", "No providers yet", "A provider is an account or a server that runs models."):
+    with blocks.show_empty_state("dns", "No providers yet", "A provider is an account or a server that runs models."):
         st.caption("Add one with Add provider. The bundled model is the kind Local.", text_alignment="center")
     st.stop()
 

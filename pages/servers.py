@@ -7,10 +7,10 @@ from lib.ui import blocks, session, session_keys
 from lib.ui.servers import bundled_settings, server_forms, server_table
 
 actor = session.require(Permission.MANAGE_TOOLS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 
-with blocks.header("MCP servers"):
+with blocks.show_header("MCP servers"):
     everything = services.servers.list(actor)
     if any(server.wanted == "on" for server in everything) and st.button(
         "" if compact else "Stop all", icon=":material/stop_circle:", type="tertiary", help="Stop every server"
@@ -22,7 +22,7 @@ with blocks.header("MCP servers"):
 if (error := st.session_state.pop(session_keys.SERVER_ERROR, None)) is not None:
     blocks.show_error(error)
 
-opened, tab = blocks.tabs(["Servers", "Bundled"])
+opened, tab = blocks.show_tabs(["Servers", "Bundled"])
 with tab:
     if opened == "Bundled":
         bundled_settings.show(services, actor)

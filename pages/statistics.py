@@ -8,7 +8,7 @@ import streamlit as st
 from lib.access.permissions import Permission
 from lib.activity.custom_metrics import MetricRange
 from lib.clock import utc_now
-from lib.demo import demo_user_names
+from lib.demo import name_demo_users
 from lib.statistics.filters import Dimension
 from lib.ui import blocks, currency, session
 from lib.ui import names as ids
@@ -18,18 +18,18 @@ from lib.ui.statistics.report_context import Scene
 from lib.ui.statistics.statistics_view import TABS
 
 actor = session.require(Permission.VIEW_STATS)
-services = session.services()
+services = session.ensure_services()
 ask = services.statistics
 zone = services.preferences.report_zone(actor)
 now = utc_now()
-compact = blocks.compact()
+compact = blocks.is_compact()
 view = statistics_filters.read_view(zone)
 date_range = view.range(zone, now)
 criteria = view.filter(date_range.start, date_range.end, zone, services.exchange_rates.book(actor))
 previous_criteria = replace(criteria, start=date_range.previous_start, end=date_range.previous_end)
 newest = ask.newest(actor)
 
-with blocks.header("Statistics"):
+with blocks.show_header("Statistics"):
     st.page_link(
         session.page("activity"),
         label="" if compact else "Activity",
@@ -39,21 +39,21 @@ with blocks.header("Statistics"):
     )
 
 if newest is None:
-    with blocks.empty_state(
+    with blocks.show_empty_state(
         "query_stats", "Nothing to count yet", "Cost, tokens and speed of every model call appear here, as they happen."
     ):
         st.page_link(session.page("dashboard"), label="Open the dashboard", icon=":material/space_dashboard:")
     st.stop()
 
-configurations = ids.configurations(services, actor)
-api_keys = ids.api_keys(services, actor)
+configurations = ids.name_configurations(services, actor)
+api_keys = ids.name_api_keys(services, actor)
 options = statistics_filters.options(ask, actor, configurations, api_keys)
 names = {
     **configurations,
     **api_keys,
-    **demo_user_names(),
+    **name_demo_users(),
     **services.users.names(options["user"]),
-    **ids.teams(services, actor),
+    **ids.name_teams(services, actor),
 }
 statistics_filters.show_filter_bar(view, options, names, date_range, zone)
 totals = ask.totals(actor, criteria)
@@ -62,8 +62,8 @@ statistics_filters.show_scope_line(
     date_range, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls
 )
 
-days = statistics_filters.days_of(date_range.start, date_range.end, zone)
-opened, tab_body = blocks.tabs(list(TABS.values()))
+days = statistics_filters.compute_days(date_range.start, date_range.end, zone)
+opened, tab_body = blocks.show_tabs(list(TABS.values()))
 with tab_body:
     if opened == TABS["explore"]:
         explore.show_tab(services, actor, view, criteria, days)
@@ -78,9 +78,9 @@ scene = Scene(view, date_range, zone, view.step_in(date_range), names, compact, 
 figure_cards.show_figures(
     totals, previous, scene.course(ask.trend(actor, criteria, scene.step), now), criteria.currency
 )
-currency.note(services, actor, criteria)
+currency.show_note(services, actor, criteria)
 if totals.calls == 0:
-    with blocks.empty_state("search_off", "Nothing matches", "No call in this range has these values."):
+    with blocks.show_empty_state("search_off", "Nothing matches", "No call in this range has these values."):
         st.button(
             "Clear filters", on_click=statistics_filters.write_view, args=(view.cleared(),), disabled=not view.narrows
         )

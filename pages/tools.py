@@ -9,11 +9,11 @@ from lib.ui import blocks, session
 from lib.ui.tools import execution_table, http_form, sign_in_tab, stop_button, tool_files, tool_table
 
 actor = session.require(Permission.VIEW_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 may_manage = actor.can(Permission.MANAGE_TOOLS)
 
-with blocks.header("Tools"):
+with blocks.show_header("Tools"):
     with st.popover("" if compact else "More", icon=":material/more_horiz:", type="tertiary", help="Export and import"):
         st.download_button(
             "Export as JSON",

@@ -9,8 +9,8 @@ from lib.ui import blocks, grammar, session
 from lib.ui.workflows import run_comparison, run_view, workflow_panel, workflow_table
 
 actor = session.require(Permission.TEST_CONFIGS)
-services = session.services()
-compact = blocks.compact()
+services = session.ensure_services()
+compact = blocks.is_compact()
 may_manage = workflow_table.may_manage(actor)
 run_id = st.query_params.get("run")
 
@@ -19,7 +19,9 @@ opened = grammar.get_opened()
 current = next((workflow for workflow in workflows if workflow.slug == opened), None)
 is_list = run_id is None and opened is None
 
-with blocks.header("Workflows" if run_id is not None or current is None else grammar.plain(current.name)):
+with blocks.show_header(
+    "Workflows" if run_id is not None or current is None else grammar.escape_markdown(current.name)
+):
     if not is_list and st.button("All workflows", icon=":material/arrow_back:", type="tertiary"):
         st.query_params.clear()
         st.rerun()
@@ -56,6 +58,6 @@ elif workflows:
     workflow_table.draw_table(services, actor, workflows, compact=compact)
 else:
     sentence = "A workflow joins prompts, agents, searches, tools and people's decisions; a run survives a restart."
-    with blocks.empty_state("account_tree", "No workflows yet", sentence):
+    with blocks.show_empty_state("account_tree", "No workflows yet", sentence):
         if st.button("New workflow", icon=":material/add:", type="primary", disabled=not may_manage, key="first"):
             st.dialog("New workflow", width="medium")(workflow_table.create_dialog)(services, actor)

@@ -209,7 +209,7 @@ def test_a_page_is_made_of_calls_alone(path: Path) -> None:
 
 
 def test_tabs_have_no_default_that_follows_the_clicks() -> None:
-    """A widget whose default changes is a new one, and the click that changed it is lost: `blocks.tabs` has none."""
+    """A widget whose default changes is a new one, and the click that changed it is lost: `show_tabs` has none."""
     for path in sources():
         text = path.read_text()
         calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)] if "st.tabs" in text else []
@@ -218,7 +218,7 @@ def test_tabs_have_no_default_that_follows_the_clicks() -> None:
 
 
 def test_ids_are_shortened_in_one_way() -> None:
-    """The first characters of an id are its time, which its neighbours share: `clock.short_id` takes the last."""
+    """The first characters of an id are its time, which its neighbours share: `clock.shorten_id` takes the last."""
     cut = {module_name(p): lines for p in sources() if (lines := re.findall(r"\w*id\[:(?:\d|1\d)\]", p.read_text()))}
     assert cut == {}
 

@@ -12,24 +12,24 @@ import lib
 from lib.money import (
     LEAST,
     NANO_PER_USD,
+    compute_token_cost_nano,
+    convert_nano_to_usd,
+    convert_usd_to_nano,
     format_large_money,
     format_money,
     format_price,
-    nano_from_usd,
-    tokens_cost_nano,
-    usd_from_nano,
 )
 
 
 @given(st.integers(-(10**18), 10**18))
 def test_nano_dollars_survive_the_way_to_dollars_and_back(nano: int) -> None:
-    assert nano_from_usd(usd_from_nano(nano)) == nano
+    assert convert_usd_to_nano(convert_nano_to_usd(nano)) == nano
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**12)), max_size=5))
 def test_a_cost_is_the_exact_sum_rounded_once(parts: list[tuple[int, int]]) -> None:
     exact = sum((Decimal(tokens) * price for tokens, price in parts), Decimal(0)) / 1_000_000
-    assert abs(tokens_cost_nano(parts) - exact) <= Decimal("0.5")
+    assert abs(compute_token_cost_nano(parts) - exact) <= Decimal("0.5")
 
 
 @pytest.mark.parametrize(

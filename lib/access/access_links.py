@@ -97,7 +97,7 @@ class AccessLinks:
             connection.execute(delete(sessions).where(sessions.c.user_id == row.user_id))
             other_links = (_L.kind == PASSWORD, _L.user_id == row.user_id, _L.used_at.is_(None))
             connection.execute(delete(access_links).where(*other_links))
-            audit.record(connection, _guest(row.user_id, owner, came_from), "user.own_password", owner, by="link")
+            audit.record(connection, _build_guest(row.user_id, owner, came_from), "user.own_password", owner, by="link")
         return str(row.user_id)
 
     def _make_account(self, token: str, name: str, password: str, came_from: str | None) -> str:
@@ -108,7 +108,7 @@ class AccessLinks:
                 account["team_id"] = row.team_id
                 connection.execute(insert(users), account)
                 join_team(connection, account["id"], row.team_id, Role(row.role))
-                guest = _guest(account["id"], account["name"], came_from)
+                guest = _build_guest(account["id"], account["name"], came_from)
                 detail = {"role": row.role, "by": "link"}
                 audit.record(connection, guest, "user.create", account["name"], of_team=row.team_id, **detail)
         except IntegrityError as error:
@@ -157,7 +157,7 @@ def _may_still_be_given(connection: Connection, row: Any) -> bool:
     return giver is not None and giver.rules_team
 
 
-def _guest(user_id: str, name: str, came_from: str | None) -> Actor:
+def _build_guest(user_id: str, name: str, came_from: str | None) -> Actor:
     return Actor(user_id, name, Role.ADMINISTRATOR, came_from=came_from)
 
 

@@ -27,7 +27,7 @@ from lib.access.limits import check_limits, prepare_counters
 from lib.access.membership import find_person
 from lib.access.permissions import Actor, Permission
 from lib.access.team_scope import require_team
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import api_keys, team_members, users
 from lib.errors import Conflict, InstallationError, NotFound, PermissionDenied
@@ -76,7 +76,7 @@ class ApiKeys:
         now = utc_now()
         check_limits(limits)
         row = {
-            "id": new_id(),
+            "id": make_id(),
             "name": check_name(name, app),
             "prefix": token[:PREFIX_LENGTH],
             "hash": _hash_token(token),

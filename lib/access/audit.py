@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, true
 
 from lib.access.permissions import Actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import ALL_TEAMS, audit_log
 from lib.files.cells import neutralise
@@ -40,7 +40,7 @@ def record(
         of_team = ALL_TEAMS if actor.sees_every_team else max(actor.team_id, ALL_TEAMS)
     connection.execute(
         insert(audit_log).values(
-            id=new_id(),
+            id=make_id(),
             at=utc_now(),
             user_id=actor.user_id,
             user_name=actor.name,

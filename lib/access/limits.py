@@ -22,7 +22,7 @@ from lib.access.api_key import check_app
 from lib.access.grants import NO_LIMITS, KeyGrant, Limits
 from lib.access.permissions import Actor, Permission
 from lib.access.rate_counter import RateCounter
-from lib.access.team_scope import usable
+from lib.access.team_scope import filter_usable
 from lib.clock import utc_now
 from lib.db.compiled_statements import CompiledStatement
 from lib.db.engine import Store
@@ -114,7 +114,7 @@ class RateLimits:
             if actor.sees_every_team:
                 return limits_by_app
             queries = [
-                select(table.c.app).where(usable(actor, table.c.team_id)).distinct()
+                select(table.c.app).where(filter_usable(actor, table.c.team_id)).distinct()
                 for table in (configurations, api_keys)
             ]
             apps = {app for query in queries for app in connection.scalars(query)}

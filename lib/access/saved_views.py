@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import require_team, usable
-from lib.clock import new_id, utc_now
+from lib.access.team_scope import filter_usable, require_team
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import saved_views, users
 from lib.errors import InvalidInput, NotFound
@@ -51,7 +51,7 @@ class SavedViews:
         query = (
             select(saved_views, users.c.name.label("owner"))
             .outerjoin(users, users.c.id == _V.user_id)
-            .where(or_(_is_own(actor), and_(_V.is_shared, usable(actor, _V.team_id))))
+            .where(or_(_is_own(actor), and_(_V.is_shared, filter_usable(actor, _V.team_id))))
             .order_by(_V.name, _V.id)
         )
         with self._store.read() as connection:
@@ -77,7 +77,7 @@ class SavedViews:
             raise InvalidInput("The view is too long.", "Its filters name too many values.", "Choose fewer.")
         if sum(view.user_id == actor.user_id for view in self.list(actor)) >= MOST_VIEWS:
             raise InvalidInput("There are too many views.", f"{MOST_VIEWS} are yours.", "Delete some first.")
-        row: dict[str, Any] = {"id": new_id(), "user_id": actor.user_id, "name": name, "query": stored_query}
+        row: dict[str, Any] = {"id": make_id(), "user_id": actor.user_id, "name": name, "query": stored_query}
         row |= {"is_shared": shared, "is_pinned": pinned, "created_at": utc_now()}
         row["team_id"] = require_team(actor)
         with self._store.write() as connection:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, sel
 from lib.access.membership import find_person
 from lib.access.passwords import matches
 from lib.access.permissions import Actor
-from lib.access.throttle import Throttle, by_address, by_name
+from lib.access.throttle import Throttle, build_address_subject, build_name_subject
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import sessions, users
@@ -35,7 +35,7 @@ class Sessions:
         """Check a name and password and return a new session's token. Raises InvalidInput for wrong names and
         passwords alike, Throttled after too many.
         """
-        tries = (by_name(name), by_address(address))
+        tries = (build_name_subject(name), build_address_subject(address))
         key = name.strip().casefold().replace("\0", "")
         self._throttle.spend(*tries)
         with self._store.read() as connection:
@@ -52,12 +52,12 @@ class Sessions:
 
     def count_try(self, address: str) -> None:
         """Count a try from an address, or Throttled (for the set-up code, which is guessed like a password)."""
-        self._throttle.spend(by_address(address))
+        self._throttle.spend(build_address_subject(address))
 
     def refund_try(self, address: str) -> None:
         """Give the try back: the code was right."""
         with self._store.write() as connection:
-            self._throttle.refund(connection, by_address(address))
+            self._throttle.refund(connection, build_address_subject(address))
 
     def open_for(self, user_id: str, user_agent: str = "") -> str:
         """The token of a new session for a person who was just created."""

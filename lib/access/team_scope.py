@@ -12,22 +12,22 @@ from lib.db.team_ids import ALL_TEAMS
 from lib.errors import PermissionDenied
 
 
-def usable(actor: Actor, column: ColumnElement[Any]) -> ColumnElement[bool]:
+def filter_usable(actor: Actor, column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Things that the actor may see and use, by the column of their team: those of the chosen team and of all teams."""
     return true() if actor.sees_every_team else column.in_((ALL_TEAMS, actor.team_id))
 
 
-def changeable(actor: Actor, column: ColumnElement[Any]) -> ColumnElement[bool]:
+def filter_changeable(actor: Actor, column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Things that the actor may change, where their permissions allow it: those of the chosen team."""
     return true() if actor.sees_every_team else column == actor.team_id
 
 
-def in_chosen_team(actor: Actor, column: ColumnElement[Any]) -> ColumnElement[bool]:
+def filter_chosen_team(actor: Actor, column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Things that hold for what is done in the chosen team, also for super-admins: its own and those of all teams."""
     return column.in_((ALL_TEAMS, actor.team_id))
 
 
-def owned(actor: Actor, owner: ColumnElement[Any], team: ColumnElement[Any]) -> ColumnElement[bool]:
+def filter_owned(actor: Actor, owner: ColumnElement[Any], team: ColumnElement[Any]) -> ColumnElement[bool]:
     """Things that are one person's own, of those made in the chosen team; the machine's operator owns them anywhere."""
     if actor.user_id is None:
         return owner.is_(None)

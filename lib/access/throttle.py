@@ -32,12 +32,12 @@ class Subject:
     longest_pause_s: int
 
 
-def by_name(name: str) -> Subject:
+def build_name_subject(name: str) -> Subject:
     """Tries at one user name, from wherever."""
     return Subject(_hash_text("name:" + name.strip().casefold()), 5, 60)
 
 
-def by_address(address: str) -> Subject:
+def build_address_subject(address: str) -> Subject:
     """Tries from one network address, at whatever name."""
     return Subject(_hash_text("address:" + address), 20, 900)
 

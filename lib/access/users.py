@@ -17,8 +17,8 @@ from lib.access.membership import join_team
 from lib.access.passwords import check_password_rule, hash_password, matches
 from lib.access.permissions import Actor, Role
 from lib.access.team_scope import require_team
-from lib.access.throttle import Throttle, by_name
-from lib.clock import new_id, utc_now
+from lib.access.throttle import Throttle, build_name_subject
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import FIRST_TEAM, outside_people, sessions, users
 from lib.errors import Conflict, InvalidInput, NotFound
@@ -105,7 +105,7 @@ class Users:
 
     def change_own_password(self, actor: Actor, old: str, new: str) -> None:
         """Change the actor's own password; every session of the person ends, this one included."""
-        tries = by_name(actor.name)
+        tries = build_name_subject(actor.name)
         self._throttle.spend(tries)
         with self._store.read() as connection:
             stored = connection.scalar(select(users.c.password_hash).where(users.c.id == actor.user_id))
@@ -137,7 +137,7 @@ def build_row(name: str, password: str, role: Role | str, team_id: int = FIRST_T
         raise InvalidInput("The user name can't be used.", why, "Choose another one.", field="name")
     check_password_rule(password, name)
     return {
-        "id": new_id(),
+        "id": make_id(),
         "name": name,
         "name_key": name.casefold(),
         "password_hash": hash_password(password),

@@ -16,7 +16,7 @@ from typing import Any
 
 from lib.db.tables import usage_logs
 from lib.files.cells import neutralise
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 
 BATCH = 1000
 BATCH_IN_FULL = 100  # whole prompts and answers may be megabytes each
@@ -35,7 +35,7 @@ FIRST: dict[str, Callable[[Row], Any]] = {
     "Prompt Tokens": lambda row: row["prompt_tokens"],
     "Completion Tokens": lambda row: row["completion_tokens"],
     "Total Tokens": lambda row: row["total_tokens"],
-    "Cost USD": lambda row: cost_usd(row),
+    "Cost USD": lambda row: read_cost_usd(row),
     "Duration (ms)": lambda row: row["execution_time_ms"],
     "Status": lambda row: row["status"],
     "Error Message": lambda row: row["error_message"],
@@ -64,23 +64,23 @@ FULL_COLUMNS = (
 )
 
 
-def cost_usd(row: Row) -> Decimal | None:
+def read_cost_usd(row: Row) -> Decimal | None:
     """Exact dollars; None when no price is known."""
-    return None if row["cost_nano_usd"] is None else usd_from_nano(row["cost_nano_usd"])
+    return None if row["cost_nano_usd"] is None else convert_nano_to_usd(row["cost_nano_usd"])
 
 
-def as_csv(batches: Iterable[list[dict[str, Any]]], bom: bool = False) -> Iterator[bytes]:
+def yield_csv(batches: Iterable[list[dict[str, Any]]], bom: bool = False) -> Iterator[bytes]:
     """CSV with a head line; `bom` makes Excel read it as UTF-8."""
-    yield ("\ufeff" if bom else "").encode() + _lines([CSV_COLUMNS])
+    yield ("\ufeff" if bom else "").encode() + _encode_lines([CSV_COLUMNS])
     for batch in batches:
-        yield _lines([_csv_cells(row) for row in batch])
+        yield _encode_lines([_list_csv_cells(row) for row in batch])
 
 
-def _csv_cells(row: Row) -> list[str]:
-    return [*(csv_cell(read(row)) for read in FIRST.values()), *(csv_cell(row[name]) for name in THEN)]
+def _list_csv_cells(row: Row) -> list[str]:
+    return [*(format_csv_cell(read(row)) for read in FIRST.values()), *(format_csv_cell(row[name]) for name in THEN)]
 
 
-def csv_cell(value: Any) -> str:
+def format_csv_cell(value: Any) -> str:
     """A value as CSV shows it; only text can be a formula, so only text is neutralised."""
     match value:
         case None:
@@ -96,47 +96,47 @@ def csv_cell(value: Any) -> str:
         case Decimal():
             return f"{value:f}"
         case _:
-            return csv_cell(json.dumps(value, ensure_ascii=False))
+            return format_csv_cell(json.dumps(value, ensure_ascii=False))
 
 
-def _lines(rows: Iterable[Iterable[str]]) -> bytes:
+def _encode_lines(rows: Iterable[Iterable[str]]) -> bytes:
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows(rows)
     return buffer.getvalue().encode("utf-8", "replace")
 
 
-def as_json(batches: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+def yield_json(batches: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
     """One array; `cost_usd` is a string, because a JSON number would lose digits in most readers."""
     yield b"["
     separator = "\n"
     for batch in batches:
-        texts = [json.dumps(_json_row(row), ensure_ascii=False) for row in batch]
+        texts = [json.dumps(_build_json_row(row), ensure_ascii=False) for row in batch]
         yield (separator + ",\n".join(texts)).encode("utf-8", "replace")
         separator = ",\n"
     yield b"\n]\n"
 
 
-def _json_row(row: Row) -> dict[str, Any]:
+def _build_json_row(row: Row) -> dict[str, Any]:
     values = {name: row[name] for name in FULL_COLUMNS}
     for name, value in values.items():
         if isinstance(value, datetime):
             values[name] = value.isoformat()
-    dollars = cost_usd(row)
+    dollars = read_cost_usd(row)
     return values | {"cost_usd": None if dollars is None else f"{dollars:f}"}
 
 
-def as_sql(batches: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+def yield_sql(batches: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
     """Statements for SQLite and PostgreSQL: the table, then a row each, in one transaction."""
-    columns = ",\n".join(f"    {name} {_sql_type(name)}" for name in FULL_COLUMNS)
+    columns = ",\n".join(f"    {name} {_choose_sql_type(name)}" for name in FULL_COLUMNS)
     yield f"BEGIN;\nCREATE TABLE IF NOT EXISTS usage_logs_export (\n{columns}\n);\n".encode()
     head = f"INSERT INTO usage_logs_export ({', '.join(FULL_COLUMNS)}) VALUES ("  # noqa: S608 (a file, not a query)
     for batch in batches:
-        rows = (", ".join(sql_literal(row[name]) for name in FULL_COLUMNS) for row in batch)
+        rows = (", ".join(format_sql_literal(row[name]) for name in FULL_COLUMNS) for row in batch)
         yield "".join(f"{head}{values});\n" for values in rows).encode("utf-8", "replace")
     yield b"COMMIT;\n"
 
 
-def _sql_type(name: str) -> str:
+def _choose_sql_type(name: str) -> str:
     if name == "id":
         return "VARCHAR(36) PRIMARY KEY"
     column = usage_logs.columns.get(name)
@@ -144,7 +144,7 @@ def _sql_type(name: str) -> str:
     return {bool: "BOOLEAN", int: "BIGINT", datetime: "TIMESTAMP WITH TIME ZONE"}.get(kind, "TEXT")
 
 
-def sql_literal(value: Any) -> str:
+def format_sql_literal(value: Any) -> str:
     """A value as standard SQL writes it: quotes doubled, no other escapes, JSON as text."""
     match value:
         case None:
@@ -158,4 +158,4 @@ def sql_literal(value: Any) -> str:
         case str():
             return "'" + value.replace("\x00", "").replace("'", "''") + "'"
         case _:
-            return sql_literal(json.dumps(value, ensure_ascii=False))
+            return format_sql_literal(json.dumps(value, ensure_ascii=False))

@@ -21,9 +21,9 @@ from lib.activity.call_rows import (
     ActivityPage,
     ActivityRow,
     CallDetail,
-    detail_of,
+    build_activity_row,
+    build_call_detail,
     may_read,
-    row_of,
 )
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -50,13 +50,14 @@ class Activity:
     def page(self, actor: Actor, wanted_filter: ActivityFilter, page: int = 1, size: int = PAGE_SIZE) -> ActivityPage:
         """A page of what the actor may see; a number past the end gives the last page."""
         wanted_filter = wanted_filter.at(utc_now())
-        conditions = visible_calls.ended(actor, wanted_filter)
+        conditions = visible_calls.list_ended_conditions(actor, wanted_filter)
         with self._store.read() as connection:
             totals = connection.execute(_select_totals(conditions)).one()
             pages = max(1, -(-totals.calls // size))
             page = min(max(page, 1), pages)
             rows = [
-                row_of(row) for row in connection.execute(_select_page(conditions, totals.calls, page, size)).mappings()
+                build_activity_row(row)
+                for row in connection.execute(_select_page(conditions, totals.calls, page, size)).mappings()
             ]
             going = self._read_running(connection, actor, wanted_filter)
         cost = None if totals.cost is None else int(totals.cost)
@@ -67,7 +68,7 @@ class Activity:
         """Whether there is no call that the actor may see."""
         with self._store.read() as connection:
             for table in (usage_logs, open_calls):
-                query = select(literal(1)).select_from(table).where(visible_calls.visible(actor, table)).limit(1)
+                query = select(literal(1)).select_from(table).where(visible_calls.is_visible(actor, table)).limit(1)
                 if connection.execute(query).first() is not None:
                     return False
         return True
@@ -83,13 +84,13 @@ class Activity:
                     if (row := connection.execute(query).mappings().first()) is not None:
                         attempts = self._read_attempts(connection, actor, row["call_id"])
                         request = row["request"] if row.get("messages_id") is None else restore_request(connection, row)
-                        return detail_of(actor, row, request, attempts)
+                        return build_call_detail(actor, row, request, attempts)
         raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
 
     def options(self, actor: Actor) -> ActivityOptions:
         """Values to filter by, from the newest calls that the actor may see; older ones can be typed."""
         columns = (_logs.provider, _logs.model, _logs.app, _logs.origin, _logs.service_tier, _logs.cache, _logs.user_id)
-        newest = select(*columns).where(visible_calls.visible(actor, usage_logs)).order_by(*_NEWEST_FIRST)
+        newest = select(*columns).where(visible_calls.is_visible(actor, usage_logs)).order_by(*_NEWEST_FIRST)
         part = newest.limit(_OPTIONS_FROM).subquery()
         names = func.coalesce(users.c.name, outside_people.c.name).label("name")
         query = select(part, names).outerjoin(users, users.c.id == part.c.user_id).distinct()
@@ -108,13 +109,13 @@ class Activity:
         batches = self._audit_export(
             actor, call_filter, "csv", self._read_batches(actor, call_filter, names, call_export.EXCERPT)
         )
-        return call_export.as_csv(batches, bom)
+        return call_export.yield_csv(batches, bom)
 
     def export_json(
         self, actor: Actor, call_filter: ActivityFilter, names: Mapping[str, str] | None = None
     ) -> Iterator[bytes]:
         """Every attempt as an array of JSON objects, in pieces, prompt and answer in full."""
-        return call_export.as_json(
+        return call_export.yield_json(
             self._audit_export(actor, call_filter, "json", self._read_batches(actor, call_filter, names))
         )
 
@@ -122,7 +123,7 @@ class Activity:
         self, actor: Actor, call_filter: ActivityFilter, names: Mapping[str, str] | None = None
     ) -> Iterator[bytes]:
         """Every attempt as an INSERT, in pieces, after the statement that makes the table."""
-        return call_export.as_sql(
+        return call_export.yield_sql(
             self._audit_export(actor, call_filter, "sql", self._read_batches(actor, call_filter, names))
         )
 
@@ -143,18 +144,18 @@ class Activity:
         query = (
             select(open_calls, users.c.name.label("user_name"))
             .outerjoin(users, users.c.id == open_calls.c.user_id)
-            .where(*visible_calls.running(actor, call_filter))
+            .where(*visible_calls.list_running_conditions(actor, call_filter))
             .order_by(open_calls.c.started_at.desc(), open_calls.c.id.desc())
             .limit(_RUNNING_SHOWN)
         )
-        return [row_of(row) for row in connection.execute(query).mappings()]
+        return [build_activity_row(row) for row in connection.execute(query).mappings()]
 
     def _read_attempts(self, connection: Connection, actor: Actor, call_id: str) -> list[ActivityRow]:
         attempts: list[ActivityRow] = []
         for table in (usage_logs, open_calls):
-            conditions = (table.c.call_id == call_id, visible_calls.visible(actor, table))
+            conditions = (table.c.call_id == call_id, visible_calls.is_visible(actor, table))
             query = select(table, literal(None).label("user_name")).where(*conditions).order_by(table.c.attempt)
-            attempts += [row_of(row) for row in connection.execute(query).mappings()]
+            attempts += [build_activity_row(row) for row in connection.execute(query).mappings()]
         return attempts
 
     def _read_batches(
@@ -163,7 +164,7 @@ class Activity:
         """Batches, newest first, each by a short statement of its own that goes on where the last one ended."""
         call_filter = call_filter.at(utc_now())
         size = call_export.BATCH if excerpt else call_export.BATCH_IN_FULL
-        conditions = visible_calls.ended(actor, call_filter)
+        conditions = visible_calls.list_ended_conditions(actor, call_filter)
         after: list[Any] = []
         while True:
             query = _select_words(actor, excerpt).where(*conditions, *after).order_by(*_NEWEST_FIRST).limit(size)
@@ -214,7 +215,7 @@ def _select_words(actor: Actor, excerpt: int | None = None) -> Select[Any]:
     texts = [usage_payloads.c.prompt_text, usage_payloads.c.response_text]
     if excerpt is not None:
         texts = [func.substr(text, 1, excerpt).label(text.name) for text in texts]  # type: ignore[misc]
-    may_read = and_(usage_payloads.c.id == _logs.id, visible_calls.readable(actor, usage_logs))
+    may_read = and_(usage_payloads.c.id == _logs.id, visible_calls.is_readable(actor, usage_logs))
     return (
         select(usage_logs, _NAME, *texts)
         .outerjoin(users, users.c.id == _logs.user_id)
@@ -227,11 +228,11 @@ def _select_call(actor: Actor, log_id: str) -> Iterator[Select[Any]]:
     """Where a call with this id may be: among the ended, among the running, and as the id of a whole call."""
     words = usage_payloads.c
     detail_columns = (words.request, words.messages_id, words.response, _select_key_name(usage_logs))
-    ended = _select_words(actor).add_columns(*detail_columns).where(visible_calls.visible(actor, usage_logs))
+    ended = _select_words(actor).add_columns(*detail_columns).where(visible_calls.is_visible(actor, usage_logs))
     running = (
         select(open_calls, users.c.name.label("user_name"), _select_key_name(open_calls))
         .outerjoin(users, users.c.id == open_calls.c.user_id)
-        .where(visible_calls.visible(actor, open_calls))
+        .where(visible_calls.is_visible(actor, open_calls))
     )
     yield ended.where(_logs.id == log_id)
     yield running.where(open_calls.c.id == log_id)

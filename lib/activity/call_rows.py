@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 
 from lib.access.permissions import Actor
 from lib.db.tables import usage_logs
-from lib.ledger.content_policy import hide_words, messages_of, policy_of
+from lib.ledger.content_policy import hide_words, read_stored_messages, read_stored_policy
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ActivityOptions:
 LINE = tuple(field.name for field in fields(ActivityRow) if field.name != "user_name")
 
 
-def row_of(row: RowMapping) -> ActivityRow:
+def build_activity_row(row: RowMapping) -> ActivityRow:
     """The line of a row of `usage_logs`, or of one of `open_calls`, which has no status yet."""
     values = {name: row[name] for name in LINE if name in row}
     return ActivityRow(**({"status": "running"} | values), user_name=row["user_name"])
@@ -109,7 +109,7 @@ def may_read(actor: Actor, row: Mapping[Any, Any]) -> bool:
     return is_in_reach and actor.reads_content_of(row["user_id"])
 
 
-def detail_of(actor: Actor, row: RowMapping, request: Any, attempts: list[ActivityRow]) -> CallDetail:
+def build_call_detail(actor: Actor, row: RowMapping, request: Any, attempts: list[ActivityRow]) -> CallDetail:
     """One attempt in full, without the words where the actor may not read them; `request` as it was stored."""
     reads = may_read(actor, row)
     log = {name: row.get(name) for name in (column.name for column in usage_logs.columns)}
@@ -122,8 +122,8 @@ def detail_of(actor: Actor, row: RowMapping, request: Any, attempts: list[Activi
         attempts=attempts,
         is_own=actor.user_id is not None and row["user_id"] == actor.user_id,
         reads_content=reads,
-        messages=(messages_of(request) or None) if reads else None,
-        content_policy=policy_of(request),
+        messages=(read_stored_messages(request) or None) if reads else None,
+        content_policy=read_stored_policy(request),
         prompt_text=row.get("prompt_text") if reads else None,
         response_text=row.get("response_text") if reads else None,
         response=(row.get("response") or {}) if reads else {},

@@ -40,7 +40,7 @@ from lib.activity.custom_metric import (
     make_columns,
     read_metric,
 )
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics, open_calls, usage_logs
 from lib.errors import InvalidInput, NotFound
@@ -127,7 +127,7 @@ class Metrics:
                 raise InvalidInput("The call has too many metrics.", why, field="metrics")
             key_id = actor.key.key_id if actor.key else None
             shared_columns = {**call, "api_key_id": key_id, "created_at": utc_now()}
-            rows = [{"id": new_id(), **shared_columns, **columns} for columns in metric_columns]
+            rows = [{"id": make_id(), **shared_columns, **columns} for columns in metric_columns]
             connection.execute(insert(custom_metrics), rows)
         return [read_metric(row) for row in rows]
 
@@ -138,7 +138,7 @@ class Metrics:
 
     def _list(self, actor: Actor, call_id: str) -> Sequence[CustomMetric]:
         with self._store.read() as connection:
-            call = _read_call(connection, call_id, partial(visible_calls.visible, actor))
+            call = _read_call(connection, call_id, partial(visible_calls.is_visible, actor))
             query = select(custom_metrics).where(_m.call_id == call["call_id"]).order_by(_m.id)
             return [read_metric(row) for row in connection.execute(query).mappings()]
 
@@ -164,7 +164,7 @@ class Metrics:
     def numeric_keys(self, actor: Actor) -> Sequence[str]:
         """The keys under which numbers or truths were recorded, by name, at most 200."""
         actor.require(Permission.TEST_CONFIGS)
-        conditions = (visible_calls.visible(actor, custom_metrics), _m.number.is_not(None))
+        conditions = (visible_calls.is_visible(actor, custom_metrics), _m.number.is_not(None))
         with self._store.read() as connection:
             query = select(_m.key).where(*conditions).distinct().order_by(_m.key).limit(MOST_KEYS)
             return connection.scalars(query).all()
@@ -210,7 +210,7 @@ def _read_call(
 
 
 def _make_conditions(actor: Actor, key: str | None, within: MetricRange) -> "list[ColumnElement[bool]]":
-    conditions = [visible_calls.visible(actor, custom_metrics)]
+    conditions = [visible_calls.is_visible(actor, custom_metrics)]
     if key is not None:
         conditions.append(_m.key == key)
     if within.since is not None:

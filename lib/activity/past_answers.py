@@ -15,10 +15,10 @@ from lib.activity import visible_calls
 from lib.db.engine import Store
 from lib.db.tables import configurations, usage_logs, usage_payloads
 from lib.errors import NotFound
-from lib.ledger.content_policy import FULL, messages_of, policy_of
+from lib.ledger.content_policy import FULL, read_stored_messages, read_stored_policy
 from lib.ledger.kept_messages import restore_request
 from lib.ledger.recent_calls import find_recent
-from lib.ledger.usage_row import final_of_any
+from lib.ledger.usage_row import build_any_final_condition
 
 
 class PastAnswer(Struct, frozen=True):
@@ -59,7 +59,7 @@ def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, Pa
         .add_columns(words.messages_id)
         .join(usage_payloads, words.id == calls.id)
         .outerjoin(configurations, configurations.c.id == calls.configuration_id)
-        .where(visible_calls.own(actor, usage_logs), final_of_any(call_ids))
+        .where(visible_calls.own(actor, usage_logs), build_any_final_condition(call_ids))
     )
     with store.read() as connection:
         rows = connection.execute(query).mappings().all()
@@ -68,11 +68,11 @@ def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, Pa
         row["call_id"]: PastAnswer(
             row["response_text"] or "",
             tuple((row["response"] or {}).get("tool_calls") or ()),
-            messages := tuple(messages_of(requests[row["call_id"]])),
+            messages := tuple(read_stored_messages(requests[row["call_id"]])),
             _find_system_prompt(messages, row["system_prompt"]),
         )
         for row in rows
-        if policy_of(row["request"]) == FULL
+        if read_stored_policy(row["request"]) == FULL
     }
 
 

@@ -27,14 +27,14 @@ _OF_ENDED = {"status": "statuses", "error_kind": "error_kinds", "served_model": 
 _OF_ENDED |= {"service_tier": "service_tiers", "cache": "caches"}
 
 
-def visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+def is_visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows whose figures and state the actor may see."""
     if not actor.sees_all_calls:
         return own(actor, table)
     return true() if actor.sees_every_team else table.c.team_id == actor.team_id
 
 
-def readable(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+def is_readable(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows whose words the actor may read; whoever may read those of nobody may read all."""
     return true() if actor.reads_content_of(None) else own(actor, table)
 
@@ -50,10 +50,10 @@ def own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     return and_(is_own, table.c.app == actor.key.app, table.c.team_id == actor.team_id)
 
 
-def ended(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]]:
+def list_ended_conditions(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]]:
     """Conditions on `usage_logs`, every attempt; `asked` has its period as moments."""
     columns = usage_logs.c
-    conditions = [visible(actor, usage_logs), *_shared_conditions(call_filter, usage_logs)]
+    conditions = [is_visible(actor, usage_logs), *_list_shared_conditions(call_filter, usage_logs)]
     for column, field in _OF_ENDED.items():
         if values := getattr(call_filter, field):
             conditions.append(columns[column].in_(values))
@@ -65,9 +65,9 @@ def ended(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]
     return conditions
 
 
-def running(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]]:
+def list_running_conditions(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]]:
     """Conditions on `open_calls`: what runs has no result to ask for, and is found by its id alone."""
-    conditions = [visible(actor, open_calls), *_shared_conditions(call_filter, open_calls)]
+    conditions = [is_visible(actor, open_calls), *_list_shared_conditions(call_filter, open_calls)]
     brought = bool(call_filter.batches) and LIVE not in call_filter.batches
     of_ended = any(getattr(call_filter, field) for field in _OF_ENDED.values() if field != "statuses")
     if brought or of_ended or (call_filter.statuses and "running" not in call_filter.statuses):
@@ -77,7 +77,7 @@ def running(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[boo
     return conditions
 
 
-def _shared_conditions(call_filter: ActivityFilter, table: FromClause) -> list[ColumnElement[bool]]:
+def _list_shared_conditions(call_filter: ActivityFilter, table: FromClause) -> list[ColumnElement[bool]]:
     """Conditions on columns that `usage_logs` and `open_calls` share."""
     conditions: list[ColumnElement[bool]] = []
     if call_filter.start is not None:
@@ -138,4 +138,4 @@ def _contains_text(actor: Actor, text: str) -> ColumnElement[bool]:
         )
     )
     says = or_(contains(usage_logs.c.error_message), words)  # providers repeat prompts in their errors
-    return or_(_has_id(text, usage_logs), and_(readable(actor, usage_logs), says))
+    return or_(_has_id(text, usage_logs), and_(is_readable(actor, usage_logs), says))

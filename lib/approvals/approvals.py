@@ -44,7 +44,7 @@ from lib.approvals.rows import (
     select_requests,
 )
 from lib.budgets import outbox
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import approval_grants, approvals, users
 from lib.db.vault import Vault
@@ -88,7 +88,7 @@ class Approvals:
         with self._store.write() as connection:
             if request.key and (earlier := self._read_one(connection, _A.request_key == request.key)) is not None:
                 return earlier
-            approval_id = new_id()
+            approval_id = make_id()
             row = self._build_row(connection, actor, request, approval_id, text, now)
             statement = (sqlite if self._store.is_sqlite else postgresql).insert(approvals).values(**row)
             statement = statement.on_conflict_do_nothing(index_elements=["request_key"])
@@ -302,7 +302,7 @@ class Approvals:
         if decision.data is None:
             raise InvalidInput("The form is not filled.", "It asks for an answer.", "Fill it.", field="data")
         try:
-            errors = rules.schema_errors(approval.form_schema, encode_data(decision.data))
+            errors = rules.list_schema_errors(approval.form_schema, encode_data(decision.data))
         except NotComputed as error:
             raise InvalidInput("The answer can't be checked.", str(error), "Deny it instead.", field="data") from error
         if errors:
@@ -392,7 +392,7 @@ def _add_grant(connection: Connection, actor: Actor, approval: Approval, scope: 
     if connection.scalar(select(_G.id).where(*same_grant)) is not None:
         return
     row = {
-        "id": new_id(),
+        "id": make_id(),
         "user_id": approval.user_id,
         "team_id": approval.team_id,
         "subject": approval.subject,

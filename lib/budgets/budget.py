@@ -81,7 +81,7 @@ class Window:
     end: datetime
 
 
-def window_at(period: str, moment: datetime) -> Window:
+def compute_window(period: str, moment: datetime) -> Window:
     """The window of a period that holds a moment."""
     day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     match Period(period):
@@ -95,7 +95,7 @@ def window_at(period: str, moment: datetime) -> Window:
             return Window(first, (first + timedelta(days=32)).replace(day=1))
 
 
-def window_name(period: str, start: datetime) -> str:
+def format_window(period: str, start: datetime) -> str:
     """`October 2026`, `week 44 of 2026`, `31 Oct 2026`."""
     match Period(period):
         case Period.DAY:

@@ -24,14 +24,22 @@ from lib.budgets.budget import (
     CallFacts,
     Period,
     Window,
-    window_at,
+    compute_window,
 )
 from lib.budgets.holds import HOLD_LASTS, sweep
 from lib.budgets.notices import Notice
-from lib.budgets.state import NEEDS_A_LOOK, BudgetState, BudgetVerdict, Spending, read_states, refusal_of, spending_of
-from lib.budgets.subjects import choices, labels, resolve, team_of
+from lib.budgets.state import (
+    NEEDS_A_LOOK,
+    BudgetState,
+    BudgetVerdict,
+    Spending,
+    build_spending,
+    find_refusal,
+    read_states,
+)
+from lib.budgets.subjects import find_team, list_choices, load_labels, resolve
 from lib.budgets.windows import adopt, begin, lock, recount, rewind
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import FIRST_TEAM, budget_holds, budget_notices, budget_windows, budgets, teams
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
@@ -82,13 +90,13 @@ class Budgets:
         query = select(budget_windows).where(_W.budget_id == budget_id).order_by(_W.starts_at.desc()).limit(most)
         with self._store.read() as connection:
             _find(connection, actor, budget_id)
-            return [spending_of(row) for row in connection.execute(query)]
+            return [build_spending(row) for row in connection.execute(query)]
 
     def notices(self, actor: Actor, most: int = 20) -> Sequence[Notice]:
         """Thresholds that were crossed and first refusals, the newest first."""
         actor.require(Permission.VIEW_STATS)
         with self._store.read() as connection:
-            return notices.newest(connection, most, _filter_visible(actor))
+            return notices.list_newest(connection, most, _filter_visible(actor))
 
     def attention(self, actor: Actor) -> Sequence[BudgetState]:
         """The budgets that are near their limit, past it, or refused a call; the fullest first."""
@@ -105,7 +113,7 @@ class Budgets:
         """List what a budget of a scope may be about: subject → name; empty for the scopes `global` and `app`."""
         _require_manager(actor)
         with self._store.read() as connection:
-            return choices(connection, actor, scope)
+            return list_choices(connection, actor, scope)
 
     def check(
         self, actor: Actor, facts: CallFacts, amount_nano: int | None, now: datetime | None = None
@@ -124,7 +132,7 @@ class Budgets:
         with self._store.read() as connection:
             states = read_states(connection, conditions.where(_filter_visible(actor)), moment)
         return [
-            BudgetVerdict(state, refusal_of(state, amount_nano, moment))
+            BudgetVerdict(state, find_refusal(state, amount_nano, moment))
             for state in states
             if (state.budget.scope.value, state.budget.subject) in pairs
         ]
@@ -148,22 +156,27 @@ class Budgets:
         period = _read_choice(Period, period, "period")
         row = BudgetDraft(limit_nano, is_hard, thresholds, block_unpriced).to_columns()
         moment = now or utc_now()
-        budget_id = new_id()
-        window = window_at(period, moment)
+        budget_id = make_id()
+        window = compute_window(period, moment)
         row |= {"id": budget_id, "scope": scope, "period": period, "window_starts_at": window.start}
         row |= {"created_at": moment, "updated_at": moment}
         try:
             with self._store.write() as connection:
                 lock(connection)
                 row["subject"] = resolve(connection, actor, scope, subject)
-                row["team_id"] = team_of(connection, scope, row["subject"])
+                row["team_id"] = find_team(connection, scope, row["subject"])
                 _require_reach(connection, actor, row["team_id"])
                 connection.execute(insert(budgets), row)
-                connection.execute(insert(budget_windows), _empty_window(row, window))
+                connection.execute(insert(budget_windows), _build_empty_window(row, window))
                 adopt(connection, budget_id, scope, row["subject"], moment + HOLD_LASTS)
                 _tell_reached(connection, recount(connection, budget_id, moment), moment)
                 audit.record(
-                    connection, actor, "budget.create", _audited(connection, row), of_team=row["team_id"], **_rules(row)
+                    connection,
+                    actor,
+                    "budget.create",
+                    _describe_for_audit(connection, row),
+                    of_team=row["team_id"],
+                    **_pick_rules(row),
                 )
         except IntegrityError as error:
             raise Conflict(
@@ -203,7 +216,12 @@ class Budgets:
             limited = update(budget_windows).where(*current).values(limit_nano_usd=changed["limit_nano_usd"])
             _tell_reached(connection, connection.execute(limited.returning(budget_windows)).one(), moment)
             audit.record(
-                connection, actor, "budget.update", _audited(connection, row._mapping), of_team=row.team_id, **changed
+                connection,
+                actor,
+                "budget.update",
+                _describe_for_audit(connection, row._mapping),
+                of_team=row.team_id,
+                **changed,
             )
         return self.get(actor, budget_id, moment)
 
@@ -224,7 +242,9 @@ class Budgets:
             row = _find(connection, actor, budget_id)
             rewind(connection, budget_id, row.period, moment)
             _tell_reached(connection, recount(connection, budget_id, moment), moment)
-            audit.record(connection, actor, "budget.recount", _audited(connection, row._mapping), of_team=row.team_id)
+            audit.record(
+                connection, actor, "budget.recount", _describe_for_audit(connection, row._mapping), of_team=row.team_id
+            )
         return self.get(actor, budget_id, moment)
 
     def delete(self, actor: Actor, budget_id: str) -> None:
@@ -236,10 +256,12 @@ class Budgets:
             for table in (budget_windows, budget_holds, budget_notices):
                 connection.execute(delete(table).where(table.c.budget_id == budget_id))
             connection.execute(delete(budgets).where(_B.id == budget_id))
-            audit.record(connection, actor, "budget.delete", _audited(connection, row._mapping), of_team=row.team_id)
+            audit.record(
+                connection, actor, "budget.delete", _describe_for_audit(connection, row._mapping), of_team=row.team_id
+            )
 
 
-def _rules(row: dict[str, Any]) -> dict[str, Any]:
+def _pick_rules(row: dict[str, Any]) -> dict[str, Any]:
     """Pick from a new budget's row what the audit log records of it: limit, hardness, thresholds, unpriced models."""
     return {name: row[name] for name in ("limit_nano_usd", "is_hard", "thresholds", "block_unpriced")}
 
@@ -247,7 +269,7 @@ def _rules(row: dict[str, Any]) -> dict[str, Any]:
 def _tell_reached(connection: Connection, row: Row[Any], now: datetime) -> None:
     """Tell every threshold that a window has reached, unless it was told before."""
     sums = (row.spent_nano_usd, row.limit_nano_usd)
-    notices.crossed(connection, row.budget_id, row.starts_at, -1, *sums, now, row.unpriced_calls)
+    notices.note_crossed_thresholds(connection, row.budget_id, row.starts_at, -1, *sums, now, row.unpriced_calls)
 
 
 def _filter_visible(actor: Actor) -> ColumnElement[bool]:
@@ -287,18 +309,20 @@ def _find(connection: Connection, actor: Actor, budget_id: str) -> Row[Any]:
     return row
 
 
-def _empty_window(row: dict[str, Any], window: Window) -> dict[str, Any]:
+def _build_empty_window(row: dict[str, Any], window: Window) -> dict[str, Any]:
     counted = {"spent_nano_usd": 0, "held_nano_usd": 0, "unpriced_calls": 0}
     key = {"budget_id": row["id"], "starts_at": window.start, "ends_at": window.end}
     return key | counted | {"limit_nano_usd": row["limit_nano_usd"]}
 
 
-def _audited(connection: Connection, row: Any) -> str:
+def _describe_for_audit(connection: Connection, row: Any) -> str:
     """Describe a budget for the audit log by its scope, the current name of its subject and its period."""
     scope = row["scope"]
     subject = row["subject"]
     about = (
-        scope if scope == BudgetScope.GLOBAL else f"{scope}:{labels(connection, [(scope, subject)])[scope, subject][0]}"
+        scope
+        if scope == BudgetScope.GLOBAL
+        else f"{scope}:{load_labels(connection, [(scope, subject)])[scope, subject][0]}"
     )
     return f"{about} per {row['period']}"
 

@@ -11,14 +11,14 @@ from typing import Any
 from lib.access.permissions import Actor, Permission
 from lib.budgets.budget import BudgetScope, CallFacts
 from lib.budgets.budgets import Budgets
-from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
+from lib.budgets.estimate import CEILINGS, compute_completion_ceiling, compute_upper_bound_nano
 from lib.budgets.state import BudgetVerdict
 from lib.clock import utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.routing import Routing
-from lib.providers.hosted_tools import limit_uses, prompt_with_results, uses_nano
+from lib.providers.hosted_tools import bound_prompt_tokens, bound_uses_nano, limit_uses
 from lib.providers.prices.price_book import PriceBook
-from lib.providers.prices.service_tiers import asked_service_tier, priced_tier
+from lib.providers.prices.service_tiers import name_asked_tier, name_priced_tier
 from lib.providers.registry import Providers
 from lib.providers.request_fields import Choices, examine
 
@@ -60,7 +60,7 @@ class DryRun:
         return self.own.passes or self.instead is not None
 
 
-def dry_run(
+def ask_budgets(
     actor: Actor,
     budgets: Budgets,
     prices: PriceBook,
@@ -93,7 +93,7 @@ def dry_run(
     def judge(provider: str, kind: str, model: str) -> Place:
         facts = CallFacts(provider, app or configuration.app, configuration.id, user_id, api_key_id, actor.team_id)
         base_url = visible[provider].base_url if provider in visible else ""
-        amount = _most_nano(prices, kind, model, base_url, parameters, prompt_most, moment)
+        amount = _compute_most_nano(prices, kind, model, base_url, parameters, prompt_most, moment)
         return Place(provider, model, amount, budgets.check(actor, facts, amount, moment))
 
     own_kind = configuration.provider_kind
@@ -104,14 +104,16 @@ def dry_run(
         for target in (*routing.deployments, *routing.fallbacks)
         if (provider := usable.get(target.provider_id)) is not None
     ]
-    return DryRun(_ceiling(examine(own_kind, None, configuration.model, parameters), parameters), own, alternatives)
+    return DryRun(
+        _compute_ceiling(examine(own_kind, None, configuration.model, parameters), parameters), own, alternatives
+    )
 
 
-def _ceiling(choices: Choices, parameters: Mapping[str, Any]) -> int:
-    return max(completion_ceiling(parameters, None, choices.answers), choices.ceiling * choices.answers)
+def _compute_ceiling(choices: Choices, parameters: Mapping[str, Any]) -> int:
+    return max(compute_completion_ceiling(parameters, None, choices.answers), choices.ceiling * choices.answers)
 
 
-def _most_nano(
+def _compute_most_nano(
     prices: PriceBook,
     kind: str,
     model: str,
@@ -123,9 +125,11 @@ def _most_nano(
     """The most a call with these parameters can cost; what the provider may run without a bound is not in it."""
     limited = limit_uses(kind, None, parameters)
     choices = examine(kind, None, model, limited)
-    tier = priced_tier(kind, asked_service_tier(kind, limited, base_url))
-    prompt = prompt_with_results(choices.hosted, prompt_tokens)
-    most = upper_bound_nano(prices.price(kind, model, at), prompt, _ceiling(choices, limited), service_tier=tier)
+    tier = name_priced_tier(kind, name_asked_tier(kind, limited, base_url))
+    prompt = bound_prompt_tokens(choices.hosted, prompt_tokens)
+    most = compute_upper_bound_nano(
+        prices.price(kind, model, at), prompt, _compute_ceiling(choices, limited), service_tier=tier
+    )
     if most is None or not choices.hosted:
         return most
-    return most + (uses_nano(choices.hosted, lambda use: prices.use_fee(kind, model, use, at)) or 0)
+    return most + (bound_uses_nano(choices.hosted, lambda use: prices.use_fee(kind, model, use, at)) or 0)

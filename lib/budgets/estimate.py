@@ -17,25 +17,27 @@ _DEAREST = 10**15  # nano-dollars: a million; what is asked with absurd numbers 
 CEILINGS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
-def completion_ceiling(parameters: Mapping[str, Any], longest_answer: int | None = None, answers: Any = None) -> int:
+def compute_completion_ceiling(
+    parameters: Mapping[str, Any], longest_answer: int | None = None, answers: Any = None
+) -> int:
     """The most tokens all answers of a call may have together: as many as `answers` or the parameter `n` says."""
     ceiling = 0  # of several ceilings the highest: who knows which the server obeys
     for name in CEILINGS:
         if (value := parameters.get(name)) is not None:
-            ceiling = max(ceiling, _whole(value))
+            ceiling = max(ceiling, _round_up(value))
     many = parameters.get("n") if answers is None else answers
     each = ceiling or longest_answer or DEFAULT_CEILING
-    return each if many is None else each * max(_whole(many), 1)
+    return each if many is None else each * max(_round_up(many), 1)
 
 
-def _whole(value: Any) -> int:
+def _round_up(value: Any) -> int:
     """A number as a server might read it, rounded up; 0 for what is none, and no more than anybody writes."""
     if not isinstance(value, int | float) or value != value or value == math.inf:
         return 0
     return math.ceil(min(max(value, 0), _MOST))
 
 
-def upper_bound_nano(
+def compute_upper_bound_nano(
     price: Price | None,
     prompt_tokens: int,
     max_completion_tokens: int,

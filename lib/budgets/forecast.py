@@ -40,11 +40,11 @@ def forecast(window: Window, spent: int, pace: Pace | None, now: datetime) -> Fo
     remaining = window.end - now
     views = []
     if passed * _EARLY >= whole:
-        views.append(spent * _microseconds(whole) // _microseconds(passed))
+        views.append(spent * _count_microseconds(whole) // _count_microseconds(passed))
     if pace is not None and pace.stretch > timedelta():
-        views.append(spent + pace.cost_nano * _microseconds(remaining) // _microseconds(pace.stretch))
+        views.append(spent + pace.cost_nano * _count_microseconds(remaining) // _count_microseconds(pace.stretch))
     return Forecast(min(views), max(views)) if views else None
 
 
-def _microseconds(stretch: timedelta) -> int:
+def _count_microseconds(stretch: timedelta) -> int:
     return stretch // timedelta(microseconds=1)

@@ -20,8 +20,8 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from lib.budgets import notices
 from lib.budgets.budget import CallFacts
 from lib.budgets.refusal import BudgetRefusal
-from lib.budgets.subjects import labels
-from lib.budgets.windows import Charge, OpenWindow, WindowMemory, amount_charged, applying, lock
+from lib.budgets.subjects import load_labels
+from lib.budgets.windows import Charge, OpenWindow, WindowMemory, compute_charge, lock, lock_applying_windows
 from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement, pipeline_statements
 from lib.db.tables import budget_holds, budget_windows, open_calls, processes, usage_logs
@@ -84,7 +84,7 @@ def reserve_many(
     connection: Connection, wants: Sequence[Want], now: datetime, memory: WindowMemory | None = None
 ) -> list[BudgetRefusal | Held]:
     """`reserve` for calls that open together; answers in the same order."""
-    windows_of = applying(connection, {want.facts for want in wants if want.amount_nano != 0}, now, memory)
+    windows_of = lock_applying_windows(connection, {want.facts for want in wants if want.amount_nano != 0}, now, memory)
     windows = {window.charge: window for applicable in windows_of.values() for window in applicable}
     if not windows:
         return [() for _ in wants]
@@ -96,7 +96,7 @@ def reserve_many(
         meets = windows_of[want.facts] if want.amount_nano != 0 else []
         full = next((window for window in meets if not window.has_room(want.amount_nano)), None)
         if full is not None:
-            answers.append(_refusal(connection, full, want.amount_nano, now))
+            answers.append(_note_refusal(connection, full, want.amount_nano, now))
             continue
         for window in meets:
             amount = window.amount_to_hold(want.amount_nano, want.wished_nano)
@@ -155,13 +155,13 @@ def settle_many(
             cost = costs[hold.log_id]
             total = sums.setdefault((hold.budget_id, hold.starts_at), [0, 0, 0])
             total[0] += hold.amount_nano_usd
-            total[1] += amount_charged(cost)
+            total[1] += compute_charge(cost)
             total[2] += cost is None or hold.log_id in partly_priced
             settled += 1
             if charged:
                 held_for.setdefault(hold.log_id, set()).add(hold.budget_id)
     if charged:
-        windows_of = applying(connection, {call.facts for call in charged.values()}, now, memory)
+        windows_of = lock_applying_windows(connection, {call.facts for call in charged.values()}, now, memory)
         _charge(windows_of, costs, charged, held_for, sums, partly_priced)
     known_windows = memory.find_known(connection) if sums and memory is not None else None
     for (budget_id, starts_at), (amount, cost, unpriced) in sorted(sums.items()):
@@ -173,7 +173,7 @@ def settle_many(
                 continue
             after = window.spent_nano_usd
             figures = (after - cost, after, window.limit_nano_usd)
-            notices.crossed(connection, budget_id, starts_at, *figures, now, window.unpriced_calls)
+            notices.note_crossed_thresholds(connection, budget_id, starts_at, *figures, now, window.unpriced_calls)
     return settled
 
 
@@ -189,14 +189,14 @@ def _charge(
     for log_id, call in charged.items():
         cost = costs[log_id]
         has = held_for.get(log_id, ())
-        for charge in with_new(call.charges, windows_of[call.facts]):
+        for charge in add_new_windows(call.charges, windows_of[call.facts]):
             if charge[0] not in has:
                 total = sums.setdefault(charge, [0, 0, 0])
-                total[1] += amount_charged(cost)
+                total[1] += compute_charge(cost)
                 total[2] += cost is None or log_id in partly_priced
 
 
-def with_new(charges: Sequence[Charge], windows: Iterable[OpenWindow]) -> list[Charge]:
+def add_new_windows(charges: Sequence[Charge], windows: Iterable[OpenWindow]) -> list[Charge]:
     """Add to a call's charges the windows of budgets that began to apply after the call was let through."""
     charged_ids = {budget_id for budget_id, _ in charges}
     return [*charges, *(window.charge for window in windows if window.budget.id not in charged_ids)]
@@ -234,12 +234,12 @@ def sweep(connection: Connection, now: datetime) -> int:
     for log_id in connection.scalars(expired):
         if log_id not in running:
             costs.setdefault(log_id, 0)
-    for batch in _batches(running - set(costs)):
+    for batch in _split_batches(running - set(costs)):
         connection.execute(update(budget_holds).where(_H.log_id.in_(batch)).values(expires_at=now + HOLD_LASTS))
     return settle_many(connection, costs, now, partly_priced=partly_priced) if costs else 0
 
 
-def _batches(ids: Iterable[str]) -> Iterable[list[str]]:
+def _split_batches(ids: Iterable[str]) -> Iterable[list[str]]:
     listed = sorted(ids)
     return (listed[first : first + _MOST_IDS] for first in range(0, len(listed), _MOST_IDS))
 
@@ -254,12 +254,12 @@ def _hold(log_id: str, window: OpenWindow, amount: int, now: datetime) -> dict[s
     }
 
 
-def _refusal(connection: Connection, window: OpenWindow, amount: int | None, now: datetime) -> BudgetRefusal:
+def _note_refusal(connection: Connection, window: OpenWindow, amount: int | None, now: datetime) -> BudgetRefusal:
     budget = window.budget
     query = select(_W.unpriced_calls).where(_W.budget_id == budget.id, _W.starts_at == window.starts_at)
     unpriced_calls = connection.scalar(query) or 0
-    notices.refused(connection, budget, window.spent, window.limit, now, unpriced_calls)
-    label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
+    notices.note_refusal(connection, budget, window.spent, window.limit, now, unpriced_calls)
+    label, _ = load_labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
     return BudgetRefusal(
         budget.id,
         budget.scope,

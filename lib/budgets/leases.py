@@ -21,8 +21,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from lib.budgets.budget import CallFacts
-from lib.budgets.holds import HOLD_LASTS, add_held, with_new
-from lib.budgets.windows import Charge, WindowMemory, applying, lock
+from lib.budgets.holds import HOLD_LASTS, add_held, add_new_windows
+from lib.budgets.windows import Charge, WindowMemory, lock, lock_applying_windows
 from lib.clock import utc_now
 from lib.db.bulk import insert_rows
 from lib.db.compiled_statements import CompiledStatement
@@ -233,7 +233,7 @@ class Leases:
 def renew(connection: Connection, request: Wanted, now: datetime, memory: WindowMemory | None = None) -> Renewed:
     """Hold what is wanted, as far as there is room, instead of what was held ahead until now."""
     lock(connection)
-    windows_of = applying(connection, request.kinds, now, memory)
+    windows_of = lock_applying_windows(connection, request.kinds, now, memory)
     hard_windows = {w.charge: w for windows in windows_of.values() for w in windows if w.budget.is_hard}
     leased = {row.budget_id: row for row in _LEASED.all(connection, {"of": request.owner})}
     needs = dict.fromkeys(hard_windows, 0)
@@ -281,13 +281,13 @@ def hold_apart(
 ) -> None:
     """Give calls that go on (log id → what they took) holds of their own; what is leased shrinks by `renew`."""
     kinds = {draw.facts for draw in draws.values() if draw.charges is not None}
-    windows_of = applying(connection, kinds, now, memory)
+    windows_of = lock_applying_windows(connection, kinds, now, memory)
     rows = list[dict[str, object]]()
     sums = dict[Charge, int]()
     for log_id, draw in draws.items():
         if draw.charges is None:
             continue
-        for charge in with_new(draw.charges, windows_of[draw.facts]):
+        for charge in add_new_windows(draw.charges, windows_of[draw.facts]):
             amount = draw.amount if charge in draw.charges else 0
             sums[charge] = sums.get(charge, 0) + amount
             row = {"log_id": log_id, "budget_id": charge[0], "starts_at": charge[1], "amount_nano_usd": amount}

@@ -12,10 +12,10 @@ from sqlalchemy import ColumnElement, Connection, Row, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.budgets import outbox
-from lib.budgets.budget import window_name
-from lib.budgets.subjects import labels
+from lib.budgets.budget import format_window
+from lib.budgets.subjects import load_labels
 from lib.db.tables import budget_notices, budgets
-from lib.money import format_spent, usd_from_nano
+from lib.money import convert_nano_to_usd, format_spent
 
 _KEY = ["budget_id", "starts_at", "threshold"]
 REFUSED = 0  # in the place of a threshold: a call was refused
@@ -45,7 +45,7 @@ class Notice:
         return format_spent(self.spent_nano, self.limit_nano, self.unpriced_calls)
 
 
-def crossed(
+def note_crossed_thresholds(
     connection: Connection,
     budget_id: str,
     starts_at: datetime,
@@ -66,7 +66,7 @@ def crossed(
             _note(connection, budget, starts_at, threshold, (spent_after, limit, unpriced_calls), now)
 
 
-def refused(
+def note_refusal(
     connection: Connection, budget: Row[Any], spent: int, limit: int, now: datetime, unpriced_calls: int
 ) -> None:
     """Note that the budget's newest window has refused a call."""
@@ -99,14 +99,14 @@ def _note(
         statement = statement.on_conflict_do_nothing()
     if connection.execute(statement.returning(budget_notices.c.threshold)).one_or_none() is None:
         return
-    label, _ = labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
+    label, _ = load_labels(connection, [(budget.scope, budget.subject)])[budget.scope, budget.subject]
     body = {
         "budget": {"id": budget.id, "scope": budget.scope, "label": label, "period": budget.period},
-        "window": window_name(budget.period, starts_at),
+        "window": format_window(budget.period, starts_at),
         "window_starts_at": starts_at.isoformat(),
         "threshold_percent": threshold or None,
-        "spent_usd": format(usd_from_nano(spent), "f"),
-        "limit_usd": format(usd_from_nano(limit), "f"),
+        "spent_usd": format(convert_nano_to_usd(spent), "f"),
+        "limit_usd": format(convert_nano_to_usd(limit), "f"),
         "unpriced_calls": unpriced_calls,
         "spent_text": format_spent(spent, limit, unpriced_calls),
         "stops_calls": budget.is_hard,
@@ -115,7 +115,7 @@ def _note(
     outbox.enqueue(connection, "budget.refused" if threshold == REFUSED else "budget.threshold", body, now)
 
 
-def newest(connection: Connection, limit: int, condition: ColumnElement[bool]) -> list[Notice]:
+def list_newest(connection: Connection, limit: int, condition: ColumnElement[bool]) -> list[Notice]:
     """The newest notices of the budgets that meet the condition, the newest first."""
     notice = budget_notices.c
     budget = budgets.c
@@ -127,7 +127,7 @@ def newest(connection: Connection, limit: int, condition: ColumnElement[bool]) -
         .limit(limit)
     )
     rows = connection.execute(query).all()
-    names = labels(connection, [(row.scope, row.subject) for row in rows])
+    names = load_labels(connection, [(row.scope, row.subject) for row in rows])
     return [
         Notice(
             row.budget_id,

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.tables import installation_settings, webhook_outbox
 
 SETTING = "webhook"
@@ -25,7 +25,7 @@ def enqueue(connection: Connection, event: str, body: Mapping[str, Any], now: da
     """Write a message, if there is a webhook; its id."""
     if connection.scalar(select(installation_settings.c.name).where(installation_settings.c.name == SETTING)) is None:
         return None
-    row = {"id": new_id(), "event": event, "body": dict(body), "created_at": now, "attempts": 0, "due_at": now}
+    row = {"id": make_id(), "event": event, "body": dict(body), "created_at": now, "attempts": 0, "due_at": now}
     connection.execute(insert(webhook_outbox), row)
     return str(row["id"])
 
@@ -47,13 +47,13 @@ def claim(connection: Connection, now: datetime, most: int, message_id: str | No
     return list(rows)
 
 
-def delivered(connection: Connection, message_id: str, now: datetime) -> None:
+def note_delivery(connection: Connection, message_id: str, now: datetime) -> None:
     """The receiver took it."""
     done = {"delivered_at": now, "due_at": None, "error": None, "attempts": _O.attempts + 1}
     connection.execute(update(webhook_outbox).where(_O.id == message_id).values(**done))
 
 
-def failed(connection: Connection, message_id: str, attempts: int, error: str, now: datetime) -> None:
+def note_failure(connection: Connection, message_id: str, attempts: int, error: str, now: datetime) -> None:
     """Note that the receiver did not take a message at the `attempts`-th try, and when the next try is due.
 
     The wait doubles with each try, up to a limit; after the last try the message is given up.

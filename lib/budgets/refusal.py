@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
-from lib.budgets.budget import BudgetScope, window_name
+from lib.budgets.budget import BudgetScope, format_window
 from lib.errors import ErrorKind, Throttled
-from lib.money import format_money, mark_least, usd_from_nano
+from lib.money import convert_nano_to_usd, format_money, mark_least
 
 KIND = ErrorKind.BUDGET
 _CALLS_END_S = 5
@@ -49,7 +49,7 @@ class BudgetRefusal:
         whose = (
             "budget of the whole installation" if self.scope == BudgetScope.GLOBAL else f"{kind} budget {self.label}"
         )
-        return f"{whose} for {window_name(self.period, self.starts_at)}"
+        return f"{whose} for {format_window(self.period, self.starts_at)}"
 
     @property
     def is_used_up(self) -> bool:
@@ -81,7 +81,9 @@ class BudgetRefusal:
         so_far = format_money(self.spent_nano)
         limit = format_money(self.limit_nano)
         if so_far == limit and self.spent_nano != self.limit_nano:
-            so_far, limit = (f"${usd_from_nano(nano).normalize():,f}" for nano in (self.spent_nano, self.limit_nano))
+            so_far, limit = (
+                f"${convert_nano_to_usd(nano).normalize():,f}" for nano in (self.spent_nano, self.limit_nano)
+            )
         spent = f"{mark_least(so_far, self.unpriced_calls > 0)} of {limit} is spent"
         if self._is_for_the_price:
             return f"Nobody knows what this call would cost; {spent}."

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from lib.budgets.budget import COLUMN, NEAR, Budget, BudgetScope, Period, Window, window_at
+from lib.budgets.budget import COLUMN, NEAR, Budget, BudgetScope, Period, Window, compute_window
 from lib.budgets.forecast import PACE_DAYS, Forecast, Pace, forecast
 from lib.budgets.notices import REFUSED
 from lib.budgets.refusal import BudgetRefusal
-from lib.budgets.subjects import labels
-from lib.budgets.windows import charged_sum, live
+from lib.budgets.subjects import load_labels
+from lib.budgets.windows import build_live_condition, sum_charges
 from lib.db.tables import budget_notices, budget_windows, budgets, usage_logs
 from lib.money import format_spent
 
@@ -80,7 +80,7 @@ def read_states(connection: Connection, query: Select[Any], now: datetime) -> li
     rows = connection.execute(query).all()
     if not rows:
         return []
-    names = labels(connection, [(row.scope, row.subject) for row in rows])
+    names = load_labels(connection, [(row.scope, row.subject) for row in rows])
     ids = [row.id for row in rows]
     windows = {
         (row.budget_id, row.starts_at): row
@@ -97,9 +97,11 @@ def read_states(connection: Connection, query: Select[Any], now: datetime) -> li
     paces = _Paces(connection, now)
     states = []
     for row in rows:
-        window = window_at(row.period, max(now, row.window_starts_at))
+        window = compute_window(row.period, max(now, row.window_starts_at))
         window_row = windows.get((row.id, window.start))
-        spending = spending_of(window_row) if window_row is not None else Spending(window, row.limit_nano_usd, 0, 0, 0)
+        spending = (
+            build_spending(window_row) if window_row is not None else Spending(window, row.limit_nano_usd, 0, 0, 0)
+        )
         budget = Budget(
             row.id,
             BudgetScope(row.scope),
@@ -125,8 +127,8 @@ class _Paces:
         log = usage_logs.c
         since = now - timedelta(days=PACE_DAYS)
         columns = [log[name] for name in COLUMN.values()]
-        query = select(*columns, charged_sum().label("cost"), func.min(log.started_at).label("first"))
-        self._rows = connection.execute(query.where(live(since, now)).group_by(*columns)).all()
+        query = select(*columns, sum_charges().label("cost"), func.min(log.started_at).label("first"))
+        self._rows = connection.execute(query.where(build_live_condition(since, now)).group_by(*columns)).all()
         first = min((row.first for row in self._rows), default=now)
         self._stretch = max(now - first, timedelta(days=1))
 
@@ -139,7 +141,7 @@ class _Paces:
         return Pace(cost, self._stretch)
 
 
-def spending_of(row: Row[Any]) -> Spending:
+def build_spending(row: Row[Any]) -> Spending:
     """A row of `budget_windows`."""
     return Spending(
         Window(row.starts_at, row.ends_at),
@@ -150,7 +152,7 @@ def spending_of(row: Row[Any]) -> Spending:
     )
 
 
-def refusal_of(state: BudgetState, amount: int | None, now: datetime) -> BudgetRefusal | None:
+def find_refusal(state: BudgetState, amount: int | None, now: datetime) -> BudgetRefusal | None:
     """Why a call that may cost `amount` (0 free, None nobody knows) would not pass, or None."""
     budget = state.budget
     spending = state.now

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, String, Table, cast, select, true
 
 from lib.access.permissions import Actor
-from lib.access.team_scope import changeable, usable
+from lib.access.team_scope import filter_changeable, filter_usable
 from lib.budgets.budget import BudgetScope
 from lib.configs.configuration import check_slug
 from lib.db.tables import ALL_TEAMS, api_keys, configurations, providers, team_members, teams, users
@@ -42,10 +42,10 @@ def resolve(connection: Connection, actor: Actor, scope: str, name: str) -> str:
         return str(subject)
     if kind is BudgetScope.APP:
         return check_slug(name, "app")
-    return _key(connection, actor, name)
+    return _find_key_id(connection, actor, name)
 
 
-def choices(connection: Connection, actor: Actor, scope: str) -> dict[str, str]:
+def list_choices(connection: Connection, actor: Actor, scope: str) -> dict[str, str]:
     """List what a budget of a scope may be about, ordered by name: subject → the name people know.
 
     API keys that were revoked are left out; the scopes `global` and `app` have no list, so theirs is empty.
@@ -57,7 +57,7 @@ def choices(connection: Connection, actor: Actor, scope: str) -> dict[str, str]:
             .where(_K.revoked_at.is_(None), _reach(actor, kind))
             .order_by(_K.name, _K.id)
         )
-        return {row.id: _key_label(row.name, row.prefix) for row in connection.execute(working)}
+        return {row.id: _format_key_label(row.name, row.prefix) for row in connection.execute(working)}
     if kind not in _NAMED:
         return {}
     _, subject_column, label_column = _NAMED[kind]
@@ -65,7 +65,7 @@ def choices(connection: Connection, actor: Actor, scope: str) -> dict[str, str]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def team_of(connection: Connection, scope: str, subject: str) -> int:
+def find_team(connection: Connection, scope: str, subject: str) -> int:
     """The team whose own a budget of a scope is; 0 where it counts calls of several teams."""
     match BudgetScope(scope):
         case BudgetScope.TEAM:
@@ -84,19 +84,19 @@ def _reach(actor: Actor, kind: BudgetScope) -> ColumnElement[bool]:
     """Build the condition on the subjects that an actor may name: only super-admins name other teams'."""
     match kind:
         case BudgetScope.CONFIGURATION:
-            return usable(actor, configurations.c.team_id)
+            return filter_usable(actor, configurations.c.team_id)
         case BudgetScope.KEY:
-            return changeable(actor, _K.team_id)
+            return filter_changeable(actor, _K.team_id)
         case BudgetScope.TEAM:
-            return changeable(actor, teams.c.id)
+            return filter_changeable(actor, teams.c.id)
         case BudgetScope.USER:
-            members = select(team_members.c.user_id).where(changeable(actor, team_members.c.team_id))
+            members = select(team_members.c.user_id).where(filter_changeable(actor, team_members.c.team_id))
             return true() if actor.sees_every_team else users.c.id.in_(members)
         case _:
             return true()
 
 
-def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, bool]]:
+def load_labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, bool]]:
     """(scope, subject) → the name people know, and whether the thing is still there."""
     by_scope: dict[BudgetScope, set[str]] = {}
     for scope, subject in pairs:
@@ -110,14 +110,14 @@ def labels(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tup
             names = {row[0]: row[1] for row in connection.execute(query)}
         elif kind is BudgetScope.KEY:
             keys = select(_K.id, _K.name, _K.prefix).where(_K.id.in_(subjects))
-            names = {row.id: _key_label(row.name, row.prefix) for row in connection.execute(keys)}
+            names = {row.id: _format_key_label(row.name, row.prefix) for row in connection.execute(keys)}
         for subject in subjects:
             label = "everything" if kind is BudgetScope.GLOBAL else names.get(subject, subject)
             label_of[kind.value, subject] = (label, kind in (BudgetScope.GLOBAL, BudgetScope.APP) or subject in names)
     return label_of
 
 
-def _key(connection: Connection, actor: Actor, name: str) -> str:
+def _find_key_id(connection: Connection, actor: Actor, name: str) -> str:
     begins = name.rstrip("….")
     is_named = (_K.id == name) | (_K.name == name) | (_K.prefix == begins)
     called = select(_K.id, _K.revoked_at).where(is_named, _reach(actor, BudgetScope.KEY))
@@ -133,5 +133,5 @@ def _key(connection: Connection, actor: Actor, name: str) -> str:
     return str(key_ids[0])
 
 
-def _key_label(name: str, prefix: str) -> str:
+def _format_key_label(name: str, prefix: str) -> str:
     return f"{name} ({prefix}…)"

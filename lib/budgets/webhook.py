@@ -92,7 +92,7 @@ class Webhook:
                 "Use a random one, and give it to the receiver too.",
                 field="secret",
             )
-        host = hosts.host_of(url)
+        host = hosts.parse_host(url)
         insert = sqlite.insert if self._store.is_sqlite else postgresql.insert
         with self._store.write() as connection:
             sealed = self._vault.encrypt(json.dumps({"url": url, "secret": secret}), within=connection)
@@ -144,10 +144,10 @@ class Webhook:
             error = self._send(message, moment)
             with self._store.write() as connection:
                 if error is None:
-                    outbox.delivered(connection, message.id, moment)
+                    outbox.note_delivery(connection, message.id, moment)
                     delivered += 1
                 else:
-                    outbox.failed(connection, message.id, message.attempts + 1, error, moment)
+                    outbox.note_failure(connection, message.id, message.attempts + 1, error, moment)
         return delivered
 
     def _send(self, message: Any, now: datetime) -> str | None:
@@ -166,7 +166,7 @@ class Webhook:
             "Content-Type": "application/json",
             "User-Agent": "llm-manager",
             "X-LLM-Manager-Event": message.event,
-            "X-LLM-Manager-Signature": signature(opened["secret"], int(now.timestamp()), body),
+            "X-LLM-Manager-Signature": compute_signature(opened["secret"], int(now.timestamp()), body),
         }
         try:
             status = _post(opened["url"], body, headers, self._whole_s, allow_private=value["allow_private"])
@@ -179,7 +179,7 @@ class Webhook:
         return None if 200 <= status < 300 else f"The receiver answered {status}."
 
 
-def signature(secret: str, seconds: int, body: bytes) -> str:
+def compute_signature(secret: str, seconds: int, body: bytes) -> str:
     """The header's value: when it was signed (Unix seconds), and the HMAC-SHA256 over that and the body."""
     signed = hmac.new(secret.encode(), str(seconds).encode() + b"." + body, hashlib.sha256)
     return f"t={seconds},v1={signed.hexdigest()}"

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lib.budgets.budget import COLUMN, BudgetScope, CallFacts, Window, window_at
+from lib.budgets.budget import COLUMN, BudgetScope, CallFacts, Window, compute_window
 from lib.db.compiled_statements import CompiledStatement, execute, pipeline_statements
 from lib.db.tables import budget_holds, budget_windows, budgets, ledger_clock, open_calls, usage_logs
 
@@ -152,7 +152,7 @@ class WindowMemory:
         return self._known
 
 
-def locked(
+def lock_windows(
     connection: Connection, subjects: Collection[tuple[str, str]], now: datetime, memory: WindowMemory | None
 ) -> list[OpenWindow]:
     """The current windows of every budget about one of the (scope, subject) pairs, locked, by budget id."""
@@ -164,14 +164,14 @@ def locked(
     return known_windows.put(pairs, _read(connection, pairs, now, memory)) if windows is None else windows
 
 
-def applying(
+def lock_applying_windows(
     connection: Connection, kinds: Collection[CallFacts], now: datetime, memory: WindowMemory | None = None
 ) -> dict[CallFacts, list[OpenWindow]]:
     """Find the current windows of all budgets that apply to calls, locked; a list for each of the `kinds` of calls."""
     pairs_of = {facts: facts.subjects for facts in kinds}
     by_subject: dict[tuple[str, str], list[OpenWindow]] = {}
     subjects = {pair for pairs in pairs_of.values() for pair in pairs}
-    for window in locked(connection, subjects, now, memory) if kinds else ():
+    for window in lock_windows(connection, subjects, now, memory) if kinds else ():
         by_subject.setdefault((window.budget.scope, window.budget.subject), []).append(window)
     return {facts: [match for pair in pairs for match in by_subject.get(pair, ())] for facts, pairs in pairs_of.items()}
 
@@ -184,7 +184,7 @@ def _read(
         rows = _OF_SUBJECTS.all(connection, parameters)
     else:
         rows = _read_locked(connection, parameters, set() if memory is None else memory.budgeted)
-    if stale := [row for row in rows if window_at(row.period, now).start > row.window_starts_at]:
+    if stale := [row for row in rows if compute_window(row.period, now).start > row.window_starts_at]:
         for row in stale:
             begin(connection, row.id, row.period, now)
         rows = _OF_SUBJECTS.all(connection, parameters)
@@ -209,7 +209,7 @@ def _read_locked(connection: Connection, parameters: dict[str, Any], expected: s
 
 def begin(connection: Connection, budget_id: str, period: str, now: datetime) -> datetime:
     """Make the window of `now` the newest, if it is newer; its start."""
-    window = window_at(period, now)
+    window = compute_window(period, now)
     newer = update(budgets).where(_B.id == budget_id, _B.window_starts_at < window.start)
     connection.execute(newer.values(window_starts_at=window.start))
     _insert(connection, budget_id, window)
@@ -226,7 +226,7 @@ def _insert(connection: Connection, budget_id: str, window: Window) -> None:
 
 def rewind(connection: Connection, budget_id: str, period: str, now: datetime) -> None:
     """Take away windows later than `now`, which a clock that ran ahead began; their holds move to that of now."""
-    window = window_at(period, now)
+    window = compute_window(period, now)
     connection.execute(delete(budget_windows).where(_W.budget_id == budget_id, _W.starts_at > window.start))
     late = update(budget_holds).where(budget_holds.c.budget_id == budget_id, budget_holds.c.starts_at > window.start)
     connection.execute(late.values(starts_at=window.start))
@@ -241,7 +241,7 @@ def rewind(connection: Connection, budget_id: str, period: str, now: datetime) -
 def recount(connection: Connection, budget_id: str, now: datetime) -> Row[Any]:
     """Count the window of `now` (or the newest, if that is later) from the ledger and the holds under way; its row."""
     budget = connection.execute(select(budgets).where(_B.id == budget_id)).one()
-    window = window_at(budget.period, max(now, budget.window_starts_at))
+    window = compute_window(budget.period, max(now, budget.window_starts_at))
     begin(connection, budget_id, budget.period, window.start)
     this_window = (_W.budget_id == budget_id, _W.starts_at == window.start)
     hold = budget_holds.c
@@ -250,11 +250,11 @@ def recount(connection: Connection, budget_id: str, now: datetime) -> Row[Any]:
     log = usage_logs.c
     spent = connection.execute(
         select(
-            charged_sum(),
+            sum_charges(),
             func.coalesce(
                 func.sum(case((log.cost_nano_usd.is_(None) | (log.cost_status == "partial"), 1), else_=0)), 0
             ),
-        ).where(*of_subject(budget.scope, budget.subject), live(window.start, window.end))
+        ).where(*build_subject_condition(budget.scope, budget.subject), build_live_condition(window.start, window.end))
     ).one()
     counted = {"spent_nano_usd": int(spent[0]), "unpriced_calls": int(spent[1]), "held_nano_usd": int(held or 0)}
     return connection.execute(
@@ -265,7 +265,9 @@ def recount(connection: Connection, budget_id: str, now: datetime) -> Row[Any]:
 def adopt(connection: Connection, budget_id: str, scope: str, subject: str, expires_at: datetime) -> None:
     """Give a new budget empty holds on the calls under way, so that what they cost will count."""
     budget = connection.execute(select(budgets).where(_B.id == budget_id)).one()
-    calls = connection.scalars(select(open_calls.c.id).where(*of_subject(scope, subject, open_calls))).all()
+    calls = connection.scalars(
+        select(open_calls.c.id).where(*build_subject_condition(scope, subject, open_calls))
+    ).all()
     rows = [
         {
             "log_id": log_id,
@@ -280,7 +282,7 @@ def adopt(connection: Connection, budget_id: str, scope: str, subject: str, expi
         connection.execute(insert(budget_holds), rows)
 
 
-def of_subject(scope: str, subject: str, table: Any = usage_logs) -> Iterable[ColumnElement[bool]]:
+def build_subject_condition(scope: str, subject: str, table: Any = usage_logs) -> Iterable[ColumnElement[bool]]:
     """The condition that a row of the ledger falls under a budget."""
     if scope == BudgetScope.GLOBAL:
         return ()
@@ -288,18 +290,18 @@ def of_subject(scope: str, subject: str, table: Any = usage_logs) -> Iterable[Co
     return (column == (int(subject) if scope == BudgetScope.TEAM else subject),)
 
 
-def amount_charged(cost_nano: int | None) -> int:
+def compute_charge(cost_nano: int | None) -> int:
     """Return what a call's cost takes from a budget, in nano-dollars: 0 where it is unknown (None) or negative."""
     return max(0, cost_nano or 0)
 
 
-def charged_sum() -> ColumnElement[int]:
-    """`amount_charged` of the ledger's rows, added up."""
+def sum_charges() -> ColumnElement[int]:
+    """`compute_charge` of the ledger's rows, added up."""
     cost = usage_logs.c.cost_nano_usd
     return func.coalesce(func.sum(case((cost > 0, cost), else_=0)), 0)
 
 
-def live(start: datetime, end: datetime) -> ColumnElement[bool]:
+def build_live_condition(start: datetime, end: datetime) -> ColumnElement[bool]:
     """The condition that an attempt began in a window and was a call of ours: no sample, no import."""
     log = usage_logs.c
     return (log.started_at >= start) & (log.started_at < end) & log.batch_id.is_(None)

@@ -14,13 +14,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import changeable, make_shared_refusal, usable
+from lib.access.team_scope import filter_changeable, filter_usable, make_shared_refusal
 from lib.cache.entries import Entries
 from lib.cache.policy import CacheRules, SemanticMode, SharingScope
-from lib.cache.proof import Proof, prove, upper_bound
+from lib.cache.proof import Proof, compute_upper_bound, prove
 from lib.cache.recall import Recall
 from lib.cache.secret import CacheSecret
-from lib.cache.semantic import DIFFERENT, SAME, Semantic, pair_of
+from lib.cache.semantic import DIFFERENT, SAME, Semantic, hash_pair
 from lib.calls.calls import Calls
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -168,7 +168,7 @@ class Cache:
         since = utc_now() - timedelta(days=days)
         with self._store.read() as connection:
             configuration_names = select(configurations.c.id, configurations.c.slug).where(
-                usable(actor, configurations.c.team_id)
+                filter_usable(actor, configurations.c.team_id)
             )
             slugs = {row.id: row.slug for row in connection.execute(configuration_names)}
             rules = {row.configuration_id: _read_rules(row) for row in connection.execute(select(cache_policies))}
@@ -180,7 +180,7 @@ class Cache:
                         func.count().label("entries"),
                         func.coalesce(func.sum(_E.bytes), 0).label("size"),
                     )
-                    .where(usable(actor, _E.team_id))
+                    .where(filter_usable(actor, _E.team_id))
                     .group_by(_E.configuration_id)
                 )
             }
@@ -193,7 +193,7 @@ class Cache:
                     func.sum(case((_H.saved_nano_usd.is_(None), 1), else_=0)).label("unpriced"),
                     func.coalesce(func.sum(_H.saved_ms), 0).label("saved_ms"),
                 )
-                .where(_H.created_at >= since, usable(actor, _H.team_id))
+                .where(_H.created_at >= since, filter_usable(actor, _H.team_id))
                 .group_by(_H.configuration_id, _H.tier)
             ).all()
             counts = connection.execute(
@@ -230,7 +230,7 @@ class Cache:
         day = func.date(_H.created_at).label("day")
         query = (
             select(day, _H.tier, func.count().label("hits"), func.sum(_H.saved_nano_usd).label("saved_nano_usd"))
-            .where(_H.created_at >= utc_now() - timedelta(days=days), usable(actor, _H.team_id))
+            .where(_H.created_at >= utc_now() - timedelta(days=days), filter_usable(actor, _H.team_id))
             .group_by(day, _H.tier)
             .order_by(day)
         )
@@ -253,7 +253,7 @@ class Cache:
         """Forget a configuration's answers, those older than so long, or all; how many those were."""
         actor.require(Permission.EDIT_CONFIGS)
         conditions: list[ColumnElement[bool]] = []
-        team = changeable(actor, _E.team_id)
+        team = filter_changeable(actor, _E.team_id)
         if configuration_id is not None:
             conditions.append(_E.configuration_id == configuration_id)
         if older_than is not None:
@@ -269,7 +269,7 @@ class Cache:
         actor.require(Permission.TEST_CONFIGS)
         self.recall.flush()
         served = select(_H.entry_id).where(_H.call_id == call_id)
-        conditions = [(_E.call_id == call_id) | _E.id.in_(served), changeable(actor, _E.team_id)]
+        conditions = [(_E.call_id == call_id) | _E.id.in_(served), filter_changeable(actor, _E.team_id)]
         if not actor.can(Permission.EDIT_CONFIGS):
             conditions.append(_E.user_id == actor.user_id)
         return self._purge(actor, call_id, *conditions)
@@ -288,7 +288,7 @@ class Cache:
     ) -> list[CacheDecision]:
         """Would-be hits (or, `refused`, the nearest that a guard refused), nearest first for those refused."""
         actor.require(Permission.VIEW_STATS)
-        query = select(cache_decisions).where(_D.configuration_id == configuration_id, usable(actor, _D.team_id))
+        query = select(cache_decisions).where(_D.configuration_id == configuration_id, filter_usable(actor, _D.team_id))
         query = query.where(_D.guard.is_not(None) if refused else _D.guard.is_(None))
         order = (_D.similarity.desc(),) if refused else (_D.similarity, _D.created_at.desc())
         with self._store.read() as connection:
@@ -301,7 +301,7 @@ class Cache:
         if label not in (SAME, DIFFERENT):
             raise InvalidInput("There is no such label.", "", "Say same or different.")
         with self._store.write() as connection:
-            decision_query = select(cache_decisions).where(_D.id == decision_id, changeable(actor, _D.team_id))
+            decision_query = select(cache_decisions).where(_D.id == decision_id, filter_changeable(actor, _D.team_id))
             row = connection.execute(decision_query).first()
             if row is None or not actor.reads_content_of(row.user_id):
                 raise NotFound("There is no such decision.", "It has gone, or its words are somebody else's.")
@@ -327,7 +327,7 @@ class Cache:
                     func.sum(case((_D.label.is_(None), 1), else_=0)).label("unlabelled"),
                     func.coalesce(func.sum(_D.saved_nano_usd), 0).label("saved"),
                 )
-                .where(_D.guard.is_(None), _D.created_at >= _proof_start(), usable(actor, _D.team_id))
+                .where(_D.guard.is_(None), _D.created_at >= _compute_proof_start(), filter_usable(actor, _D.team_id))
                 .group_by(_D.pool, _D.configuration_id)
             ).all()
             proofs = []
@@ -353,7 +353,7 @@ class Cache:
     def _block(self, connection: Connection, actor: Actor, row: Any) -> None:
         question = self._secret.open(row.question)
         candidate = self._secret.open(row.candidate)
-        pair = pair_of(self._secret, str(question), str(candidate))
+        pair = hash_pair(self._secret, str(question), str(candidate))
         same_pair = (cache_blocked_pairs.c.pool == row.pool, cache_blocked_pairs.c.pair == pair)
         connection.execute(delete(cache_blocked_pairs).where(*same_pair))
         connection.execute(
@@ -394,18 +394,18 @@ def _prove(connection: Connection, pool: str, rules: CacheRules) -> Proof:
     """The proof of one pool: its labelled would-be hits of the last 30 days, in the order they came."""
     query = (
         select(_D.label, _D.labelled_by, _D.verdict)
-        .where(_D.pool == pool, _D.guard.is_(None), _D.label.is_not(None), _D.created_at >= _proof_start())
+        .where(_D.pool == pool, _D.guard.is_(None), _D.label.is_not(None), _D.created_at >= _compute_proof_start())
         .order_by(_D.created_at, _D.id)
     )
     rows = connection.execute(query).all()
     checked = [row for row in rows if row.labelled_by == "person" and row.verdict in (SAME, DIFFERENT)]
     by_judge = any(row.labelled_by == "answers" and row.verdict is not None for row in rows)
     wrong = sum(row.verdict == SAME and row.label == DIFFERENT for row in checked)
-    judge_error = upper_bound(wrong, len(checked)) if by_judge and checked else 0.0
+    judge_error = compute_upper_bound(wrong, len(checked)) if by_judge and checked else 0.0
     return prove([row.label == DIFFERENT for row in rows], rules.bound_per_mille, judge_error)
 
 
-def _proof_start() -> datetime:
+def _compute_proof_start() -> datetime:
     return utc_now() - timedelta(days=PROOF_DAYS)
 
 
@@ -420,7 +420,7 @@ def _describe(rules: CacheRules) -> dict[str, Any]:
 
 
 def _find_configuration(connection: Connection, actor: Actor, configuration_id: str) -> Any:
-    conditions = (configurations.c.id == configuration_id, usable(actor, configurations.c.team_id))
+    conditions = (configurations.c.id == configuration_id, filter_usable(actor, configurations.c.team_id))
     row = connection.execute(select(configurations).where(*conditions)).first()
     if row is None:
         raise NotFound("There is no such configuration.", "", "")

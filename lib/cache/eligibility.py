@@ -12,7 +12,7 @@ from lib.calls.request import Plan
 from lib.ledger import content_policy
 from lib.patterns import compile_pattern
 from lib.providers.kinds import Protocol
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 
 _KNOWN_FIELDS = frozenset(
     {
@@ -98,7 +98,7 @@ def find_question(plan: Plan) -> str | None:
 def is_personal(plan: Plan) -> bool:
     """Whether what is asked speaks of its asker, or holds an address or a long number."""
     return any(
-        _PERSONAL.search(text_of(message)) is not None
+        _PERSONAL.search(read_message_text(message)) is not None
         for message in plan.first.model_request.messages
         if message.get("role") == "user"
     )

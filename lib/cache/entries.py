@@ -14,7 +14,7 @@ from lib.cache.namespace import Keys
 from lib.cache.policy import CacheRules
 from lib.cache.secret import CacheSecret
 from lib.calls.live_call import LiveCall
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import cache_counts, cache_entries, cache_hits
 from lib.errors import InvalidInput
@@ -83,7 +83,7 @@ def make_entry(call: LiveCall, question: str | None) -> CacheEntry:
         attempt.answer, reasoning, attempt.served_model or "", row.prompt_tokens, row.completion_tokens
     )
     figures = (row.cost_nano_usd, row.execution_time_ms)
-    return CacheEntry(new_id(), call.call_id, answer, utc_now(), *figures, question)
+    return CacheEntry(make_id(), call.call_id, answer, utc_now(), *figures, question)
 
 
 class Entries:

@@ -34,7 +34,7 @@ _CLASSES = (
 
 def find_refusal(question: str, candidate: str, language: str) -> str | None:
     """The guard that tells the two apart, or None. Both are in `language`; their order does not matter."""
-    lexicon = wording.lexicon(language)
+    lexicon = wording.load_lexicon(language)
     question_words = wording.split(question)
     candidate_words = wording.split(candidate)
     for name, guard in _GUARDS:
@@ -46,12 +46,12 @@ def find_refusal(question: str, candidate: str, language: str) -> str | None:
             return name
     if _has_opposites(*lowered, lexicon):
         return "opposite"
-    if _names(question_words, lexicon) != _names(candidate_words, lexicon):
+    if _list_names(question_words, lexicon) != _list_names(candidate_words, lexicon):
         return "name"
     return "order" if _is_reordered(*lowered, lexicon) else None
 
 
-def _differ_in(pattern: Any) -> Callable[[str, str, Sequence[str], Sequence[str]], bool]:
+def _build_pattern_guard(pattern: Any) -> Callable[[str, str, Sequence[str], Sequence[str]], bool]:
     return lambda question, candidate, _question_words, _candidate_words: (
         pattern.findall(question) != pattern.findall(candidate)
     )
@@ -71,8 +71,8 @@ def _differ_in_signs(
 
 
 _GUARDS: tuple[tuple[str, Callable[[str, str, Sequence[str], Sequence[str]], bool]], ...] = (
-    ("number", _differ_in(_DIGITS)),
-    ("quotation", _differ_in(_SPAN)),
+    ("number", _build_pattern_guard(_DIGITS)),
+    ("quotation", _build_pattern_guard(_SPAN)),
     ("code", _differ_in_signs),
     ("length", _differ_in_length),
 )
@@ -91,7 +91,7 @@ def _has_opposites(question_words: Sequence[str], candidate_words: Sequence[str]
     )
 
 
-def _names(words: Sequence[str], lexicon: Mapping[str, Any]) -> list[str]:
+def _list_names(words: Sequence[str], lexicon: Mapping[str, Any]) -> list[str]:
     """Words with a capital letter that does not begin a sentence, in their order."""
     names = []
     is_first = True

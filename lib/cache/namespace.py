@@ -16,7 +16,7 @@ from lib.cache import guards, wording
 from lib.cache.eligibility import find_question, is_personal
 from lib.cache.policy import CacheRules, SharingScope
 from lib.cache.secret import CacheSecret
-from lib.calls.fingerprint import fingerprint_of
+from lib.calls.fingerprint import compute_fingerprint
 from lib.calls.request import Plan, Target
 from lib.fast_json import encode
 
@@ -54,19 +54,19 @@ def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret, *, completely:
 
     `completely` makes them all whatever the rules: an answer is stored with those that rules may ask for later.
     """
-    owner = _scope_of(plan, rules.scope)
+    owner = _encode_scope(plan, rules.scope)
     configuration_key = encode([plan.app, plan.configuration.id, plan.configuration.revision])
-    exact = secret.hash(b"exact", owner, configuration_key, fingerprint_of(plan))
+    exact = secret.hash(b"exact", owner, configuration_key, compute_fingerprint(plan))
     compares = completely or rules.compares_words
     question = find_question(plan) if compares else None
     language = wording.find_language(question) if question is not None else None
     if question is None or language is None:
         return Keys(exact)
-    shape = fingerprint_of(_without_words(plan))
+    shape = compute_fingerprint(_strip_words(plan))
     compared = f"{language} {wording.VERSION} {guards.VERSION}".encode()
     namespace = secret.hash(b"namespace", owner, configuration_key, shape, compared)
     pool = secret.hash(b"pool", configuration_key, shape, compared)
-    words = wording.significant_words(question, language)
+    words = wording.list_significant_words(question, language)
     loose = None if words is None else secret.hash(b"loose", namespace.encode(), *(word.encode() for word in words))
     return Keys(exact, loose, namespace, pool, question, language)
 
@@ -84,7 +84,7 @@ def find_end_user(plan: Plan) -> str:
     return ""
 
 
-def _scope_of(plan: Plan, scope: SharingScope) -> bytes:
+def _encode_scope(plan: Plan, scope: SharingScope) -> bytes:
     actor = plan.request.actor
     match scope:
         case SharingScope.PERSON:
@@ -98,7 +98,7 @@ def _scope_of(plan: Plan, scope: SharingScope) -> bytes:
             return encode(["app", actor.team_id, plan.app])  # another team may call its app the same
 
 
-def _without_words(plan: Plan) -> Plan:
+def _strip_words(plan: Plan) -> Plan:
     """The plan with the user's turn left empty, for everything else that shapes the answer."""
     return replace(
         plan,
@@ -114,11 +114,11 @@ def _strip(target: Target) -> Target:
     ]
     wire = model_request.wire
     if wire is not None:
-        wire = replace(wire, body=_without_person({**wire.body, "messages": None}))
-    parameters = _without_person(model_request.parameters)
+        wire = replace(wire, body=_strip_person({**wire.body, "messages": None}))
+    parameters = _strip_person(model_request.parameters)
     return replace(target, model_request=replace(model_request, messages=messages, parameters=parameters, wire=wire))
 
 
-def _without_person(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _strip_person(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Without whom a program asks for, which is a part of the scope."""
     return {name: value for name, value in fields.items() if name not in ("user", "safety_identifier", "metadata")}

@@ -17,7 +17,7 @@ _MOST_ERRORS = 2
 _LATER_SIZES = (4_000, 8_000, 16_000)  # where a judge's error asks for more than the least
 
 
-def upper_bound(errors: int, samples: int) -> float:
+def compute_upper_bound(errors: int, samples: int) -> float:
     """The largest error rate (0 to 1) that the samples leave likely; 1 where there are none."""
     if samples <= 0 or errors >= samples:
         return 1.0
@@ -25,23 +25,25 @@ def upper_bound(errors: int, samples: int) -> float:
     high = 1.0
     while high - low > 1e-9:
         middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(errors, samples, middle) > 1 - CONFIDENCE else (low, middle)
+        low, high = (middle, high) if _compute_likelihood(errors, samples, middle) > 1 - CONFIDENCE else (low, middle)
     return high
 
 
 @cache
-def sizes(bound_per_mille: int) -> tuple[int, ...]:
+def compute_sample_sizes(bound_per_mille: int) -> tuple[int, ...]:
     """The numbers of samples at which a bound is looked at: the k-th proves it with k errors, k = 0, 1, 2."""
     sample_counts = []
     samples = 1
     for errors in range(_MOST_ERRORS + 1):
         low = samples
         high = 1
-        while upper_bound(errors, high) > bound_per_mille / 1000:
+        while compute_upper_bound(errors, high) > bound_per_mille / 1000:
             high *= 2
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if upper_bound(errors, middle) <= bound_per_mille / 1000 else (middle + 1, high)
+            low, high = (
+                (low, middle) if compute_upper_bound(errors, middle) <= bound_per_mille / 1000 else (middle + 1, high)
+            )
         samples = low
         sample_counts.append(samples)
     return tuple(sample_counts)
@@ -70,17 +72,17 @@ def prove(labels: Sequence[bool], bound_per_mille: int, judge_error: float = 0.0
     """Look at labels in the order they came, True for a wrong one; `judge_error`: an upper bound of its own, 0 to 1."""
     limit = bound_per_mille / 1000
     errors = sum(labels)
-    for size in (*sizes(bound_per_mille), *_LATER_SIZES):
+    for size in (*compute_sample_sizes(bound_per_mille), *_LATER_SIZES):
         if len(labels) < size:
             return Proof(len(labels), errors, judge_error, None, size)
-        total = upper_bound(sum(labels[:size]), size) + judge_error
+        total = compute_upper_bound(sum(labels[:size]), size) + judge_error
         if total <= limit:
             still_holds = errors <= limit * len(labels)  # what came after the look must not speak against it
             return Proof(len(labels), errors, judge_error, total if still_holds else None, None)
     return Proof(len(labels), errors, judge_error, None, None)
 
 
-def _at_most(errors: int, samples: int, rate: float) -> float:
+def _compute_likelihood(errors: int, samples: int, rate: float) -> float:
     """The likelihood of at most so many errors."""
     if rate <= 0:
         return 1.0

@@ -171,7 +171,7 @@ class Recall:
             entry = make_entry(call, lead.keys.question)
             fresh = {key: entry for key in (lead.keys.exact, lead.keys.loose) if key is not None}
             self._fresh.update(fresh)
-            if not self._put("store", _Stored(entry, lead.keys, lead.rules, call, owner_of(call))):
+            if not self._put("store", _Stored(entry, lead.keys, lead.rules, call, build_owner(call))):
                 self._drop_fresh(entry, fresh)
         if lead.leads:
             self._flights.land(lead.keys.exact, entry)
@@ -180,7 +180,7 @@ class Recall:
         if call.row is None or call.row.status != "ok" or call.row.cache != tier:
             return  # it was not served after all
         self._count(call.plan, tier)
-        self._put("hit", Hit(call.call_id, entry, str(tier), owner_of(call)))
+        self._put("hit", Hit(call.call_id, entry, str(tier), build_owner(call)))
 
     def _count(self, plan: Plan, outcome: str) -> None:
         with self._lock:
@@ -279,7 +279,7 @@ class Recall:
                 log.exception("The cache could not write or follow.")
 
 
-def owner_of(call: LiveCall) -> EntryOwner:
+def build_owner(call: LiveCall) -> EntryOwner:
     """Whose a call's answer is."""
     plan = call.plan
     return EntryOwner(plan.configuration.id, plan.app, call.user_id, plan.request.actor.team_id)

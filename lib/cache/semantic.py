@@ -24,7 +24,7 @@ from lib.cache.secret import CacheSecret
 from lib.calls.calls import Calls
 from lib.calls.live_call import LiveCall
 from lib.calls.request import NOT_REMEMBERED, CallRequest, Origin, Plan, Within
-from lib.clock import id_at, new_id, utc_now
+from lib.clock import make_id, make_id_at, utc_now
 from lib.db.engine import Store
 from lib.db.tables import cache_blocked_pairs, cache_decisions, cache_entries
 from lib.errors import LLMManagerError
@@ -213,7 +213,7 @@ class Semantic:
             query = query.where(_E.namespace == namespace)
         else:  # by the ids' own time alone, for an index of namespaces would read the whole one each time
             since_ms = int((index.followed_to - timedelta(seconds=30)).timestamp() * 1_000)
-            query = query.where(_E.id >= id_at(since_ms, 0, 0), _E.namespace.concat("") == namespace)
+            query = query.where(_E.id >= make_id_at(since_ms, 0, 0), _E.namespace.concat("") == namespace)
         with self._store.read() as connection:
             created = {row.id: row.created_at for row in connection.execute(query)}
             unknown = index.find_unknown(created)
@@ -231,7 +231,7 @@ class Semantic:
             connection.execute(update(cache_entries).where(_E.id == entry_id).values(vector=vector.tobytes()))
 
     def _is_blocked(self, pool: str, first: str, second: str) -> bool:
-        pair = pair_of(self._secret, first, second)
+        pair = hash_pair(self._secret, first, second)
         blocked = cache_blocked_pairs.c
         query = select(blocked.pair).where(blocked.pool == pool, blocked.pair == pair)
         with self._store.read() as connection:
@@ -251,7 +251,7 @@ class Semantic:
         was_served: bool = False,
     ) -> None:
         row: dict[str, Any] = {
-            "id": new_id(),
+            "id": make_id(),
             "created_at": utc_now(),
             "configuration_id": plan.configuration.id,
             "pool": keys.pool,
@@ -273,6 +273,6 @@ class Semantic:
             connection.execute(insert(cache_decisions).values(**row))
 
 
-def pair_of(secret: CacheSecret, first: str, second: str) -> str:
+def hash_pair(secret: CacheSecret, first: str, second: str) -> str:
     """The keyed hash of two questions, whichever comes first."""
     return secret.hash(b"pair", *sorted((first.encode(), second.encode())))

@@ -26,13 +26,13 @@ _LEAST_COMMON = 0.2  # of the words: how many the commonest words of a language 
 
 
 @cache
-def languages() -> tuple[str, ...]:
+def list_languages() -> tuple[str, ...]:
     """Codes of the languages that are known, such as `de`."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
 
 
 @cache
-def lexicon(language: str) -> Mapping[str, Any]:
+def load_lexicon(language: str) -> Mapping[str, Any]:
     """Sets of words by class, and lists of phrases, of one language."""
     lists = json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     phrases = ("openings", "closings", "opposites")
@@ -46,10 +46,10 @@ def lexicon(language: str) -> Mapping[str, Any]:
 
 
 @cache
-def _common_words() -> Mapping[str, tuple[str, ...]]:
+def _index_common_words() -> Mapping[str, tuple[str, ...]]:
     """The commonest words, each with the languages in which it is one."""
-    words = {word for code in languages() for word in lexicon(code)["common"]}
-    return {word: tuple(code for code in languages() if word in lexicon(code)["common"]) for word in words}
+    words = {word for code in list_languages() for word in load_lexicon(code)["common"]}
+    return {word: tuple(code for code in list_languages() if word in load_lexicon(code)["common"]) for word in words}
 
 
 def split(text: str) -> list[str]:
@@ -62,8 +62,8 @@ def find_language(text: str) -> str | None:
     words = [word.lower() for word in split(text) if word[:1].isalpha()]
     if not words:
         return None
-    counts = dict.fromkeys(languages(), 0)
-    languages_of = _common_words()
+    counts = dict.fromkeys(list_languages(), 0)
+    languages_of = _index_common_words()
     for word in words:
         for code in languages_of.get(word, ()):
             counts[code] += 1
@@ -71,21 +71,21 @@ def find_language(text: str) -> str | None:
     return language if most > next_most and most >= _LEAST_COMMON * len(words) else None
 
 
-def significant_words(text: str, language: str) -> list[str] | None:
+def list_significant_words(text: str, language: str) -> list[str] | None:
     """List the words in which two equal questions must agree, in order; None where every sign counts."""
     if _SIGN_FOR_SIGN.search(text.strip()):
         return None
     words = split(text)
-    words_of_language = lexicon(language)
+    words_of_language = load_lexicon(language)
     if not any(word.lower() in words_of_language["mentions"] for word in words):
-        words = _without_politeness(words, words_of_language)
-    words = _without_last_sign(words, words_of_language)
+        words = _strip_politeness(words, words_of_language)
+    words = _strip_last_sign(words, words_of_language)
     if len([word for word in words if word[:1].isalnum()]) < 2:
         return None
     return [word.lower() if is_first else word for word, is_first in _mark_firsts(words)]
 
 
-def _without_politeness(words: list[str], words_of_language: Mapping[str, Any]) -> list[str]:
+def _strip_politeness(words: list[str], words_of_language: Mapping[str, Any]) -> list[str]:
     for _ in range(_MOST_PHRASES):
         shorter = _strip_opening(words, words_of_language["openings"]) or words
         shorter = _strip_closing(shorter, words_of_language["closings"]) or shorter
@@ -127,7 +127,7 @@ def _strip_closing(words: list[str], phrases: list[tuple[str, ...]]) -> list[str
 _JOINED = frozenset({"please", "bitte"})
 
 
-def _without_last_sign(words: list[str], words_of_language: Mapping[str, Any]) -> list[str]:
+def _strip_last_sign(words: list[str], words_of_language: Mapping[str, Any]) -> list[str]:
     """Without a stop or exclamation at the end, and without the question mark of what is a question anyway."""
     asks = any(word.lower() in words_of_language["asked"] for word in words)
     while words and (words[-1] in (".", "!") or (words[-1] == "?" and asks)):

@@ -23,12 +23,12 @@ from lib.calls.observed_usage import ObservedUsage
 from lib.calls.routing import NextAttempt
 from lib.calls.sources import AnswerSource
 from lib.calls.step_answer import make_step_row
-from lib.clock import short_id, utc_now
+from lib.clock import shorten_id, utc_now
 from lib.configs.routing import Deadlines
 from lib.errors import ErrorKind, ProviderError
 from lib.ledger.admission import OpeningDecision, OpeningRequest
 from lib.ledger.closing import Closing
-from lib.ledger.content_policy import REDACTED, takes_long
+from lib.ledger.content_policy import REDACTED, is_masking_slow
 from lib.ledger.step_results import StepResults
 from lib.ledger.usage_row import UsageRow
 from lib.ledger.writer import Ledger
@@ -113,7 +113,7 @@ class Attempt:
             return Ending("refused", answer.kind.value, str(answer.refusal), sent=False)
         call.claim = ask.claim
         call.is_counted = True
-        call.note("opened", f"attempt {call.attempt.number}, log {short_id(call.attempt.log_id)}")
+        call.note("opened", f"attempt {call.attempt.number}, log {shorten_id(call.attempt.log_id)}")
         return self._find_obstacle(circuit, is_bounded=answer.is_bounded or call.plan.request.bounded)
 
     def _find_obstacle(self, circuit: Circuit | None, *, is_bounded: bool) -> Ending | None:
@@ -193,7 +193,7 @@ class Attempt:
                         if attempt.has_content:
                             deadline.due = min(clock() + limits.idle_s, end)
         except TimeoutError as error:
-            raise _timeout_error(attempt, limits, total=clock() >= end) from error
+            raise _make_timeout_error(attempt, limits, total=clock() >= end) from error
 
     def _take(self, attempt: AttemptState, piece: Piece) -> None:
         waiting = not attempt.has_content
@@ -215,7 +215,7 @@ class Attempt:
         attempt = call.attempt
         saved = self._source.compute_saved_nano(call) if ending.status == "ok" else None
         make = partial(make_closing, call, ending, self._path.prices, is_final=is_final, saved_nano=saved)
-        if call.content_policy == REDACTED and takes_long(REDACTED, attempt.characters):
+        if call.content_policy == REDACTED and is_masking_slow(REDACTED, attempt.characters):
             closing = await finish_uncancelled(asyncio.to_thread(make))
         else:
             closing = make()
@@ -264,7 +264,7 @@ def _check_began(attempt: AttemptState) -> None:
         )
 
 
-def _timeout_error(attempt: AttemptState, limits: Deadlines, *, total: bool) -> ProviderError:
+def _make_timeout_error(attempt: AttemptState, limits: Deadlines, *, total: bool) -> ProviderError:
     fix = "Try again, choose a faster model, or raise the deadline."
     if total:
         why = f"The answer was not complete after {limits.total_s:g} s."

@@ -73,7 +73,7 @@ def make_circuit_ending(circuit: Circuit, provider: str) -> Ending:
     return Ending("refused", ErrorKind.CIRCUIT_OPEN.value, make_storable(why), sent=False)
 
 
-def was_charged(ending: Ending, attempt: AttemptState) -> bool:
+def can_be_charged(ending: Ending, attempt: AttemptState) -> bool:
     """Whether the provider may bill the attempt: not when it refused, or never answered, before anything came."""
     if not ending.sent or attempt.cache != NO_CACHE:
         return False
@@ -102,7 +102,7 @@ def make_closing(
     """The row of `usage_logs` and its payload for the current attempt, which was opened."""
     attempt = call.attempt
     assert attempt.identity is not None  # noqa: S101 (its opening made it)
-    charged = was_charged(ending, call.attempt)
+    charged = can_be_charged(ending, call.attempt)
     usage, source = compute_billed_usage(call, prices)
     cost, cost_status = price_usage(call, prices, usage, source)
     row = UsageRow(
@@ -112,7 +112,7 @@ def make_closing(
         served_model=attempt.served_model,
         status=ending.status,
         error_kind=ending.error_kind,
-        error_message=content_policy.error_to_keep(call.content_policy, ending.error_message),
+        error_message=content_policy.sanitise_error(call.content_policy, ending.error_message),
         prompt_tokens=usage.prompt_tokens if charged else None,
         completion_tokens=usage.completion_tokens if charged else None,
         total_tokens=usage.total_tokens if charged else None,
@@ -161,10 +161,10 @@ def make_payload(call: LiveCall) -> dict[str, Any]:
     response: dict[str, Any] = {}
     if attempt.reasoning or attempt.tool_calls:
         reasoning = make_storable("".join(attempt.reasoning))
-        response = content_policy.response_to_keep(policy, reasoning, list(attempt.tool_calls.values()))
+        response = content_policy.sanitise_response(policy, reasoning, list(attempt.tool_calls.values()))
     return {
         "prompt_text": call.prompt_kept,
-        "response_text": content_policy.text_to_keep(policy, attempt.answer),
+        "response_text": content_policy.sanitise_text(policy, attempt.answer),
         "request": call.request_kept,
         "response": response,
     }
@@ -200,7 +200,7 @@ def fill_identity(call: LiveCall, lane: str) -> AttemptRow:
         provider=endpoint.name,
         model=model_request.model,
         streamed=model_request.stream,
-        parameters=content_policy.parameters_to_keep(call.content_policy, model_request.parameters),
+        parameters=content_policy.sanitise_parameters(call.content_policy, model_request.parameters),
         tags=dict(request.tags),
         team_id=request.actor.team_id,
         lane=lane,

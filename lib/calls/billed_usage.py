@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from lib.calls.request import Target
-from lib.calls.request_choices import answering_model, examine_choices, requested_tier
+from lib.calls.request_choices import examine_choices, find_answering_model, name_requested_tier
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.kinds import ProviderKind
-from lib.providers.prices.service_tiers import PLAIN, name_service_tier, region_of
-from lib.providers.protocols.usage import with_uses
+from lib.providers.prices.service_tiers import PLAIN, find_region, name_service_tier
+from lib.providers.protocols.usage import add_uses
 
 _SERVES_AS_ASKED = frozenset({ProviderKind.OPENAI, ProviderKind.ANTHROPIC, ProviderKind.GEMINI})
 _TIER_FIELDS = frozenset({"service_tier", "speed", "inference_geo"})
@@ -29,15 +29,15 @@ def complete_usage(
     """
     kind = target.endpoint.kind
     tier = usage.service_tier
-    region = region_of(kind, target.endpoint.base_url)
+    region = find_region(kind, target.endpoint.base_url)
     if not tier and kind in _SERVES_AS_ASKED and _TIER_FIELDS.isdisjoint(dropped):
-        wanted_tier = requested_tier(target)
+        wanted_tier = name_requested_tier(target)
         tier = "" if wanted_tier == PLAIN else wanted_tier
     if region:
         tier = name_service_tier(*tier.split("+"), region)
     if tier != usage.service_tier:
         usage = replace(usage, service_tier=tier)
-    model = answering_model(target, served_model)
+    model = find_answering_model(target, served_model)
     if model == target.model_request.model:
         return usage
     return replace(usage, details=replace(usage.details or UsageDetails(), model=model))
@@ -51,7 +51,7 @@ def count_cut_usage(
     Its details are `uncounted` where the provider may have run something that costs and has shown nothing of it.
     `fee_of` is what a use costs by its name, None where nobody knows.
     """
-    usage = with_uses(usage, uses)
+    usage = add_uses(usage, uses)
     if usage.details is not None and usage.details.uses:
         return usage
     if all(fee_of(tool.use) == 0 for tool in examine_choices(target).hosted):

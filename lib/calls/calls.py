@@ -34,7 +34,7 @@ from lib.calls.request import CallRequest, Plan
 from lib.calls.routing import Route
 from lib.calls.sources import AnswerMemory
 from lib.calls.upstream import Upstream
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.db.engine import Store
@@ -105,7 +105,7 @@ class Calls:
         self._thread: threading.Thread | None = None
         self._ledger: Ledger | None = None
         self._spool: Spool | None = None
-        self._owner = new_id()
+        self._owner = make_id()
         self._readiness = Readiness()
 
     def start(self, request: CallRequest) -> str:

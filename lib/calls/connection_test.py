@@ -15,7 +15,7 @@ from lib.clock import utc_now
 from lib.configs.configurations import Configuration
 from lib.configs.routing import Deadlines
 from lib.errors import InvalidInput
-from lib.ledger.content_policy import text_to_keep
+from lib.ledger.content_policy import sanitise_text
 from lib.providers.registry import Providers
 
 _QUESTION = "Answer with the word ready."
@@ -63,7 +63,7 @@ def check_connection(actor: Actor, configuration: Configuration, calls: Calls, p
         model=view.served_model or view.model,
         latency_ms=view.execution_time_ms,
         first_token_ms=view.first_token_ms,
-        message=_words(configuration, view.text) if answered else view.error_message or "No answer came.",
+        message=_shorten_answer(configuration, view.text) if answered else view.error_message or "No answer came.",
         log_id=view.log_id,
     )
     record = {"ok": check.ok, "at": check.at.isoformat(), "latency_ms": check.latency_ms, "message": check.message}
@@ -71,6 +71,6 @@ def check_connection(actor: Actor, configuration: Configuration, calls: Calls, p
     return check
 
 
-def _words(configuration: Configuration, text: str) -> str:
+def _shorten_answer(configuration: Configuration, text: str) -> str:
     """The beginning of the answer, as far as the configuration lets words be kept."""
-    return (text_to_keep(configuration.content_policy, " ".join(text.split())) or "It answered.")[:200]
+    return (sanitise_text(configuration.content_policy, " ".join(text.split())) or "It answered.")[:200]

@@ -37,8 +37,8 @@ def _place(counted: str, ignored: str) -> Placement:
     return Placement(frozenset(counted.split()), frozenset(ignored.split()))
 
 
-# Of a request: what a plan depends on. Left: whose it is and what it says, which `key_of` looks at part by part, and
-# what belongs to one call and is taken from each request anew.
+# Of a request: what a plan depends on. Left: whose it is and what it says, which `build_plan_key` looks at part by
+# part, and what belongs to one call and is taken from each request anew.
 _COMPARED = (
     *("configuration", "model", "app", "context", "origin", "system_prompt", "deadlines", "max_attempts", "routed"),
     *("stream", "native", "unsaid", "even_if_off", "cache_policy", "bounded"),
@@ -63,7 +63,7 @@ _COUNTED: Mapping[type, tuple[str, ...]] = {
 _compare: Callable[[CallRequest], tuple[Hashable, ...]] = attrgetter(*_COMPARED)
 
 
-def key_of(request: CallRequest) -> Hashable:
+def build_plan_key(request: CallRequest) -> Hashable:
     """Everything of a request but its words: those of one key have one plan."""
     actor = request.actor
     wire = request.wire
@@ -80,7 +80,7 @@ def key_of(request: CallRequest) -> Hashable:
     )
 
 
-def fingerprint_of(plan: Plan) -> bytes:
+def compute_fingerprint(plan: Plan) -> bytes:
     """The SHA-256 of everything that shapes the plan's answer."""
     return hashlib.sha256(_encode_canonically(_pick(plan))).digest()
 

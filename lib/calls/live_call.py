@@ -19,9 +19,9 @@ from msgspec.structs import replace
 from lib.access.limits import Claim, LimitDecision
 from lib.calls.billed_usage import complete_usage, count_cut_usage
 from lib.calls.latch import Latch
-from lib.calls.request import Plan, Target, prompt_size
+from lib.calls.request import Plan, Target, measure_prompt
 from lib.calls.sources import NO_CACHE
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.ledger import content_policy
 from lib.ledger.usage_row import AttemptRow, UsageRow
@@ -42,9 +42,9 @@ from lib.providers.chunks import (
     UsesSoFar,
     Vectors,
 )
-from lib.providers.protocols.usage import images_in
+from lib.providers.protocols.usage import count_images
 from lib.providers.redaction import redact
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 from lib.tokens.prompt_tokens import estimate_prompt
 from lib.tokens.text_estimate import estimate_tokens
 
@@ -130,7 +130,7 @@ class AttemptState(Struct):
 
     number: int
     target: Target
-    log_id: str = new(default_factory=new_id)
+    log_id: str = new(default_factory=make_id)
     started_at: datetime = new(default_factory=utc_now)
     started: float = new(default_factory=time.monotonic)
     text: list[str] = []
@@ -256,7 +256,7 @@ class LiveCall:
         self.plan = plan
         self.listener = listener
         self.is_watched = listener is None  # on a page
-        self.call_id = plan.request.call_id or new_id()
+        self.call_id = plan.request.call_id or make_id()
         self.user_id = plan.request.actor.user_id
         self.attempt = AttemptState(1, first := plan.first)
         self.stop_requested = False
@@ -268,13 +268,13 @@ class LiveCall:
         self.is_counted = False  # by limits, whatever attempts follow
         self.retry_after: float | None = None  # seconds, where a refusal says; inf: no waiting helps
         messages = first.model_request.messages
-        texts = [text_of(message) for message in messages]
-        self.prompt_size = prompt_size(plan)
+        texts = [read_message_text(message) for message in messages]
+        self.prompt_size = measure_prompt(plan)
         self.prompt_estimate = estimate_prompt(self.prompt_size, first.endpoint.kind, first.model_request.model)
-        self.images = max(images_in(messages), len(self.prompt_size.images))
+        self.images = max(count_images(messages), len(self.prompt_size.images))
         self.content_policy = plan.configuration.content_policy
-        self.prompt_kept = content_policy.text_to_keep(self.content_policy, _last_question(messages, texts))
-        self.request_kept = content_policy.request_to_keep(self.content_policy, messages, self.prompt_estimate)
+        self.prompt_kept = content_policy.sanitise_text(self.content_policy, _find_last_question(messages, texts))
+        self.request_kept = content_policy.sanitise_request(self.content_policy, messages, self.prompt_estimate)
         self._started = time.monotonic()
         self._events: deque[tuple[float, str, str]] = deque(maxlen=MAX_EVENTS if self.is_watched else 0)
         if plan.dropped:
@@ -330,7 +330,7 @@ class LiveCall:
         note = attempt.checkpoint()
         if billed.service_tier or billed.details is not None:
             note["billed"] = {"service_tier": billed.service_tier, "details": to_builtins(billed.details)}
-        return content_policy.checkpoint_to_keep(
+        return content_policy.sanitise_checkpoint(
             self.content_policy, note, (usage.prompt_tokens, usage.completion_tokens)
         )
 
@@ -345,13 +345,13 @@ async def make_call(plan: Plan, listener: Listener | None = None) -> LiveCall:
     """The call of a plan; where long words have to be masked, that is done in a thread, for others wait meanwhile."""
     policy = plan.configuration.content_policy
     if policy == content_policy.REDACTED:
-        characters = sum(len(text_of(message)) for message in plan.first.model_request.messages)
-        if content_policy.takes_long(policy, characters):
+        characters = sum(len(read_message_text(message)) for message in plan.first.model_request.messages)
+        if content_policy.is_masking_slow(policy, characters):
             return await asyncio.to_thread(LiveCall, plan, listener)
     return LiveCall(plan, listener)
 
 
-def _last_question(messages: list[dict[str, Any]], texts: list[str]) -> str | None:
+def _find_last_question(messages: list[dict[str, Any]], texts: list[str]) -> str | None:
     """The text of the last message of the role user, storable; None when there is none."""
     for index in range(len(messages) - 1, -1, -1):
         if messages[index].get("role") == "user":

@@ -119,7 +119,7 @@ class ObservedUsage:
         if ceiling is not None and answer > ceiling:
             findings.append(f"answer {answer:,} tokens of at most {ceiling:,}")
         row.tags = {**row.tags, TAG: "; ".join(findings)}
-        self._learn(row.provider, row.model, _excess(prompt, most, answer, ceiling), findings)
+        self._learn(row.provider, row.model, _compute_excess(prompt, most, answer, ceiling), findings)
 
     def _learn(self, provider: str, model: str, excess: Excess, findings: list[str]) -> None:
         name = f"{provider}/{model}"
@@ -154,13 +154,13 @@ class ObservedUsage:
                 del self._unsaved[name]
 
 
-def _excess(prompt: int, prompt_most: int, answer: int, ceiling: int | None) -> Excess:
-    prompt_percent, prompt_more = _beyond(prompt, prompt_most)
-    answer_percent, answer_more = (100, 0) if ceiling is None else _beyond(answer, ceiling)
+def _compute_excess(prompt: int, prompt_most: int, answer: int, ceiling: int | None) -> Excess:
+    prompt_percent, prompt_more = _compute_overrun(prompt, prompt_most)
+    answer_percent, answer_more = (100, 0) if ceiling is None else _compute_overrun(answer, ceiling)
     return Excess(prompt_percent, prompt_more, answer_percent, answer_more)
 
 
-def _beyond(count: int, most: int) -> tuple[int, int]:
+def _compute_overrun(count: int, most: int) -> tuple[int, int]:
     if count <= most:
         return 100, 0
     if count <= most * _PROPORTIONAL:

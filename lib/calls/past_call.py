@@ -10,10 +10,10 @@ from lib.calls.live_call import CallView
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads
 from lib.errors import NotFound
-from lib.ledger.content_policy import messages_of
+from lib.ledger.content_policy import read_stored_messages
 from lib.ledger.kept_messages import restore_request
 from lib.ledger.recent_calls import find_recent
-from lib.ledger.usage_row import final_of
+from lib.ledger.usage_row import build_final_condition
 
 
 class PastCalls:
@@ -31,7 +31,7 @@ class PastCalls:
             select(usage_logs, usage_payloads.c.response_text, usage_payloads.c.request, usage_payloads.c.response)
             .add_columns(usage_payloads.c.messages_id)
             .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
-            .where(final_of(call_id), _is_own(actor, usage_logs))
+            .where(build_final_condition(call_id), _is_own(actor, usage_logs))
         )
         running = select(open_calls).where(open_calls.c.call_id == call_id, _is_own(actor, open_calls))
         with self._store.read() as connection:
@@ -41,7 +41,7 @@ class PastCalls:
                 stored = restore_request(connection, row)
         if row is None:
             raise NotFound("There is no such call.", "It does not exist, or it belongs to somebody else.")
-        return _view(row, messages_of(stored))
+        return _view(row, read_stored_messages(stored))
 
 
 def _is_own(actor: Actor, table: Table) -> ColumnElement[bool]:

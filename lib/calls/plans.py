@@ -12,18 +12,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from lib.access.permissions import Permission
-from lib.calls.fingerprint import key_of
+from lib.calls.fingerprint import build_plan_key
 from lib.calls.plan_sources import CachedPlanSources, PlanSources
 from lib.calls.request import MAX_PROMPT_CHARACTERS, CallRequest, Plan, Target
 from lib.calls.request_choices import check_scope
-from lib.calls.target_builder import TargetBuilder, empty_prompt_error
+from lib.calls.target_builder import TargetBuilder, make_empty_prompt_error
 from lib.configs.configuration import Configuration
 from lib.configs.effective import compute_effective
 from lib.configs.routing import Deployment, Routing
 from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput, NotFound, UserError
 from lib.providers.chunks import ModelRequest
-from lib.tokens.message_text import says_something, text_of
+from lib.tokens.message_text import has_content, read_message_text
 
 _SAME_FOR_S = 1.0
 _MOST_KEPT = 1_000
@@ -36,7 +36,7 @@ def make_plan(request: CallRequest, lookups: PlanSources) -> Plan:
     actor.require(Permission.TEST_CONFIGS)
     if key is not None:  # the key alone says which app spends
         request = replace(request, app=key.app)
-    configuration = _configuration(request, lookups)
+    configuration = _find_configuration(request, lookups)
     if not configuration.is_active and not request.even_if_off:
         raise InvalidInput(
             f"The configuration {configuration.slug} is switched off.", "", "Switch it on, or choose another one."
@@ -50,7 +50,7 @@ def make_plan(request: CallRequest, lookups: PlanSources) -> Plan:
     effective = compute_effective(configuration.parameters, matching, request.parameters)
     system = configuration.system_prompt if request.system_prompt is None else request.system_prompt
     model_request = ModelRequest(
-        configuration.model, _messages(request, system), {}, request.stream, texts=request.texts
+        configuration.model, _build_messages(request, system), {}, request.stream, texts=request.texts
     )
     routing = Routing.from_record(configuration.routing)
     target_builder = TargetBuilder(request, lookups, effective, configuration.unsupported_parameters, system)
@@ -108,7 +108,7 @@ def _tag_dropped(request: CallRequest, dropped: Sequence[str]) -> CallRequest:
     return replace(request, tags={**request.tags, "dropped_parameters": list(dropped)}) if dropped else request
 
 
-def _configuration(request: CallRequest, lookups: PlanSources) -> Configuration:
+def _find_configuration(request: CallRequest, lookups: PlanSources) -> Configuration:
     actor = request.actor
     name = request.configuration
     model = request.model
@@ -119,7 +119,7 @@ def _configuration(request: CallRequest, lookups: PlanSources) -> Configuration:
     return find_in_scope(actor, name, lambda: lookups.configuration(actor, name))
 
 
-def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
+def _build_messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
     if request.texts is not None:
         system = ""
         messages = [{"role": "user", "content": text} for text in request.texts]
@@ -127,9 +127,9 @@ def _messages(request: CallRequest, system: str) -> list[dict[str, Any]]:
         messages = [dict(message) for message in request.messages]
     length = 0
     for message in messages:
-        length += len(text_of(message))
-    if request.texts is None and not any(says_something(message) for message in messages):
-        raise empty_prompt_error()
+        length += len(read_message_text(message))
+    if request.texts is None and not any(has_content(message) for message in messages):
+        raise make_empty_prompt_error()
     if length > MAX_PROMPT_CHARACTERS:
         raise InvalidInput(
             "The prompt is too long.",
@@ -152,7 +152,7 @@ class Plans:
 
     def plan(self, request: CallRequest, *, reading: bool = False) -> Plan:
         """The plan of a request; NotCached where it takes a query, unless `reading` allows that (in a thread)."""
-        kind = key_of(request)
+        kind = build_plan_key(request)
         now = time.monotonic()
         at, like = self._cached.get(kind, (0.0, None))
         if like is not None and now - at < _SAME_FOR_S:
@@ -166,7 +166,7 @@ class Plans:
 
 def _fill_plan(like: Plan, request: CallRequest) -> Plan:
     """The plan of an equal request with this one's words in it; whatever else a plan holds stays."""
-    messages = _messages(request, like.system)
+    messages = _build_messages(request, like.system)
     body: Mapping[str, Any] = request.wire.body if request.wire else {}
 
     def fill(target: Target) -> Target:

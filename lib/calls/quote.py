@@ -8,14 +8,14 @@ of the prompt read from its cache.
 
 from dataclasses import dataclass
 
-from lib.budgets.estimate import completion_ceiling
+from lib.budgets.estimate import compute_completion_ceiling
 from lib.calls.observed_usage import ObservedUsage
-from lib.calls.request import Plan, Target, prompt_size
-from lib.calls.request_choices import compute_most_nano, examine_choices, requested_tier
+from lib.calls.request import Plan, Target, measure_prompt
+from lib.calls.request_choices import compute_most_nano, examine_choices, name_requested_tier
 from lib.clock import utc_now
 from lib.providers.chunks import Usage
 from lib.providers.prices.price_book import PriceBook
-from lib.providers.prices.service_tiers import priced_tier
+from lib.providers.prices.service_tiers import name_priced_tier
 from lib.tokens.prompt_tokens import bound_prompt, estimate_prompt
 
 
@@ -32,14 +32,16 @@ class Quote:
 
 def quote(plan: Plan, prices: PriceBook, observed: ObservedUsage, more_tokens: int = 0) -> Quote:
     """The bounds of a plan whose prompt may get so many tokens more."""
-    size = prompt_size(plan)
+    size = measure_prompt(plan)
     now = utc_now()
     images = len(size.images)
     is_text = not (size.sounds or size.files or size.unseen)
 
     def ceiling(target: Target) -> int:
         choices = examine_choices(target)
-        answer_ceiling = completion_ceiling(target.model_request.parameters, target.longest_answer, choices.answers)
+        answer_ceiling = compute_completion_ceiling(
+            target.model_request.parameters, target.longest_answer, choices.answers
+        )
         return max(answer_ceiling, choices.ceiling * choices.answers)
 
     lows: list[int | None] = []
@@ -54,7 +56,7 @@ def quote(plan: Plan, prices: PriceBook, observed: ObservedUsage, more_tokens: i
         highs.append(compute_most_nano(target, examine_choices(target), prices, now, tokens, is_text=is_text))
         least = estimate_prompt(size, kind, model) * 3 // 4
         usage = Usage(least, 1, cache_read_tokens=least, images=images)
-        tier = priced_tier(kind, requested_tier(target))
+        tier = name_priced_tier(kind, name_requested_tier(target))
         lows.append(None if price is None else min(rate.cost_nano(usage) for rate in price.dearest_rates(least, tier)))
     prompt = estimate_prompt(size, plan.first.endpoint.kind, plan.first.model_request.model)
     known_lows, known_highs = ([rate for rate in amounts if rate is not None] for amounts in (lows, highs))

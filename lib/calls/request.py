@@ -131,7 +131,7 @@ class Plan(Struct, frozen=True):
         return (*self.deployments, *self.fallbacks)[0]
 
 
-def prompt_size(plan: Plan) -> PromptSize:
+def measure_prompt(plan: Plan) -> PromptSize:
     """The size of a plan's prompt: of the request as its program wrote it, where that is relayed, else of the messages.
 
     A program's own form says more: thoughts that come back, files by their ids, tools of the provider's.

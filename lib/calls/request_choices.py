@@ -12,15 +12,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lib.budgets.estimate import upper_bound_nano
+from lib.budgets.estimate import compute_upper_bound_nano
 from lib.calls.request import Plan, Target
 from lib.errors import Throttled
-from lib.providers.hosted_tools import limit_uses, name_free_reader, prompt_with_results, uses_nano
+from lib.providers.hosted_tools import bound_prompt_tokens, bound_uses_nano, limit_uses, name_free_reader
 from lib.providers.kinds import Protocol, ProviderKind
-from lib.providers.model_names import listed_keys
+from lib.providers.model_names import list_model_keys
 from lib.providers.prices.price_book import PriceBook
-from lib.providers.prices.price_list import dollars
-from lib.providers.prices.service_tiers import asked_service_tier, priced_tier
+from lib.providers.prices.price_list import format_exact_dollars
+from lib.providers.prices.service_tiers import name_asked_tier, name_priced_tier
 from lib.providers.request_fields import NOTHING, Choices, examine
 
 _RATES = {"prompt": "input", "completion": "output"}  # OpenRouter's names of a host's prices
@@ -32,14 +32,14 @@ def examine_choices(target: Target) -> Choices:
     """The choices that the fields of a target's request make, as they are sent under a hard budget."""
     model_request = target.model_request
     kind = target.endpoint.kind
-    body, protocol = _fields_of(target)
+    body, protocol = _merge_fields(target)
     choices = examine(kind, protocol, model_request.model, body)
     if choices.hosted:
         choices = examine(kind, protocol, model_request.model, limit_uses(kind, protocol, body))
     return choices
 
 
-def answering_model(target: Target, served: str | None) -> str:
+def find_answering_model(target: Target, served: str | None) -> str:
     """The model whose price holds: that of the request, unless its fields let another one answer, and that one did."""
     model_request = target.model_request
     kind = target.endpoint.kind
@@ -48,16 +48,16 @@ def answering_model(target: Target, served: str | None) -> str:
     choices = examine_choices(target)
     if choices.hidden:
         return served
-    keys = set(listed_keys(kind, served))
+    keys = set(list_model_keys(kind, served))
     return next(
-        (model for model in choices.models if not keys.isdisjoint(listed_keys(kind, model))), model_request.model
+        (model for model in choices.models if not keys.isdisjoint(list_model_keys(kind, model))), model_request.model
     )
 
 
-def requested_tier(target: Target) -> str:
+def name_requested_tier(target: Target) -> str:
     """How a target's request wants to be served (`lib.providers.prices.service_tiers`); empty where it does not say."""
     endpoint = target.endpoint
-    return asked_service_tier(endpoint.kind, _fields_of(target)[0], endpoint.base_url)
+    return name_asked_tier(endpoint.kind, _merge_fields(target)[0], endpoint.base_url)
 
 
 def check_scope(plan: Plan) -> Plan:
@@ -89,21 +89,21 @@ def compute_most_nano(
     endpoint = target.endpoint
     model = target.model_request.model
     kind = endpoint.kind
-    fields = _fields_of(target)[0]
-    tier = priced_tier(kind, requested_tier(target))
+    fields = _merge_fields(target)[0]
+    tier = name_priced_tier(kind, name_requested_tier(target))
     is_text = is_text and not any(fields.get(name) for name in _OTHER_ANSWERS)
 
     def most_of(name: str) -> int | None:
         """The most nano-dollars by the price of one model."""
         price = prices.price(kind, name, at)
-        read = prompt_with_results(choices.hosted, prompt)
-        return upper_bound_nano(price, read, ceiling, images, tier, is_text=is_text)
+        read = bound_prompt_tokens(choices.hosted, prompt)
+        return compute_upper_bound_nano(price, read, ceiling, images, tier, is_text=is_text)
 
     own = most_of(model)
     if choices is NOTHING or own is None:
         return own
     other_models_nano = [most_of(other) for other in choices.models]
-    fees = uses_nano(choices.hosted, _fees_of(target, prices, at)) or 0
+    fees = bound_uses_nano(choices.hosted, _build_fee_lookup(target, prices, at)) or 0
     return max(1, own, *(other or 0 for other in other_models_nano)) + fees  # above 0: budgets have to be asked
 
 
@@ -112,7 +112,7 @@ def find_unbounded(target: Target, choices: Choices, prices: PriceBook, at: date
     if choices is NOTHING:
         return None
     kind = target.endpoint.kind
-    fee_of = _fees_of(target, prices, at)
+    fee_of = _build_fee_lookup(target, prices, at)
     for field in choices.hidden:
         return _make_refusal(field, "It lets the provider choose what answers, at a price that is not known here.")
     for field in choices.unbounded:
@@ -150,7 +150,7 @@ def limit_target(target: Target, choices: Choices, prices: PriceBook, at: dateti
     return replace(target, model_request=model_request)
 
 
-def _fields_of(target: Target) -> tuple[dict[str, Any], str | None]:
+def _merge_fields(target: Target) -> tuple[dict[str, Any], str | None]:
     """The fields as they are sent, and the protocol where they are the program's own."""
     model_request = target.model_request
     wire = model_request.wire
@@ -161,7 +161,7 @@ def _fields_of(target: Target) -> tuple[dict[str, Any], str | None]:
     return {**wire.configured, **wire.body}, wire.protocol
 
 
-def _fees_of(target: Target, prices: PriceBook, at: datetime) -> Callable[[str], int | None]:
+def _build_fee_lookup(target: Target, prices: PriceBook, at: datetime) -> Callable[[str], int | None]:
     return lambda use: prices.use_fee(target.endpoint.kind, target.model_request.model, use, at)
 
 
@@ -178,7 +178,9 @@ def _limit_host_prices(
     own_prices = provider.get("max_price")
     most = dict(own_prices) if isinstance(own_prices, dict) else {}
     for name, rate in _RATES.items():
-        dearest = float(dollars(max(getattr(tier.rates, rate) for price in prices_of_models for tier in price.tiers)))
+        dearest = float(
+            format_exact_dollars(max(getattr(tier.rates, rate) for price in prices_of_models for tier in price.tiers))
+        )
         own = most.get(name)
         most[name] = min(own, dearest) if isinstance(own, int | float) else dearest
     return {**provider, "max_price": most}

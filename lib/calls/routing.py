@@ -22,7 +22,7 @@ from lib.clock import utc_now
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters.router import Pool, Pools, RouterDeployment
 from lib.providers.chunks import Usage
-from lib.providers.circuits import Admission, AttemptVerdict, Circuits, verdict_on
+from lib.providers.circuits import Admission, AttemptVerdict, Circuits, judge_attempt
 from lib.providers.prices.price_book import PriceBook
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Route:
         if step.source is not None:
             fell_short = isinstance(failure, ProviderError) and not attempt.has_content and self._seconds > 0
             return await self._find_first_upstream() if fell_short else None
-        await self._circuits.report(step.admission, verdict_on(failure), str(failure or ""))
+        await self._circuits.report(step.admission, judge_attempt(failure), str(failure or ""))
         await self._report_ended(step, None if attempt.first_token_ms is None else attempt.first_token_ms / 1000)
         self._sent += 1
         if not may_go_on(attempt, failure) or self._sent >= self._plan.routing.total_attempts or self._seconds <= 0:

@@ -18,9 +18,9 @@ from lib.configs.routing import Deployment
 from lib.errors import InvalidInput
 from lib.providers import old_functions, own_words, parameter_rules, support
 from lib.providers.chunks import EMBEDDING_PARAMETERS, Endpoint, ModelRequest, Wire
-from lib.providers.kinds import Protocol, speaks
+from lib.providers.kinds import Protocol, can_speak
 from lib.providers.models import ModelFacts
-from lib.tokens.message_text import says_something
+from lib.tokens.message_text import has_content
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class TargetBuilder:
             effective = drop_unsupported(self._check_parameters(endpoint, facts, written), self.policy, model)
             wire, lost = _add_configured(written, effective, self.system)
             if wire is not None:
-                return wire, replaced(effective, parameters=_without(effective.parameters, lost)), lost
+                return wire, replaced(effective, parameters=_drop_names(effective.parameters, lost)), lost
         _check_translatable(self.request, model)
         translating = self._with_tools_for_functions()
         effective = drop_unsupported(translating._check_parameters(endpoint, facts, None), self.policy, model)
@@ -69,12 +69,12 @@ class TargetBuilder:
 
     def _with_tools_for_functions(self) -> "TargetBuilder":
         """The builder of a request that says with `tools` what this one may say with `functions`."""
-        tools = {} if "tools" in self.effective.parameters else old_functions.as_tools(self.request.extra)
+        tools = {} if "tools" in self.effective.parameters else old_functions.convert_to_tools(self.request.extra)
         if not tools:
             return self
         parameters = {**self.effective.parameters, **tools}
         sources = {**self.effective.sources, **dict.fromkeys(tools, REQUEST)}
-        request = replace(self.request, extra=_without(self.request.extra, old_functions.FIELDS))
+        request = replace(self.request, extra=_drop_names(self.request.extra, old_functions.FIELDS))
         return replaced(
             self, request=request, effective=replaced(self.effective, parameters=parameters, sources=sources)
         )
@@ -91,7 +91,7 @@ class TargetBuilder:
             _check_says_something(model_request.messages)
             if wire is not None:  # a program has no other words than those
                 parameters = {name: value for name, value in parameters.items() if name in EMBEDDING_PARAMETERS}
-                dropped = _name_lost_fields(replace(self.request, extra=_without(self.request.extra, parameters)))
+                dropped = _name_lost_fields(replace(self.request, extra=_drop_names(self.request.extra, parameters)))
             wire = None
         model_request = replace(model_request, parameters=parameters, wire=wire)
         return Target(endpoint=endpoint, model_request=model_request, weight=deployment.weight, dropped=dropped)
@@ -99,7 +99,7 @@ class TargetBuilder:
     def _can_relay(self, endpoint: Endpoint, model: str) -> bool:
         """Whether the program's own request can go to the endpoint: the two speak the same protocol."""
         wire = self.request.wire
-        return wire is not None and speaks(endpoint.kind, wire.protocol) and not model.startswith("responses/")
+        return wire is not None and can_speak(endpoint.kind, wire.protocol) and not model.startswith("responses/")
 
     def _check_parameters(self, endpoint: Endpoint, facts: ModelFacts, wire: Wire | None) -> EffectiveParameters:
         """The parameters, and those that the model does not take: by what is known of it, and by who wrote them."""
@@ -108,12 +108,12 @@ class TargetBuilder:
         program = self.request.wire
         parameters = parameter_rules.check(effective.parameters)
         written = [name for name in parameters if program is not None and effective.sources.get(name) == REQUEST]
-        refused = set(support.not_taken(kind, facts, (name for name in parameters if name not in written)))
+        refused = set(support.list_not_taken(kind, facts, (name for name in parameters if name not in written)))
         if wire is None:
-            refused.update(support.not_taken(kind, facts, written))
-            refused.update(support.foreign(kind, program.protocol, written) if program is not None else ())
+            refused.update(support.list_not_taken(kind, facts, written))
+            refused.update(support.list_foreign(kind, program.protocol, written) if program is not None else ())
         elif wire.protocol == Protocol.CHAT:
-            refused.update(support.not_taken_as_written(kind, facts, written))
+            refused.update(support.list_written_not_taken(kind, facts, written))
         unsupported = tuple(name for name in parameters if name in refused)
         return replaced(effective, parameters=parameters, unsupported=unsupported)
 
@@ -124,14 +124,18 @@ def _add_configured(wire: Wire, effective: EffectiveParameters, system: str) -> 
     None when the protocol has no word for something: the request is then translated.
     """
     configured = {name: value for name, value in effective.parameters.items() if effective.sources.get(name) != REQUEST}
-    dropped = tuple(name for name in own_words.not_beside(wire.protocol, effective.parameters) if name in configured)
-    configured = _without(configured, dropped)
+    dropped = tuple(
+        name
+        for name in own_words.list_conflicting_parameters(wire.protocol, effective.parameters)
+        if name in configured
+    )
+    configured = _drop_names(configured, dropped)
     if not own_words.can_say(wire.protocol, configured):
         return None, ()
     return replace(wire, system=system, configured=configured), dropped
 
 
-def _without(values: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
+def _drop_names(values: Mapping[str, Any], names: Container[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
@@ -154,10 +158,10 @@ def _name_lost_fields(request: CallRequest) -> tuple[str, ...]:
     if wire is not None:
         names += [name for name in wire.headers if name.endswith("-beta")]
     lost = [name for name in names if name not in _READ and (name, request.extra.get(name)) not in _USUAL]
-    return tuple(dict.fromkeys(_printable(name) for name in lost[:_MOST_NAMES]))
+    return tuple(dict.fromkeys(_make_printable(name) for name in lost[:_MOST_NAMES]))
 
 
-def _printable(name: str) -> str:
+def _make_printable(name: str) -> str:
     """A field's name, which a program may choose as it likes, for a header and a column that lists names."""
     return "".join(sign if sign.isascii() and sign.isprintable() and sign not in ", " else "?" for sign in name)[:60]
 
@@ -168,10 +172,10 @@ _USUAL = (("store", False), ("background", False), ("truncation", "disabled"))
 
 
 def _check_says_something(messages: Sequence[Mapping[str, Any]]) -> None:
-    if not any(says_something(message) for message in messages):
-        raise empty_prompt_error()
+    if not any(has_content(message) for message in messages):
+        raise make_empty_prompt_error()
 
 
-def empty_prompt_error() -> InvalidInput:
+def make_empty_prompt_error() -> InvalidInput:
     """The refusal of a request that says nothing."""
     return InvalidInput("The prompt is empty.", "", "Write what you want to ask.", field="prompt")

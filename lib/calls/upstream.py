@@ -8,14 +8,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lib.budgets.estimate import CEILINGS, completion_ceiling, upper_bound_nano
+from lib.budgets.estimate import CEILINGS, compute_completion_ceiling, compute_upper_bound_nano
 from lib.calls.live_call import AttemptState, LiveCall
 from lib.calls.observed_usage import ObservedUsage
 from lib.calls.request_choices import compute_most_nano, examine_choices, find_unbounded, limit_target
 from lib.calls.sources import NO_CACHE, Bound
 from lib.errors import Throttled
 from lib.ledger import content_policy
-from lib.providers.adapters import adapter_for
+from lib.providers.adapters import select_adapter
 from lib.providers.chunks import (
     Adapter,
     EmbeddingRequest,
@@ -28,7 +28,7 @@ from lib.providers.chunks import (
     UsageReport,
     Vectors,
 )
-from lib.providers.hosted_tools import prompt_with_results
+from lib.providers.hosted_tools import bound_prompt_tokens
 from lib.providers.kinds import ProviderKind
 from lib.providers.prices.price_book import PriceBook
 from lib.tokens.prompt_tokens import bound_prompt
@@ -56,7 +56,7 @@ class Upstream:
         model_request = target.model_request
         at = attempt.started_at
         choices = examine_choices(target)
-        ceiling = completion_ceiling(model_request.parameters, target.longest_answer, choices.answers)
+        ceiling = compute_completion_ceiling(model_request.parameters, target.longest_answer, choices.answers)
         ceiling = max(ceiling, choices.ceiling * choices.answers)
         has_ceiling = _has_ceiling(model_request.parameters)
         excess = self._observed.excess(endpoint.name, model_request.model)
@@ -68,9 +68,9 @@ class Upstream:
         amount = compute_most_nano(target, choices, self._prices, at, tokens, is_text=is_text)
         wished = 0
         if amount is None and (dearest := self._prices.dearest(endpoint.kind, at)) is not None:
-            wished = upper_bound_nano(dearest, *tokens) or 0
+            wished = compute_upper_bound_nano(dearest, *tokens) or 0
         claimed = call.prompt_estimate + (ceiling if has_ceiling else 0)
-        return Bound(amount, wished, prompt_with_results(choices.hosted, prompt), longest, claimed, has_ceiling)
+        return Bound(amount, wished, bound_prompt_tokens(choices.hosted, prompt), longest, claimed, has_ceiling)
 
     def limit(self, call: LiveCall) -> Throttled | None:
         """Send the limits that the hold relies on; why the attempt can't be bounded, or None."""
@@ -87,7 +87,7 @@ class Upstream:
         """Send the request; its pieces as the provider sends them."""
         target = call.attempt.target
         model_request = target.model_request
-        adapter = adapter_for(target.endpoint.kind, model_request)
+        adapter = select_adapter(target.endpoint.kind, model_request)
         if model_request.texts is not None and model_request.wire is None:
             return _embed(adapter, target.endpoint, model_request)
         return adapter.stream(target.endpoint, model_request)
@@ -102,10 +102,10 @@ def _set_ceiling(attempt: AttemptState, policy: str) -> None:
     target = attempt.target
     model_request = target.model_request
     name = "max_completion_tokens" if target.endpoint.kind == ProviderKind.OPENAI else "max_tokens"
-    each = completion_ceiling({}, target.longest_answer)
+    each = compute_completion_ceiling({}, target.longest_answer)
     bounded = replace(model_request, parameters={**model_request.parameters, name: each})
     if attempt.identity is not None:
-        attempt.identity.parameters = content_policy.parameters_to_keep(policy, bounded.parameters)
+        attempt.identity.parameters = content_policy.sanitise_parameters(policy, bounded.parameters)
     attempt.target = replace(target, model_request=bounded)
     attempt.is_bounded = True
 

@@ -81,7 +81,7 @@ def parse_percents(text: str) -> tuple[int, ...]:
 
 def add(arguments: argparse.Namespace) -> None:
     """Set a budget; it begins with what the ledger shows of its window."""
-    from lib.money import format_money, format_sum, nano_from_usd
+    from lib.money import convert_usd_to_nano, format_money, format_sum
 
     kind, name = arguments.scope
     with open_services() as services:
@@ -90,7 +90,7 @@ def add(arguments: argparse.Namespace) -> None:
             scope=kind,
             subject=name,
             period=arguments.period,
-            limit_nano=nano_from_usd(arguments.limit),
+            limit_nano=convert_usd_to_nano(arguments.limit),
             is_hard=not arguments.soft,
             thresholds=arguments.thresholds,
             block_unpriced=arguments.block_unpriced,
@@ -104,7 +104,7 @@ def add(arguments: argparse.Namespace) -> None:
 
 def list_budgets(arguments: argparse.Namespace) -> None:
     """Print every budget as it stands now."""
-    from lib.money import usd_from_nano
+    from lib.money import convert_nano_to_usd
 
     with open_services() as services:
         rows = [
@@ -113,9 +113,9 @@ def list_budgets(arguments: argparse.Namespace) -> None:
                 "name": state.budget.label,
                 "period": str(state.budget.period),
                 "kind": "hard" if state.budget.is_hard else "soft",
-                "limit_usd": usd_from_nano(state.now.limit_nano),
-                "spent_usd": usd_from_nano(state.now.spent_nano),
-                "held_usd": usd_from_nano(state.now.held_nano),
+                "limit_usd": convert_nano_to_usd(state.now.limit_nano),
+                "spent_usd": convert_nano_to_usd(state.now.spent_nano),
+                "held_usd": convert_nano_to_usd(state.now.held_nano),
                 "unpriced_calls": state.now.unpriced_calls,
                 "percent": state.now.percent,
                 "state": state.state,
@@ -141,11 +141,11 @@ def remove(arguments: argparse.Namespace) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Print what each budget that applies says to a call; raises UserError when one would stop it."""
-    from lib.budgets.dry_run import dry_run
-    from lib.money import format_money, usd_from_nano
+    from lib.budgets.dry_run import ask_budgets
+    from lib.money import convert_nano_to_usd, format_money
 
     with open_services() as services:
-        assessment = dry_run(
+        assessment = ask_budgets(
             OPERATOR,
             services.budgets,
             services.prices,
@@ -162,14 +162,14 @@ def check(arguments: argparse.Namespace) -> None:
             "budget": _describe_scope(verdict.state),
             "period": str(verdict.state.budget.period),
             "passes": verdict.refusal is None,
-            "spent_usd": usd_from_nano(verdict.state.now.spent_nano),
+            "spent_usd": convert_nano_to_usd(verdict.state.now.spent_nano),
             "unpriced_calls": verdict.state.now.unpriced_calls,
-            "limit_usd": usd_from_nano(verdict.state.now.limit_nano),
+            "limit_usd": convert_nano_to_usd(verdict.state.now.limit_nano),
         }
         for verdict in assessment.own.verdicts
     ]
     if arguments.json:
-        usd = None if assessment.own.amount_nano is None else usd_from_nano(assessment.own.amount_nano)
+        usd = None if assessment.own.amount_nano is None else convert_nano_to_usd(assessment.own.amount_nano)
         instead = assessment.instead and f"{assessment.instead.provider}/{assessment.instead.model}"
         record = {"passes": assessment.passes, "most_usd": usd, "budgets": rows, "instead": instead}
         output.show_record(record, as_json=True)

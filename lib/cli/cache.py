@@ -9,7 +9,7 @@ from lib.cli import output
 from lib.cli.arguments import parse_count
 from lib.cli.operator import OPERATOR, open_services
 from lib.errors import InvalidInput
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 
 MODES = ("off", "shadow", "judged", "proved")
 SCOPES = ("person", "team", "app")
@@ -64,7 +64,7 @@ def show_stats(arguments: argparse.Namespace) -> None:
                 "bytes": figures.bytes,
                 "hits": sum(figures.hits.values()),
                 "misses": figures.outcomes.get("miss", 0),
-                "saved_usd": usd_from_nano(figures.saved_nano_usd),
+                "saved_usd": convert_nano_to_usd(figures.saved_nano_usd),
                 "unpriced_hits": figures.unpriced_hits,
             }
             for figures in services.cache.figures(OPERATOR, arguments.days)
@@ -143,7 +143,7 @@ def show_proofs(arguments: argparse.Namespace) -> None:
                 "different": pool.proof.errors,
                 "proved_at_most": pool.proof.bound,
                 "next_look_at": pool.proof.next_size,
-                "would_have_saved_usd": usd_from_nano(pool.saved_nano_usd),
+                "would_have_saved_usd": convert_nano_to_usd(pool.saved_nano_usd),
             }
             for pool in services.cache.proofs(OPERATOR)
         ]

@@ -84,14 +84,14 @@ def _add_draft(command: argparse.ArgumentParser) -> None:
 
 def quote(arguments: argparse.Namespace) -> None:
     """Print the number of calls and the lowest and highest cost of a run in US dollars."""
-    from lib.money import usd_from_nano
+    from lib.money import convert_nano_to_usd
 
     with open_services() as services:
         bounds = services.experiments.quote(OPERATOR, _read_draft(services, arguments))
     record = {
         "calls": bounds.calls,
-        "low_usd": None if bounds.low_nano is None else usd_from_nano(bounds.low_nano),
-        "high_usd": None if bounds.high_nano is None else usd_from_nano(bounds.high_nano),
+        "low_usd": None if bounds.low_nano is None else convert_nano_to_usd(bounds.low_nano),
+        "high_usd": None if bounds.high_nano is None else convert_nano_to_usd(bounds.high_nano),
         "unpriced_models": list(bounds.unpriced),
     }
     output.show_record(record, as_json=arguments.json)
@@ -115,7 +115,7 @@ def resume(arguments: argparse.Namespace) -> None:
 def list_runs(arguments: argparse.Namespace) -> None:
     """Print every run of the operator."""
     with open_services() as services:
-        rows = [_to_record(experiment) for experiment in services.experiments.list(OPERATOR)]
+        rows = [_build_record(experiment) for experiment in services.experiments.list(OPERATOR)]
     output.show(rows, as_json=arguments.json, empty="No runs yet.")
 
 
@@ -157,7 +157,7 @@ def delete(arguments: argparse.Namespace) -> None:
 
 def _read_draft(services: "Services", arguments: argparse.Namespace) -> "ExperimentDraft":
     from lib.experiments.plan import ExperimentDraft, read_csv
-    from lib.money import nano_from_usd
+    from lib.money import convert_usd_to_nano
 
     try:
         rows = read_csv(arguments.file.read_bytes())
@@ -178,7 +178,7 @@ def _read_draft(services: "Services", arguments: argparse.Namespace) -> "Experim
         rows,
         [_read_scorer(text) for text in arguments.score] + _read_judge(arguments),
         arguments.parallel,
-        None if arguments.cap is None else nano_from_usd(arguments.cap),
+        None if arguments.cap is None else convert_usd_to_nano(arguments.cap),
     )
 
 
@@ -212,7 +212,7 @@ def _follow(services: "Services", experiment_id: str, *, as_json: bool) -> None:
 
 
 def _print(services: "Services", experiment_id: str, *, as_json: bool) -> None:
-    from lib.money import least_sign
+    from lib.money import choose_least_sign
 
     experiment = services.experiments.get(OPERATOR, experiment_id)
     rows = []
@@ -222,36 +222,36 @@ def _print(services: "Services", experiment_id: str, *, as_json: bool) -> None:
         for kind, figure in standing.scores.items():
             row |= {kind: _round(figure.value), f"{kind}_low": _round(figure.low), f"{kind}_high": _round(figure.high)}
         row |= {
-            "cost_least": least_sign(standing.answer_cost_is_partial),
-            "cost_usd": _to_usd(standing.answer_cost_nano_usd),
-            "judge_cost_least": least_sign(standing.judge_cost_is_partial),
-            "judge_cost_usd": _to_usd(standing.judge_cost_nano_usd),
+            "cost_least": choose_least_sign(standing.answer_cost_is_partial),
+            "cost_usd": _convert_to_usd(standing.answer_cost_nano_usd),
+            "judge_cost_least": choose_least_sign(standing.judge_cost_is_partial),
+            "judge_cost_usd": _convert_to_usd(standing.judge_cost_nano_usd),
         }
         rows.append(row | {"median_ms": standing.median_ms, "leads": standing.is_leader})
     if as_json:
-        output.show_record(_to_record(experiment) | {"candidates": rows}, as_json=True)
+        output.show_record(_build_record(experiment) | {"candidates": rows}, as_json=True)
     else:
         print(f"{experiment.id}  {experiment.state}, {experiment.ended} of {experiment.total}")
         output.show(rows, as_json=False, empty="")
 
 
-def _to_record(experiment: "Experiment") -> dict[str, Any]:
+def _build_record(experiment: "Experiment") -> dict[str, Any]:
     return {
         "id": experiment.id,
         "name": experiment.name,
         "state": experiment.state.value,
         "ended": experiment.ended,
         "total": experiment.total,
-        "spent_usd": _to_usd(experiment.spent_nano_usd),
+        "spent_usd": _convert_to_usd(experiment.spent_nano_usd),
         "partly_priced": experiment.partly_priced_cells,
         "created_at": experiment.created_at,
     }
 
 
-def _to_usd(nano: int | None) -> Any:
-    from lib.money import usd_from_nano
+def _convert_to_usd(nano: int | None) -> Any:
+    from lib.money import convert_nano_to_usd
 
-    return None if nano is None else usd_from_nano(nano)
+    return None if nano is None else convert_nano_to_usd(nano)
 
 
 def _round(value: float | None) -> float | None:

@@ -109,17 +109,17 @@ def _show(preview: "ImportPreview") -> None:
 
 
 def _describe_sums(usage: Any) -> dict[str, Any]:
-    from lib.money import usd_from_nano
+    from lib.money import convert_nano_to_usd
 
-    cost = None if usage.cost_nano_usd is None else usd_from_nano(usage.cost_nano_usd)
+    cost = None if usage.cost_nano_usd is None else convert_nano_to_usd(usage.cost_nano_usd)
     names = ("first_at", "last_at", "total_tokens")
     return {name: getattr(usage, name) for name in names} | {"cost_usd": cost, "unpriced_rows": usage.unpriced}
 
 
 def _describe_cost(row: dict[str, Any]) -> dict[str, Any]:
-    from lib.money import usd_from_nano
+    from lib.money import convert_nano_to_usd
 
-    return {"cost_usd": None if row["cost_nano_usd"] is None else usd_from_nano(row["cost_nano_usd"])}
+    return {"cost_usd": None if row["cost_nano_usd"] is None else convert_nano_to_usd(row["cost_nano_usd"])}
 
 
 def _end_with_left_out(left_out: Mapping[str, int]) -> None:

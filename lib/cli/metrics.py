@@ -9,7 +9,7 @@ from lib.access.permissions import OPERATOR
 from lib.cli import output
 from lib.cli.arguments import parse_names
 from lib.cli.operator import open_services
-from lib.cli.statistics.usage import add_range, to_moments
+from lib.cli.statistics.usage import add_range, convert_to_moments
 from lib.errors import InvalidInput
 
 _TYPES = ["string", "integer", "float", "boolean", "json"]
@@ -70,7 +70,7 @@ def print_statistics(arguments: argparse.Namespace) -> None:
     """Print the figures of each key."""
     from lib.activity.custom_metrics import MetricRange
 
-    calls_range = MetricRange(*to_moments(arguments.first, arguments.last), tuple(arguments.app))
+    calls_range = MetricRange(*convert_to_moments(arguments.first, arguments.last), tuple(arguments.app))
     with open_services() as services:
         key_figures = services.metrics.statistics(OPERATOR, arguments.key, calls_range)
     rows = [asdict(figures) for figures in key_figures]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lib.cli import output
 from lib.cli.operator import OPERATOR, open_services
 from lib.errors import UserError
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 
 if TYPE_CHECKING:
     from lib.providers.provider import Provider
@@ -58,14 +58,14 @@ def _list_rows(
             "context_tokens": facts.context_tokens,
             "output_tokens": facts.output_tokens,
             "capabilities": facts.capabilities,
-            "input_usd": _to_usd(facts.input_nano),
-            "output_usd": _to_usd(facts.output_nano),
+            "input_usd": _convert_to_usd(facts.input_nano),
+            "output_usd": _convert_to_usd(facts.output_nano),
             "fetched_at": listed.fetched_at,
         }
         for facts in listed.models
     ]
 
 
-def _to_usd(nano: int | None) -> Any:
+def _convert_to_usd(nano: int | None) -> Any:
     """Turn nano-dollars per million tokens into exact dollars; None stays None."""
-    return None if nano is None else usd_from_nano(nano)
+    return None if nano is None else convert_nano_to_usd(nano)

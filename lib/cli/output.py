@@ -21,7 +21,7 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> Non
     """Print rows as JSON (a list of objects), or as a table; `empty` is the sentence for no rows."""
     listed = list(rows)
     if as_json:
-        print(json.dumps(listed, indent=2, ensure_ascii=False, default=_to_json))
+        print(json.dumps(listed, indent=2, ensure_ascii=False, default=_convert_to_json))
     elif not listed:
         print(empty)
     else:
@@ -31,7 +31,7 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> Non
 def show_record(record: Mapping[str, Any], *, as_json: bool) -> None:
     """Print one record as a JSON object, or as a line for each of its fields."""
     if as_json:
-        print(json.dumps(record, indent=2, ensure_ascii=False, default=_to_json))
+        print(json.dumps(record, indent=2, ensure_ascii=False, default=_convert_to_json))
         return
     width = max(len(name) for name in record)
     for name, value in record.items():
@@ -72,7 +72,7 @@ def _format_cell(value: Any) -> str:
             return flatten_line(str(value))
 
 
-def _to_json(value: Any) -> Any:
+def _convert_to_json(value: Any) -> Any:
     match value:
         case datetime() | date():
             return value.isoformat()

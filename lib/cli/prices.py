@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lib.cli import output
 from lib.cli.arguments import parse_day
 from lib.cli.operator import OPERATOR, open_services
-from lib.cli.statistics.usage import to_moments
+from lib.cli.statistics.usage import convert_to_moments
 from lib.errors import InvalidInput
 from lib.files.text import decode_text
 
@@ -58,10 +58,10 @@ def add_commands(commands: Any) -> None:
 
 def list_prices(arguments: argparse.Namespace) -> None:
     """Print the prices in force."""
-    from lib.providers.prices.price_list import dollars
+    from lib.providers.prices.price_list import format_exact_dollars
 
     def format_dollars(nano: int | None) -> str | None:
-        return None if nano is None else dollars(nano)
+        return None if nano is None else format_exact_dollars(nano)
 
     with open_services() as services:
         prices = services.price_entries.search(
@@ -125,7 +125,7 @@ def reprice(arguments: argparse.Namespace) -> None:
     """Price past calls again, or say what would change."""
     from lib.activity.repricing import RepricingScope
 
-    start, end = to_moments(arguments.first, arguments.last)
+    start, end = convert_to_moments(arguments.first, arguments.last)
     selection = RepricingScope(start, end, arguments.provider, arguments.model, arguments.only_unpriced)
     with open_services() as services:
         act = services.repricing.apply if arguments.apply else services.repricing.preview
@@ -137,15 +137,15 @@ def reprice(arguments: argparse.Namespace) -> None:
 
 
 def _list_rows(preview: "RepricingPreview") -> list[dict[str, Any]]:
-    from lib.providers.prices.price_list import dollars
+    from lib.providers.prices.price_list import format_exact_dollars
 
     return [
         {
             "provider": provider,
             "model": model,
             "attempts": change.changed,
-            "before_usd": dollars(change.before_nano),
-            "after_usd": dollars(change.after_nano),
+            "before_usd": format_exact_dollars(change.before_nano),
+            "after_usd": format_exact_dollars(change.after_nano),
             "were_unpriced": change.was_unpriced,
             "stay_unpriced": change.stays_unpriced,
         }

@@ -12,15 +12,21 @@ from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import changeable, in_chosen_team, make_shared_refusal, require_team, usable
-from lib.clock import new_id, utc_now
+from lib.access.team_scope import (
+    filter_changeable,
+    filter_chosen_team,
+    filter_usable,
+    make_shared_refusal,
+    require_team,
+)
+from lib.clock import make_id, utc_now
 from lib.configs import examples, interchange
 from lib.configs.configuration import Configuration, ConfigurationDraft, check_slug
 from lib.configs.known_providers import check_targets, find_provider_id, list_known_providers
 from lib.db.engine import Store
 from lib.db.tables import FIRST_TEAM, configurations, providers
 from lib.errors import Conflict, InvalidInput, NotFound
-from lib.providers.kinds import facts
+from lib.providers.kinds import look_up_facts
 
 __all__ = ["Configuration", "Configurations"]
 _C = configurations.c
@@ -35,7 +41,11 @@ class Configurations:
     def list(self, actor: Actor, app: str | None = None) -> list[Configuration]:
         """List all configurations, or an app's: the global default first, then by app and slug."""
         actor.require(Permission.VIEW_CONFIGS)
-        query = _select_joined().where(usable(actor, _C.team_id)).order_by(_C.is_global_default.desc(), _C.app, _C.slug)
+        query = (
+            _select_joined()
+            .where(filter_usable(actor, _C.team_id))
+            .order_by(_C.is_global_default.desc(), _C.app, _C.slug)
+        )
         with self._store.read() as connection:
             return [
                 _build_configuration(row)
@@ -52,13 +62,15 @@ class Configurations:
         """Names of the apps that have configurations."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return connection.scalars(select(_C.app).where(usable(actor, _C.team_id)).distinct().order_by(_C.app)).all()
+            return connection.scalars(
+                select(_C.app).where(filter_usable(actor, _C.team_id)).distinct().order_by(_C.app)
+            ).all()
 
     def default_for(self, actor: Actor, app: str) -> Configuration:
         """Get the app's default, else the global one; the first that is switched on. Raises NotFound."""
         actor.require(Permission.VIEW_CONFIGS)
         of_app = (_C.app == app) & _C.is_default
-        is_default = _C.is_active & (of_app | _C.is_global_default) & in_chosen_team(actor, _C.team_id)
+        is_default = _C.is_active & (of_app | _C.is_global_default) & filter_chosen_team(actor, _C.team_id)
         query = _select_joined().where(is_default).order_by(of_app.desc(), _C.team_id.desc())  # the team's own first
         with self._store.read() as connection:
             row = connection.execute(query).first()
@@ -211,12 +223,12 @@ class Configurations:
         exported = [c for c in self.list(actor) if slugs is None or c.slug in slugs]
         with self._store.write() as connection:
             audit.record(connection, actor, "configuration.export", "json", rows=len(exported))
-            return interchange.to_json(exported, list_known_providers(connection))
+            return interchange.write_json(exported, list_known_providers(connection))
 
     def import_json(self, actor: Actor, document: str | bytes) -> interchange.ImportedConfigurations:
         """Add the configurations of a document: all are checked before any is added; slugs that exist are skipped."""
         actor.require(Permission.CREATE_CONFIGS)
-        entries = interchange.from_json(document)
+        entries = interchange.parse_json(document)
         with self._store.write() as connection:
             taken_slugs = set(connection.scalars(select(_C.slug)))
             registered = list_known_providers(connection)
@@ -261,7 +273,7 @@ def _describe_change(row: Row[Any], changed: Mapping[str, Any]) -> dict[str, Any
 def _build_new_columns(is_active: bool, team_id: int) -> dict[str, Any]:
     now = utc_now()
     return {
-        "id": new_id(),
+        "id": make_id(),
         "is_active": is_active,
         "is_default": False,
         "is_global_default": False,
@@ -284,7 +296,7 @@ def _select_joined() -> Select[Any]:
 
 def _find(connection: Connection, actor: Actor, slug_or_id: str) -> Row[Any]:
     is_named = (_C.id == slug_or_id) | (_C.slug == slug_or_id)
-    row = connection.execute(_select_joined().where(is_named, usable(actor, _C.team_id))).first()
+    row = connection.execute(_select_joined().where(is_named, filter_usable(actor, _C.team_id))).first()
     if row is None:
         raise NotFound(
             f"There is no configuration {slug_or_id[:80]}.", "", "Look at the Configurations page for the names."
@@ -294,7 +306,7 @@ def _find(connection: Connection, actor: Actor, slug_or_id: str) -> Row[Any]:
 
 def _find_changeable(connection: Connection, actor: Actor, slug_or_id: str) -> Row[Any]:
     is_named = (_C.id == slug_or_id) | (_C.slug == slug_or_id)
-    row = connection.execute(_select_joined().where(is_named, changeable(actor, _C.team_id))).first()
+    row = connection.execute(_select_joined().where(is_named, filter_changeable(actor, _C.team_id))).first()
     if row is None:
         raise make_shared_refusal(_find(connection, actor, slug_or_id).slug)
     return row
@@ -313,7 +325,7 @@ def _find_need(row: Row[Any]) -> str | None:
         return "provider"
     if not row.provider_active:
         return "provider off"
-    return "key" if facts(row.provider_kind).needs_key and row.key_last4 is None else None
+    return "key" if look_up_facts(row.provider_kind).needs_key and row.key_last4 is None else None
 
 
 def _refuse_taken_slug(connection: Connection, slug: str, but: str = "") -> None:

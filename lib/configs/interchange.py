@@ -49,7 +49,7 @@ class ImportedConfigurations:
     shorter_routing: list[str] = field(default_factory=list)
 
 
-def to_json(exported: Sequence[Configuration], providers: KnownProviders) -> str:
+def write_json(exported: Sequence[Configuration], providers: KnownProviders) -> str:
     """Write configurations as a document."""
     entries = [
         {"provider": c.provider_name, "routing": _name_providers(c.routing, providers)}
@@ -60,7 +60,7 @@ def to_json(exported: Sequence[Configuration], providers: KnownProviders) -> str
     return json.dumps(head, indent=2, ensure_ascii=False) + "\n"
 
 
-def from_json(document: str | bytes) -> list[ConfigurationEntry]:
+def parse_json(document: str | bytes) -> list[ConfigurationEntry]:
     """Read the entries of a document and check each; raises InvalidInput for the first that can't be used."""
     try:
         if len(document) > _LARGEST:

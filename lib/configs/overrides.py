@@ -13,8 +13,14 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import changeable, in_chosen_team, make_shared_refusal, require_team, usable
-from lib.clock import new_id, utc_now
+from lib.access.team_scope import (
+    filter_changeable,
+    filter_chosen_team,
+    filter_usable,
+    make_shared_refusal,
+    require_team,
+)
+from lib.clock import make_id, utc_now
 from lib.configs.configuration import Configuration, check_slug
 from lib.configs.effective import EffectiveParameters, MergeStrategy, Override, compute_effective, sort_overrides
 from lib.db.engine import Store
@@ -77,7 +83,8 @@ class Overrides:
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
             return sort_overrides(
-                _build_override(row) for row in connection.execute(select(overrides).where(usable(actor, _C.team_id)))
+                _build_override(row)
+                for row in connection.execute(select(overrides).where(filter_usable(actor, _C.team_id)))
             )
 
     def get(self, actor: Actor, override_id: str) -> Override:
@@ -90,7 +97,7 @@ class Overrides:
         """Make an override; it holds from the next call on."""
         actor.require(Permission.EDIT_CONFIGS)
         now = utc_now()
-        row = draft.to_columns() | {"id": new_id(), "is_active": True, "created_at": now, "updated_at": now}
+        row = draft.to_columns() | {"id": make_id(), "is_active": True, "created_at": now, "updated_at": now}
         row["team_id"] = require_team(actor)
         with self._store.write() as connection:
             _require_configuration(connection, actor, row["configuration_id"])
@@ -125,7 +132,7 @@ class Overrides:
         actor.require(Permission.VIEW_CONFIGS)
         query = select(overrides).where(
             _C.is_active,
-            in_chosen_team(actor, _C.team_id),
+            filter_chosen_team(actor, _C.team_id),
             or_(_C.app.is_(None), _C.app == app),
             _C.context.is_(None) if context is None else or_(_C.context.is_(None), _C.context == context),
             or_(_C.configuration_id.is_(None), _C.configuration_id == configuration_id),
@@ -180,11 +187,11 @@ def mark_unsupported(merged: EffectiveParameters, kind: str, limits: ModelFacts 
     checked = parameter_rules.check(merged.parameters)
     if not checked or limits is None:
         return replace(merged, parameters=checked)
-    return replace(merged, parameters=checked, unsupported=tuple(support.not_taken(kind, limits, checked)))
+    return replace(merged, parameters=checked, unsupported=tuple(support.list_not_taken(kind, limits, checked)))
 
 
 def _find_changeable(connection: Connection, actor: Actor, override_id: str) -> Row[Any]:
-    is_changeable = changeable(actor, _C.team_id)
+    is_changeable = filter_changeable(actor, _C.team_id)
     row = connection.execute(select(overrides).where(_C.id == override_id, is_changeable)).first()
     if row is None:
         raise make_shared_refusal(_find(connection, actor, override_id).name)
@@ -192,7 +199,7 @@ def _find_changeable(connection: Connection, actor: Actor, override_id: str) -> 
 
 
 def _find(connection: Connection, actor: Actor, override_id: str) -> Row[Any]:
-    row = connection.execute(select(overrides).where(_C.id == override_id, usable(actor, _C.team_id))).first()
+    row = connection.execute(select(overrides).where(_C.id == override_id, filter_usable(actor, _C.team_id))).first()
     if row is None:
         raise NotFound("There is no such override.", "", "Look at the Overrides page for those there are.")
     return row
@@ -205,7 +212,7 @@ def _describe_override(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_configuration(connection: Connection, actor: Actor, configuration_id: str | None) -> None:
-    is_usable = usable(actor, configurations.c.team_id)
+    is_usable = filter_usable(actor, configurations.c.team_id)
     query = select(configurations.c.id).where(configurations.c.id == configuration_id, is_usable)
     if configuration_id is not None and connection.scalar(query) is None:
         raise InvalidInput("There is no such configuration.", "", "Choose one of the list.", field="configuration")

@@ -19,8 +19,8 @@ from lib.conversations.rows import M
 from lib.conversations.turn_parts import build_ending, is_open, read_turns
 from lib.db.engine import Store
 from lib.db.tables import messages, open_calls, usage_logs, usage_payloads, workflow_runs
-from lib.ledger.usage_row import final_of
-from lib.limited.expressions import to_text
+from lib.ledger.usage_row import build_final_condition
+from lib.limited.expressions import convert_to_text
 from lib.tokens.text_estimate import estimate_tokens
 
 _UNSENT_AFTER = timedelta(seconds=60)
@@ -46,7 +46,7 @@ def settle(store: Store, owner_id: str | None = None) -> int:
             _P.response,
             M.parts,
         )
-        .join(usage_logs, final_of(M.call_id))
+        .join(usage_logs, build_final_condition(M.call_id))
         .outerjoin(usage_payloads, _P.id == _L.id)
         .where(*going)
     )
@@ -82,7 +82,7 @@ def _read_endings(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> 
     for row in rows:
         turn = turns.get(row["call_id"])
         if turn is None:
-            done[row["id"]] = _to_ending(row)
+            done[row["id"]] = _read_ending(row)
         elif not is_open(turn) and (ending := build_ending(connection, turn)) is not None:
             ending["parts"] = [part for part in row["parts"] if part["type"] == "source"] + ending["parts"]
             texts = [part["text"] for part in ending["parts"] if "text" in part and part["type"] != "source"]
@@ -92,7 +92,7 @@ def _read_endings(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> 
 
 def _write_run(row: Any) -> dict[str, Any]:
     """Build the ending of an answer that a workflow's run made."""
-    text = to_text(row.output) if row.state == "done" else ""
+    text = convert_to_text(row.output) if row.state == "done" else ""
     step = f" at {row.failed_step}" if row.failed_step else ""
     error = None if row.state == "done" else f"The workflow is {row.state}{step}. {row.reason}"
     return {
@@ -103,7 +103,7 @@ def _write_run(row: Any) -> dict[str, Any]:
     }
 
 
-def _to_ending(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _read_ending(row: Mapping[Any, Any]) -> dict[str, Any]:
     text = row["response_text"] or ""
     response = row["response"] or {}
     parts = list(row["parts"])

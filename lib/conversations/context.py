@@ -50,21 +50,21 @@ def choose_context(
     `summaries` are keyed by the id of the last message each stands for; `system_tokens` are spent before any message.
     """
     sendable = [node for node in path if node.status != RUNNING and (node.role != "assistant" or node.tokens)]
-    summary, following = after_summary(path, sendable, summaries)
+    summary, following = split_at_summary(path, sendable, summaries)
     spent = system_tokens + (summary.tokens if summary and summary.text else 0)
-    turns = turns_of(following)
+    turns = split_turns(following)
     match strategy.kind:
         case StrategyKind.LAST:
             turns = turns[-strategy.last :]
         case StrategyKind.BUDGET:
-            turns = _within(turns, strategy.tokens - spent)
+            turns = _select_fitting_turns(turns, strategy.tokens - spent)
         case StrategyKind.ALL | StrategyKind.SUMMARY:
             pass
     nodes = tuple(node for turn in turns for node in turn)
-    return Selection(nodes, summary, len(sendable) - len(nodes), spent + tokens_of(nodes))
+    return Selection(nodes, summary, len(sendable) - len(nodes), spent + sum_tokens(nodes))
 
 
-def after_summary(
+def split_at_summary(
     path: Sequence[MessageNode], candidates: Sequence[MessageNode], summaries: Mapping[str, Summary]
 ) -> tuple[Summary | None, list[MessageNode]]:
     """The newest summary on the branch, and what was said after it."""
@@ -76,7 +76,7 @@ def after_summary(
     return summaries[path[end].id], [node for node in candidates if positions[node.id] > end]
 
 
-def turns_of(nodes: Sequence[MessageNode]) -> list[list[MessageNode]]:
+def split_turns(nodes: Sequence[MessageNode]) -> list[list[MessageNode]]:
     """Split messages into turns: a question and everything up to the next one."""
     turns: list[list[MessageNode]] = []
     for node in nodes:
@@ -86,15 +86,15 @@ def turns_of(nodes: Sequence[MessageNode]) -> list[list[MessageNode]]:
     return turns
 
 
-def tokens_of(nodes: Sequence[MessageNode]) -> int:
+def sum_tokens(nodes: Sequence[MessageNode]) -> int:
     """Estimated tokens of messages with their frames."""
     return sum(node.tokens + TURN_TOKENS for node in nodes)
 
 
-def _within(turns: list[list[MessageNode]], tokens: int) -> list[list[MessageNode]]:
+def _select_fitting_turns(turns: list[list[MessageNode]], tokens: int) -> list[list[MessageNode]]:
     count = 0
     for turn in reversed(turns):
-        tokens -= tokens_of(turn)
+        tokens -= sum_tokens(turn)
         if tokens < 0:
             break
         count += 1

@@ -13,13 +13,13 @@ from sqlalchemy import delete, insert
 from lib.access.permissions import Actor, Permission
 from lib.calls.calls import Calls
 from lib.calls.request import CallRequest, Origin
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
-from lib.conversations.context import Selection, Summary, after_summary, choose_context, turns_of
-from lib.conversations.conversation import RUNNING, Conversation, Message, MessageNode, owner_of
-from lib.conversations.rows import find, nodes, path_to
+from lib.conversations.context import Selection, Summary, choose_context, split_at_summary, split_turns
+from lib.conversations.conversation import RUNNING, Conversation, Message, MessageNode, require_owner
+from lib.conversations.rows import find, load_tree, trace_path
 from lib.conversations.strategy import KEPT_TURNS, StrategyKind
 from lib.conversations.thread import Thread, read_messages, read_summaries
 from lib.db.engine import Store
@@ -87,8 +87,8 @@ class Contexts:
         """Put all but the last turns of the branch shown into a summary; waits for the model that writes it."""
         with self._store.read() as connection:
             conversation = find(connection, actor, conversation_id)
-            tree = nodes(connection, conversation.id, conversation.owner_id)
-        path = path_to(tree, conversation.leaf_id)
+            tree = load_tree(connection, conversation.id, conversation.owner_id)
+        path = trace_path(tree, conversation.leaf_id)
         summariser = configuration or conversation.strategy.configuration_id or conversation.configuration_id
         summary = self._compact(actor, conversation, path, summariser)
         if summary is None:
@@ -98,7 +98,7 @@ class Contexts:
 
     def undo(self, actor: Actor, conversation_id: str, summary_id: str) -> None:
         """Take a summary away: the messages it stood for are sent again."""
-        own_summary = (_S.id == summary_id, _S.conversation_id == conversation_id, _S.owner_id == owner_of(actor))
+        own_summary = (_S.id == summary_id, _S.conversation_id == conversation_id, _S.owner_id == require_owner(actor))
         with self._store.write() as connection:
             find(connection, actor, conversation_id)
             if connection.execute(delete(conversation_summaries).where(*own_summary)).rowcount == 0:
@@ -128,14 +128,14 @@ class Contexts:
     ) -> Summary | None:
         ended = [node for node in path if node.status != RUNNING]
         with self._store.read() as connection:
-            earlier, following = after_summary(path, ended, read_summaries(connection, conversation))
-            older = [node for turn in turns_of(following)[:-KEPT_TURNS] for node in turn]
+            earlier, following = split_at_summary(path, ended, read_summaries(connection, conversation))
+            older = [node for turn in split_turns(following)[:-KEPT_TURNS] for node in turn]
             words = read_messages(connection, conversation, [node.id for node in older])
         if not older:
             return None
         text, call_id, why = self._summarise(actor, conversation, earlier, words, configuration)
         tokens = estimate_tokens(text) if text else 0
-        summary = Summary(new_id(), older[-1].id, text, tokens, call_id, why, utc_now())
+        summary = Summary(make_id(), older[-1].id, text, tokens, call_id, why, utc_now())
         values = {name: getattr(summary, name) for name in Summary.__dataclass_fields__}
         owner = {"conversation_id": conversation.id, "owner_id": conversation.owner_id}
         with self._store.write() as connection:

@@ -111,7 +111,7 @@ class Message:
         return self.status == RUNNING
 
 
-def owner_of(actor: Actor) -> str:
+def require_owner(actor: Actor) -> str:
     """Whose conversations the actor's are; PermissionDenied without the permission, or for the machine's operator."""
     actor.require(Permission.VIEW_CONVERSATIONS)
     if actor.user_id is None:
@@ -121,7 +121,7 @@ def owner_of(actor: Actor) -> str:
     return actor.user_id
 
 
-def no_such_conversation() -> NotFound:
+def make_conversation_not_found() -> NotFound:
     """The error for a conversation that does not exist or belongs to somebody else: both answer alike."""
     return NotFound("There is no such conversation.", "It does not exist, or it belongs to somebody else.")
 
@@ -129,8 +129,8 @@ def no_such_conversation() -> NotFound:
 def check_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields that a person may set, as columns; InvalidInput names the one that can't be used."""
     checks: dict[str, Callable[[Any], Any]] = {
-        "title": lambda value: _line(value, _LONGEST_TITLE, "title"),
-        "folder": lambda value: _line(value, _LONGEST_NAME, "folder"),
+        "title": lambda value: _check_line(value, _LONGEST_TITLE, "title"),
+        "folder": lambda value: _check_line(value, _LONGEST_NAME, "folder"),
         "tags": _check_tags,
         "is_pinned": bool,
         "is_archived": bool,
@@ -166,12 +166,12 @@ def check_ttl(seconds: int | None) -> int | None:
     )
 
 
-def _line(text: str, longest: int, field_name: str) -> str:
+def _check_line(text: str, longest: int, field_name: str) -> str:
     return check_text(" ".join(text.split()), field_name)[:longest]
 
 
 def _check_tags(names: Sequence[str]) -> list[str]:
-    tags = list(dict.fromkeys(tag for name in names if (tag := _line(name, _LONGEST_NAME, "tags"))))
+    tags = list(dict.fromkeys(tag for name in names if (tag := _check_line(name, _LONGEST_NAME, "tags"))))
     if len(tags) > _MOST_TAGS:
         raise InvalidInput(f"{len(tags)} tags are too many.", f"The limit is {_MOST_TAGS}.", "Remove some.", "tags")
     return tags

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Text, cast, delete, func, insert, or_, sel
 
 from lib.access.permissions import Actor
 from lib.access.team_scope import require_team
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.configs.scope import find_in_scope
@@ -20,10 +20,10 @@ from lib.conversations.conversation import (
     Conversation,
     Status,
     check_fields,
-    no_such_conversation,
-    owner_of,
+    make_conversation_not_found,
+    require_owner,
 )
-from lib.conversations.rows import C, conversation_of, expiry, find, mine
+from lib.conversations.rows import C, build_conversation, compute_expiry, filter_own, find
 from lib.conversations.strategy import ContextStrategy
 from lib.db.engine import Store
 from lib.db.tables import conversation_files, conversation_summaries, conversations, messages
@@ -61,7 +61,7 @@ class Conversations:
         tags: Sequence[str] = (),
     ) -> Conversation:
         """Begin one with a configuration (slug or id; None: the app's default); nothing is sent."""
-        owner = owner_of(actor)
+        owner = require_owner(actor)
         active = find_in_scope(actor, configuration, lambda: self._find_configuration(actor, configuration))
         now = utc_now()
         fields = check_fields(
@@ -74,9 +74,9 @@ class Conversations:
                 "tags": tags,
             }
         )
-        row = new_conversation(owner, actor.key.app if actor.key else active.app, now) | fields
+        row = build_conversation_row(owner, actor.key.app if actor.key else active.app, now) | fields
         row |= {"configuration_id": active.id, "title_source": "own" if row["title"] else ""}
-        row["expires_at"] = expiry(row["ttl_s"], now)
+        row["expires_at"] = compute_expiry(row["ttl_s"], now)
         row["team_id"] = require_team(actor)
         with self._store.write() as connection:
             connection.execute(insert(conversations).values(**row))
@@ -91,7 +91,7 @@ class Conversations:
         self, actor: Actor, query: ConversationQuery | None = None, page: int = 1
     ) -> tuple[list[Conversation], bool]:
         """A page, pinned first, then by the last message; and whether there are more."""
-        conditions = [mine(actor), *_list_conditions(query or ConversationQuery())]
+        conditions = [filter_own(actor), *_list_conditions(query or ConversationQuery())]
         statement = (
             select(conversations)
             .where(*conditions)
@@ -101,23 +101,23 @@ class Conversations:
         )
         with self._store.read() as connection:
             rows = connection.execute(statement).mappings().all()
-        return [conversation_of(row) for row in rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE
+        return [build_conversation(row) for row in rows[:PAGE_SIZE]], len(rows) > PAGE_SIZE
 
     def count(self, actor: Actor) -> int:
         """Count the actor's conversations, archived ones included."""
         with self._store.read() as connection:
-            return int(connection.execute(select(func.count()).where(mine(actor))).scalar_one())
+            return int(connection.execute(select(func.count()).where(filter_own(actor))).scalar_one())
 
     def folders(self, actor: Actor) -> Sequence[str]:
         """Names of the folders in use."""
-        query = select(C.folder).where(mine(actor), C.folder != "").distinct().order_by(C.folder)
+        query = select(C.folder).where(filter_own(actor), C.folder != "").distinct().order_by(C.folder)
         with self._store.read() as connection:
             return [*connection.scalars(query)]
 
     def tags(self, actor: Actor) -> Sequence[str]:
         """Names of the tags in use."""
         with self._store.read() as connection:
-            tag_lists = connection.scalars(select(C.tags).where(mine(actor)))
+            tag_lists = connection.scalars(select(C.tags).where(filter_own(actor)))
             return sorted({tag for tags in tag_lists for tag in tags})
 
     def _find_configuration(self, actor: Actor, configuration: str | None) -> Configuration:
@@ -136,9 +136,11 @@ class Conversations:
         with self._store.write() as connection:
             conversation = find(connection, actor, conversation_id)
             if "ttl_s" in values:  # from now on: a shorter one does not end what is being read
-                values["expires_at"] = expiry(values["ttl_s"], utc_now())
+                values["expires_at"] = compute_expiry(values["ttl_s"], utc_now())
             if values:
-                connection.execute(update(conversations).where(C.id == conversation.id, mine(actor)).values(**values))
+                connection.execute(
+                    update(conversations).where(C.id == conversation.id, filter_own(actor)).values(**values)
+                )
             return find(connection, actor, conversation_id)
 
     def end(self, actor: Actor, conversation_id: str) -> Conversation:
@@ -148,32 +150,34 @@ class Conversations:
     def reopen(self, actor: Actor, conversation_id: str) -> Conversation:
         """Go on with one that was ended or has expired."""
         conversation = self.get(actor, conversation_id)
-        return self._set(actor, conversation_id, ended_at=None, expires_at=expiry(conversation.ttl_s, utc_now()))
+        return self._set(
+            actor, conversation_id, ended_at=None, expires_at=compute_expiry(conversation.ttl_s, utc_now())
+        )
 
     def delete(self, actor: Actor, conversation_id: str) -> None:
         """Remove it with its messages, files and summaries."""
         with self._store.write() as connection:
-            gone = connection.execute(delete(conversations).where(C.id == conversation_id, mine(actor)))
+            gone = connection.execute(delete(conversations).where(C.id == conversation_id, filter_own(actor)))
             if gone.rowcount == 0:
-                raise no_such_conversation()
+                raise make_conversation_not_found()
             for table in (messages, conversation_files, conversation_summaries):
-                mine_too = (table.c.conversation_id == conversation_id, table.c.owner_id == owner_of(actor))
+                mine_too = (table.c.conversation_id == conversation_id, table.c.owner_id == require_owner(actor))
                 connection.execute(delete(table).where(*mine_too))
 
     def _set(self, actor: Actor, conversation_id: str, **values: Any) -> Conversation:
         with self._store.write() as connection:
             done = connection.execute(
-                update(conversations).where(C.id == conversation_id, mine(actor)).values(**values)
+                update(conversations).where(C.id == conversation_id, filter_own(actor)).values(**values)
             )
             if done.rowcount == 0:
-                raise no_such_conversation()
+                raise make_conversation_not_found()
             return find(connection, actor, conversation_id)
 
 
-def new_conversation(owner: str, app: str, now: Any) -> dict[str, Any]:
+def build_conversation_row(owner: str, app: str, now: Any) -> dict[str, Any]:
     """The row of an empty conversation."""
     return {
-        "id": new_id(),
+        "id": make_id(),
         "owner_id": owner,
         "app": app,
         "title": "",

@@ -46,7 +46,7 @@ _COLUMNS = (
 )
 
 
-def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str, CallFigures]:
+def sum_by_call(connection: Connection, call_ids: Iterable[str | None]) -> dict[str, CallFigures]:
     """Figures of each call that has ended, by its id; of a turn with tools those of all its rounds together."""
     known_ids = [call_id for call_id in call_ids if call_id is not None]
     if not known_ids:
@@ -60,7 +60,7 @@ def of_calls(connection: Connection, call_ids: Iterable[str | None]) -> dict[str
         first_id = first_of.get(call_id, call_id)
         earlier = sums.get(first_id)
         sums[first_id] = counts if earlier is None else list(map(_add, earlier, counts))
-    return {call_id: _figures(counts) for call_id, counts in sums.items()}
+    return {call_id: _build_figures(counts) for call_id, counts in sums.items()}
 
 
 def _add(first: int | None, second: int | None) -> int | None:
@@ -68,13 +68,13 @@ def _add(first: int | None, second: int | None) -> int | None:
     return second if first is None else first if second is None else first + second
 
 
-def of_conversation(connection: Connection, conversation_id: str) -> CallFigures:
+def sum_conversation(connection: Connection, conversation_id: str) -> CallFigures:
     """Figures of all calls of a conversation: every branch, titles and summaries included."""
     row = connection.execute(select(*_COLUMNS).where(_L.conversation_id == conversation_id)).one()
-    return _figures(row)
+    return _build_figures(row)
 
 
-def _figures(row: Iterable[int | None]) -> CallFigures:
+def _build_figures(row: Iterable[int | None]) -> CallFigures:
     columns = [None if value is None else int(value) for value in row]
     calls, prompt, completion, cost, unpriced, estimated, remembered, saved = columns
     counts = (unpriced or 0, estimated or 0, remembered or 0)

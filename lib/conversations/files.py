@@ -11,16 +11,16 @@ from functools import cached_property
 from sqlalchemy import Connection, func, insert, select
 
 from lib.access.permissions import Actor
-from lib.clock import new_id, utc_now
-from lib.conversations.conversation import owner_of
+from lib.clock import make_id, utc_now
+from lib.conversations.conversation import require_owner
 from lib.conversations.rows import find
 from lib.db.engine import Store
 from lib.db.tables import conversation_files
 from lib.errors import InvalidInput, NotFound
 from lib.providers.kinds import ProviderKind
-from lib.tokens.image_size import size_of
+from lib.tokens.image_size import read_size
 from lib.tokens.prompt_size import Image
-from lib.tokens.prompt_tokens import image_tokens
+from lib.tokens.prompt_tokens import estimate_image_tokens
 from lib.tokens.text_estimate import estimate_tokens
 
 LARGEST_IMAGE = 4 * 1024 * 1024  # bytes
@@ -55,7 +55,7 @@ class File:
         """Estimated tokens of the file in a prompt."""
         if not self.is_image:
             return estimate_tokens(self.text)
-        return image_tokens(Image(*(size_of(self.data) or (0, 0))), ProviderKind.ANTHROPIC, "")
+        return estimate_image_tokens(Image(*(read_size(self.data) or (0, 0))), ProviderKind.ANTHROPIC, "")
 
     @property
     def part(self) -> dict[str, object]:
@@ -79,7 +79,7 @@ class ConversationFiles:
         """Return a file of the actor with its bytes; raises NotFound for any other."""
         query = select(_F.id, _F.name, _F.media_type, _F.data)
         with self._store.read() as connection:
-            row = connection.execute(query.where(_F.id == file_id, _F.owner_id == owner_of(actor))).first()
+            row = connection.execute(query.where(_F.id == file_id, _F.owner_id == require_owner(actor))).first()
         if row is None:
             raise NotFound("There is no such file.", "It was removed, or it belongs to somebody else.")
         return File(*row)
@@ -110,7 +110,7 @@ def insert_files(connection: Connection, conversation_id: str, owner_id: str, fi
         connection.execute(insert(conversation_files).values(**values, **shared, size=len(file.data)))
 
 
-def files_of(connection: Connection, conversation_id: str, owner_id: str, ids: Iterable[str]) -> dict[str, File]:
+def load_files(connection: Connection, conversation_id: str, owner_id: str, ids: Iterable[str]) -> dict[str, File]:
     """Files of a conversation, by id; ids of other conversations' files are not there."""
     if not (file_ids := [*ids]):
         return {}
@@ -135,7 +135,7 @@ def check_file(name: str, data: bytes) -> File:
     if not data or len(data) > largest:
         why = f"It has {len(data):,} bytes; the limit is {largest:,}." if data else "It is empty."
         raise InvalidInput(f"{name} can't be attached.", why, "Attach a smaller one." if data else "", field="files")
-    return File(new_id(), name, media_type, data)
+    return File(make_id(), name, media_type, data)
 
 
 def _detect_media_type(data: bytes) -> str | None:

@@ -20,12 +20,12 @@ from typing import Any
 
 from lib.conversations.exports import FORMAT
 from lib.conversations.parts import (
+    build_picture_mark,
+    extract_canvas_words,
+    extract_words,
     is_receipt,
     link_sources,
-    mark_of_pictures,
     remove_folded,
-    words_of,
-    words_of_canvas,
 )
 from lib.errors import InvalidInput
 
@@ -70,7 +70,7 @@ def read(data: bytes) -> tuple[list[ImportedConversation], int]:
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
-        raise _unknown("It is not JSON. Out of a ZIP file, take conversations.json.") from None
+        raise _make_import_error("It is not JSON. Out of a ZIP file, take conversations.json.") from None
     reader, entries = _choose_reader(body)
     conversations = []
     unreadable = 0
@@ -88,33 +88,33 @@ def read(data: bytes) -> tuple[list[ImportedConversation], int]:
 
 def _choose_reader(body: Any) -> tuple[Callable[[Json], ImportedConversation | None], list[Json]]:
     if isinstance(body, dict) and body.get("format") == FORMAT:
-        return _read_own, _entries(body.get("conversations"))
+        return _read_own, _list_conversations(body.get("conversations"))
     if isinstance(body, dict) and "conversationId" in body:
         return _read_librechat, [body]
-    entries = _entries(body if isinstance(body, list) else [body])
+    entries = _list_conversations(body if isinstance(body, list) else [body])
     if any("mapping" in entry for entry in entries):
         return _read_openai, entries
     if any("chat" in entry for entry in entries):
         return _read_open_webui, entries
     if any("conversationId" in entry for entry in entries):
         return _read_librechat, entries
-    raise _unknown("Known are the exports of OpenAI, Open WebUI, LibreChat and this product (JSON).")
+    raise _make_import_error("Known are the exports of OpenAI, Open WebUI, LibreChat and this product (JSON).")
 
 
-def _entries(body: Any) -> list[Json]:
+def _list_conversations(body: Any) -> list[Json]:
     if not isinstance(body, list):
-        raise _unknown("It holds no list of conversations.")
+        raise _make_import_error("It holds no list of conversations.")
     return [entry for entry in body if isinstance(entry, dict)]
 
 
-def _unknown(why: str) -> InvalidInput:
+def _make_import_error(why: str) -> InvalidInput:
     return InvalidInput("The file can't be imported.", why, "Choose another file.", field="file")
 
 
 def _read_openai(entry: Json) -> ImportedConversation:
     mapping: Mapping[str, Json] = entry["mapping"]
     shown_messages = {
-        name: message for name, node in mapping.items() if (message := _openai_message(name, node)) is not None
+        name: message for name, node in mapping.items() if (message := _read_openai_message(name, node)) is not None
     }
 
     def nearest_shown(name: str | None) -> str | None:
@@ -141,11 +141,11 @@ def _read_openai(entry: Json) -> ImportedConversation:
     source_id = str(entry.get("conversation_id") or entry.get("id") or "")
     leaf = nearest_shown(entry.get("current_node"))
     return ImportedConversation(
-        "openai", source_id, _text(entry.get("title")), messages, leaf, _moment(entry.get("create_time"))
+        "openai", source_id, _read_text(entry.get("title")), messages, leaf, _parse_moment(entry.get("create_time"))
     )
 
 
-def _openai_message(name: str, node: Json) -> ImportedMessage | None:
+def _read_openai_message(name: str, node: Json) -> ImportedMessage | None:
     message = node.get("message")
     metadata = (message or {}).get("metadata") or {}
     if not message or metadata.get("is_visually_hidden_from_conversation"):
@@ -156,7 +156,11 @@ def _openai_message(name: str, node: Json) -> ImportedMessage | None:
     recipient = message.get("recipient") or "all"
     if role not in _ROLES or role == "system":
         return None
-    text = _openai_words(content) if recipient == "all" else words_of_canvas(recipient, _openai_words(content))
+    text = (
+        _read_openai_words(content)
+        if recipient == "all"
+        else extract_canvas_words(recipient, _read_openai_words(content))
+    )
     if not text.strip() or (role == "tool" and is_receipt(author, text)):
         return None
     return ImportedMessage(
@@ -164,16 +168,16 @@ def _openai_message(name: str, node: Json) -> ImportedMessage | None:
         None,
         role,
         link_sources(text, metadata),
-        _text(metadata.get("model_slug")),
-        _moment(message.get("create_time")),
+        _read_text(metadata.get("model_slug")),
+        _parse_moment(message.get("create_time")),
     )
 
 
-def _openai_words(content: Json) -> str:
+def _read_openai_words(content: Json) -> str:
     if content.get("content_type") not in _OPENAI_SHOWN:
         return ""
     parts = content.get("parts") or [content.get("text") or content.get("result")]
-    return words_of(parts) or mark_of_pictures(parts)
+    return extract_words(parts) or build_picture_mark(parts)
 
 
 _OPENAI_SHOWN = ("text", "multimodal_text", "code", "execution_output", "tether_quote", "system_error")
@@ -188,18 +192,18 @@ def _read_open_webui(entry: Json) -> ImportedConversation:
             str(name),
             node.get("parentId"),
             node["role"],
-            _open_webui_words(node),
-            _text(node.get("model")),
-            _moment(node.get("timestamp")),
+            _read_open_webui_words(node),
+            _read_text(node.get("model")),
+            _parse_moment(node.get("timestamp")),
         )
         for name, node in nodes.items()
         if isinstance(node, Mapping) and node.get("role") in _ROLES
     )
-    title = _text(entry.get("title") or chat.get("title"))
+    title = _read_text(entry.get("title") or chat.get("title"))
     tags = tuple(tag for tag in (entry.get("meta") or {}).get("tags") or () if isinstance(tag, str))
-    at = _moment(entry.get("created_at"))
+    at = _parse_moment(entry.get("created_at"))
     leaf = history.get("currentId") or (messages[-1].id if messages else None)
-    return ImportedConversation("open-webui", _text(entry.get("id")), title, messages, leaf, at, tags=tags)
+    return ImportedConversation("open-webui", _read_text(entry.get("id")), title, messages, leaf, at, tags=tags)
 
 
 def _chain(messages: list[Json]) -> dict[str, Json]:
@@ -210,36 +214,38 @@ def _chain(messages: list[Json]) -> dict[str, Json]:
     }
 
 
-def _open_webui_words(node: Json) -> str:
+def _read_open_webui_words(node: Json) -> str:
     content = node.get("content")
-    text = words_of(content)
+    text = extract_words(content)
     if node["role"] == "assistant":
         text = remove_folded(text)
-    return text or words_of(node.get("error")) or mark_of_pictures(content) or mark_of_pictures(node.get("files"))
+    return (
+        text or extract_words(node.get("error")) or build_picture_mark(content) or build_picture_mark(node.get("files"))
+    )
 
 
 def _read_librechat(entry: Json) -> ImportedConversation:
-    messages = tuple(_librechat_messages(entry.get("messages") or entry.get("messagesTree") or []))
+    messages = tuple(_yield_librechat_messages(entry.get("messages") or entry.get("messagesTree") or []))
     prompt = (entry.get("options") or {}).get("promptPrefix")
     prompt = prompt if isinstance(prompt, str) and prompt.strip() else None
     first = min((message.at for message in messages if message.at), default=None)
-    title = _text(entry.get("title"))
-    source_id = _text(entry["conversationId"])
+    title = _read_text(entry.get("title"))
+    source_id = _read_text(entry["conversationId"])
     return ImportedConversation("librechat", source_id, title, messages, None, first, system_prompt=prompt)
 
 
-def _librechat_messages(nodes: list[Json]) -> Iterator[ImportedMessage]:
+def _yield_librechat_messages(nodes: list[Json]) -> Iterator[ImportedMessage]:
     waiting = [*nodes]
     while waiting:
         node = waiting.pop(0)
         parent = node.get("parentMessageId")
         content = node.get("content")
-        text = words_of(node.get("text")) or words_of(content)
-        text = text or mark_of_pictures(content) or mark_of_pictures(node.get("files"))
+        text = extract_words(node.get("text")) or extract_words(content)
+        text = text or build_picture_mark(content) or build_picture_mark(node.get("files"))
         role = "user" if node.get("isCreatedByUser", node.get("sender") == "User") else "assistant"
         parent = None if parent == _NO_PARENT else parent
         yield ImportedMessage(
-            node["messageId"], parent, role, text, _text(node.get("model")), _moment(node.get("createdAt"))
+            node["messageId"], parent, role, text, _read_text(node.get("model")), _parse_moment(node.get("createdAt"))
         )
         waiting += node.get("children") or []
 
@@ -250,31 +256,31 @@ def _read_own(entry: Json) -> ImportedConversation:
             node["id"],
             node.get("parent_id"),
             node["role"],
-            _text(node.get("content")),
-            _text(node.get("model")),
-            _moment(node.get("created_at")),
+            _read_text(node.get("content")),
+            _read_text(node.get("model")),
+            _parse_moment(node.get("created_at")),
         )
         for node in entry["messages"]
         if node.get("role") in _ROLES
     )
     return ImportedConversation(
         "llm-manager",
-        _text(entry["id"]),
-        _text(entry.get("title")),
+        _read_text(entry["id"]),
+        _read_text(entry.get("title")),
         messages,
         entry.get("leaf_id"),
-        _moment(entry.get("created_at")),
-        _text(entry.get("folder")),
+        _parse_moment(entry.get("created_at")),
+        _read_text(entry.get("folder")),
         tuple(tag for tag in entry.get("tags") or () if isinstance(tag, str)),
         entry.get("system_prompt"),
     )
 
 
-def _text(value: Any) -> str:
+def _read_text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _moment(value: Any) -> datetime | None:
+def _parse_moment(value: Any) -> datetime | None:
     """Unix seconds or milliseconds, or ISO 8601; None where there is none that can be read."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):

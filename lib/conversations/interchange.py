@@ -11,15 +11,15 @@ from lib.access import audit
 from lib.access.permissions import Actor
 from lib.access.team_scope import require_team
 from lib.calls.calls import Calls
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configurations import Configurations
 from lib.conversations import exports, figures, imports
 from lib.conversations.answers import settle
-from lib.conversations.conversation import Conversation, Message, check_fields, check_text, owner_of
-from lib.conversations.conversations import new_conversation
+from lib.conversations.conversation import Conversation, Message, check_fields, check_text, require_owner
+from lib.conversations.conversations import build_conversation_row
 from lib.conversations.exports import ExportFormat
 from lib.conversations.imports import ImportedConversation, ImportedMessage
-from lib.conversations.rows import C, conversation_of, find, mine, nodes, path_to
+from lib.conversations.rows import C, build_conversation, filter_own, find, load_tree, trace_path
 from lib.conversations.thread import read_messages
 from lib.db.engine import Store
 from lib.db.tables import conversations, messages
@@ -50,13 +50,13 @@ class Interchange:
 
     def export(self, actor: Actor, conversation_ids: Sequence[str] | None, form: ExportFormat) -> bytes:
         """Conversations as a file; None for all of one's own."""
-        owner = owner_of(actor)
+        owner = require_owner(actor)
         self._calls.flush()
         settle(self._store, owner)
         with self._store.read() as connection:
             if conversation_ids is None:
-                query = select(conversations).where(mine(actor)).order_by(C.created_at, C.id)
-                selected = [conversation_of(row) for row in connection.execute(query).mappings()]
+                query = select(conversations).where(filter_own(actor)).order_by(C.created_at, C.id)
+                selected = [build_conversation(row) for row in connection.execute(query).mappings()]
             else:
                 selected = [find(connection, actor, selected_id) for selected_id in conversation_ids]
             body = exports.write(form, [_read_whole(connection, conversation) for conversation in selected])
@@ -66,7 +66,7 @@ class Interchange:
 
     def import_file(self, actor: Actor, data: bytes) -> Report:
         """Take the conversations of a file; those that came from there before are counted, not taken again."""
-        owner = owner_of(actor)
+        owner = require_owner(actor)
         imported, unreadable = imports.read(data)
         if len(imported) > MOST_AT_ONCE:
             raise InvalidInput(f"{len(imported):,} conversations are too many.", f"The limit is {MOST_AT_ONCE:,}.")
@@ -75,14 +75,16 @@ class Interchange:
         ids: list[str] = []
         count = 0
         with self._store.write() as connection:
-            stored = connection.execute(select(C.source, C.source_id).where(mine(actor), C.source != ""))
+            stored = connection.execute(select(C.source, C.source_id).where(filter_own(actor), C.source != ""))
             imported_keys = {(source, source_id) for source, source_id in stored}
             for conversation in imported:
                 key = (conversation.source, conversation.source_id[:_LONGEST_ID])
                 if key in imported_keys and key[1]:
                     continue
                 imported_keys.add(key)
-                row, message_rows = _rows(conversation, owner, actor.key.app if actor.key else default.app, default.id)
+                row, message_rows = _build_rows(
+                    conversation, owner, actor.key.app if actor.key else default.app, default.id
+                )
                 connection.execute(insert(conversations).values(**row, team_id=require_team(actor)))
                 connection.execute(insert(messages), message_rows)
                 ids.append(row["id"])
@@ -93,9 +95,9 @@ class Interchange:
 def _read_whole(
     connection: Connection, conversation: Conversation
 ) -> tuple[Conversation, list[Message], list[Message]]:
-    tree = nodes(connection, conversation.id, conversation.owner_id)
+    tree = load_tree(connection, conversation.id, conversation.owner_id)
     all_messages = read_messages(connection, conversation, [*tree])
-    costs = figures.of_calls(connection, (message.call_id for message in all_messages))
+    costs = figures.sum_by_call(connection, (message.call_id for message in all_messages))
     priced = [
         replace(
             message,
@@ -108,11 +110,11 @@ def _read_whole(
         else message
         for message in all_messages
     ]
-    on_it = {node.id for node in path_to(tree, conversation.leaf_id)}
+    on_it = {node.id for node in trace_path(tree, conversation.leaf_id)}
     return conversation, priced, [message for message in priced if message.id in on_it]
 
 
-def _rows(
+def _build_rows(
     imported: ImportedConversation, owner: str, app: str, configuration_id: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The rows of a conversation under ids of our own; parents come before their children."""
@@ -124,7 +126,7 @@ def _rows(
         "tags": imported.tags,
         "system_prompt": imported.system_prompt,
     }
-    row = new_conversation(owner, app, at) | check_fields(fields)
+    row = build_conversation_row(owner, app, at) | check_fields(fields)
     row |= {
         "source": imported.source,
         "source_id": imported.source_id[:_LONGEST_ID],
@@ -137,14 +139,14 @@ def _rows(
     for message in ordered:
         last = message.at or last
         shared = {"parent_id": ids.get(message.parent_id or ""), "conversation_id": row["id"], "owner_id": owner}
-        ids[message.id] = new_id()
-        rows.append(_message(message, check_text(message.content), last) | shared | {"id": ids[message.id]})
+        ids[message.id] = make_id()
+        rows.append(_build_message_row(message, check_text(message.content), last) | shared | {"id": ids[message.id]})
     row["leaf_id"] = ids.get(imported.leaf_id or "") or rows[-1]["id"]
     row["last_at"] = max(message_row["created_at"] for message_row in rows)
     return row, rows
 
 
-def _message(imported: ImportedMessage, text: str, at: datetime) -> dict[str, Any]:
+def _build_message_row(imported: ImportedMessage, text: str, at: datetime) -> dict[str, Any]:
     return {
         "role": imported.role,
         "content": text,

@@ -35,29 +35,29 @@ _RECEIPT = compile_pattern(
 )
 
 
-def words_of(parts: Any, depth: int = 0) -> str:
+def extract_words(parts: Any, depth: int = 0) -> str:
     """The words of a message's content: a text, a part, or a list of them, a line each."""
     if isinstance(parts, str):
         return parts
     if depth > _DEEPEST:
         return ""
     if isinstance(parts, list):
-        return "\n".join(text for part in parts if (text := words_of(part, depth + 1)).strip())
-    if not isinstance(parts, Mapping) or _kind(parts) in _FOLDED_AWAY:
+        return "\n".join(text for part in parts if (text := extract_words(part, depth + 1)).strip())
+    if not isinstance(parts, Mapping) or _read_kind(parts) in _FOLDED_AWAY:
         return ""
-    return next((text for name in _UNDER if (text := words_of(parts.get(name), depth + 1)).strip()), "")
+    return next((text for name in _UNDER if (text := extract_words(parts.get(name), depth + 1)).strip()), "")
 
 
-def mark_of_pictures(parts: Any) -> str:
+def build_picture_mark(parts: Any) -> str:
     """`[Picture]` where a content has pictures, with what they were drawn from where that is told."""
     for part in parts if isinstance(parts, list) else ():
-        if isinstance(part, Mapping) and _PICTURE.search(_kind(part)):
+        if isinstance(part, Mapping) and _PICTURE.search(_read_kind(part)):
             prompt = ((part.get("metadata") or {}).get("dalle") or {}).get("prompt")
             return f"[Picture: {prompt}]" if isinstance(prompt, str) and prompt else "[Picture]"
     return ""
 
 
-def words_of_canvas(recipient: str, text: Any) -> str:
+def extract_canvas_words(recipient: str, text: Any) -> str:
     """The document that ChatGPT writes beside a conversation, with its name; as a fence where it is code."""
     if not recipient.startswith("canmore.") or not isinstance(text, str):
         return ""
@@ -129,12 +129,12 @@ def remove_folded(text: str) -> str:
         if begin.start() < at or begin[1] or not _FOLDED_TYPE.search(begin[2]):
             continue
         out.append(text[at : begin.start()])
-        at = _end_of_block(text, begin.end())
+        at = _find_end_of_block(text, begin.end())
         at += len(text[at : at + 1000]) - len(text[at : at + 1000].lstrip())
     return "".join([*out, text[at:]])
 
 
-def _end_of_block(text: str, at: int) -> int:
+def _find_end_of_block(text: str, at: int) -> int:
     """Where a block ends, with the blocks that are in it; of one whose inner blocks stay open, at its first end."""
     depth = 1
     first = len(text)
@@ -148,5 +148,5 @@ def _end_of_block(text: str, at: int) -> int:
     return first
 
 
-def _kind(part: Json) -> str:
+def _read_kind(part: Json) -> str:
     return str(part.get("type") or part.get("content_type") or "")

@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configurations import Configuration
 from lib.conversations.context import choose_context
 from lib.conversations.conversation import Conversation, Message, MessageNode, check_text
-from lib.conversations.files import MOST_FILES, File, files_of
+from lib.conversations.files import MOST_FILES, File, load_files
 from lib.conversations.thread import read_messages, read_summaries
-from lib.conversations.wording import chat_messages
+from lib.conversations.wording import build_chat_messages
 from lib.errors import InvalidInput
-from lib.ledger.content_policy import FULL, text_to_keep
+from lib.ledger.content_policy import FULL, sanitise_text
 from lib.tokens.text_estimate import estimate_tokens
 
 
@@ -31,19 +31,22 @@ class ConversationQuestion:
     parameters: Mapping[str, Any]
 
 
-def question_row(
+def build_question_row(
     connection: Connection, conversation: Conversation, question: ConversationQuestion, configuration: Configuration
 ) -> dict[str, Any]:
     """The row of the question; its words as the configuration's content policy lets them be kept."""
     text = check_text(question.text or "")
-    files = files_of(connection, conversation.id, conversation.owner_id, question.files)
+    files = load_files(connection, conversation.id, conversation.owner_id, question.files)
     if len(files) != len(set(question.files)) or len(files) > MOST_FILES:
         raise InvalidInput("A file can't be attached.", "It was removed.", "Attach it again.", field="files")
     if not text.strip() and not files:
         raise InvalidInput("The message is empty.", "", "Write what you want to ask.", field="content")
     _check_files(files, configuration)
-    stored_text = text_to_keep(configuration.content_policy, text) or ""
-    row = row_of("user", configuration) | {"content": stored_text, "parts": [file.part for file in files.values()]}
+    stored_text = sanitise_text(configuration.content_policy, text) or ""
+    row = build_message_row("user", configuration) | {
+        "content": stored_text,
+        "parts": [file.part for file in files.values()],
+    }
     return row | {"tokens": estimate_tokens(stored_text) + sum(file.tokens for file in files.values())}
 
 
@@ -57,7 +60,7 @@ def _check_files(files: Mapping[str, File], configuration: Configuration) -> Non
         raise InvalidInput("The image can't be sent.", why, fix, field="files")
 
 
-def messages_to_send(
+def assemble_messages(
     connection: Connection,
     conversation: Conversation,
     path: Sequence[MessageNode],
@@ -73,23 +76,23 @@ def messages_to_send(
     ids = [node.id for node in selection.nodes] + ([] if question else [path[-1].id])
     history = read_messages(connection, conversation, ids)
     if question:
-        history.append(_message_of(question))
+        history.append(_build_message(question))
     files = {part["id"] for message in history for part in message.parts if part["type"] == "file"}
-    attached = files_of(connection, conversation.id, conversation.owner_id, files)
+    attached = load_files(connection, conversation.id, conversation.owner_id, files)
     _check_files(attached, replace(configuration, content_policy=FULL))
-    return chat_messages(history, attached, selection.summary.text if selection.summary else None)
+    return build_chat_messages(history, attached, selection.summary.text if selection.summary else None)
 
 
-def _message_of(row: Mapping[str, Any]) -> Message:
+def _build_message(row: Mapping[str, Any]) -> Message:
     columns = ("id", "role", "content", "tokens", "status", "error_message", "call_id", "configuration_id", "model")
     values = {name: row.get(name) for name in columns}
     return Message(**values, parent_id=None, parts=tuple(row["parts"]), created_at=utc_now())  # type: ignore[arg-type]
 
 
-def row_of(role: str, configuration: Configuration) -> dict[str, Any]:
+def build_message_row(role: str, configuration: Configuration) -> dict[str, Any]:
     """The row of a new, empty message of a role."""
     return {
-        "id": new_id(),
+        "id": make_id(),
         "role": role,
         "content": "",
         "parts": [],

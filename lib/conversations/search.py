@@ -10,8 +10,8 @@ from datetime import datetime
 from sqlalchemy import func, literal_column, select, text
 
 from lib.access.permissions import Actor
-from lib.conversations.conversation import owner_of
-from lib.conversations.rows import C, M, mine
+from lib.conversations.conversation import require_owner
+from lib.conversations.rows import C, M, filter_own
 from lib.db.engine import Store
 from lib.db.tables import conversations, messages
 from lib.patterns import compile_pattern
@@ -49,34 +49,38 @@ class Search:
 
     def messages(self, actor: Actor, words: str, limit: int = MOST_HITS) -> list[MessageHit]:
         """Messages of one's own conversations that hold all the words; none for an empty search."""
-        owner = owner_of(actor)
+        owner = require_owner(actor)
         searched = _WORD.findall(words)[:_MOST_WORDS]
         if not searched:
             return []
         columns = (M.conversation_id, C.title, M.id, M.role, M.content, M.created_at)
-        query = select(*columns).join(conversations, C.id == M.conversation_id).where(M.owner_id == owner, mine(actor))
+        query = (
+            select(*columns)
+            .join(conversations, C.id == M.conversation_id)
+            .where(M.owner_id == owner, filter_own(actor))
+        )
         if self._store.is_sqlite:
-            terms = " ".join(f'"{word}"{"*" if begins else ""}' for word, begins in _to_terms(searched))
+            terms = " ".join(f'"{word}"{"*" if begins else ""}' for word, begins in _build_terms(searched))
             matches = _FTS5.bindparams(owner=owner, asked=terms, most=10 * limit).columns(M.seq)
             query = query.where(M.seq.in_(matches))
         else:
-            terms = " & ".join(f"'{word}'{':*' if begins else ''}" for word, begins in _to_terms(searched))
+            terms = " & ".join(f"'{word}'{':*' if begins else ''}" for word, begins in _build_terms(searched))
             indexed = func.to_tsvector(
                 literal_column("'simple'"), func.left(messages.c.content, literal_column("200000"))
             )
             query = query.where(indexed.op("@@")(func.to_tsquery(literal_column("'simple'"), terms)))
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(M.seq.desc()).limit(limit)).all()
-        return [MessageHit(row[0], row[1], row[2], row[3], _excerpt(row[4], searched), row[5]) for row in rows]
+        return [MessageHit(row[0], row[1], row[2], row[3], _cut_excerpt(row[4], searched), row[5]) for row in rows]
 
 
-def _to_terms(searched: list[str]) -> list[tuple[str, bool]]:
+def _build_terms(searched: list[str]) -> list[tuple[str, bool]]:
     """Words, and whether a beginning is enough."""
     last = len(searched) - 1
     return [(word, n == last and len(word) >= _SHORTEST_BEGINNING) for n, word in enumerate(searched)]
 
 
-def _excerpt(content: str, searched: list[str]) -> str:
+def _cut_excerpt(content: str, searched: list[str]) -> str:
     """Cut the words around the first match out of a message, on one line."""
     lowered = content.lower()
     starts = [at for word in searched if (at := lowered.find(word.lower())) >= 0]

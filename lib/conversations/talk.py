@@ -17,20 +17,20 @@ from lib.calls.calls import Calls
 from lib.calls.grounding import Grounding, replace_question
 from lib.calls.live_call import CallView
 from lib.calls.request import ASKED_AGAIN, CallRequest, Origin
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configurations import Configuration, Configurations
 from lib.conversations.answers import settle
 from lib.conversations.contexts import Contexts
-from lib.conversations.conversation import RUNNING, Conversation, Message, MessageNode, Status, owner_of
-from lib.conversations.question import ConversationQuestion, messages_to_send, question_row, row_of
-from lib.conversations.rows import C, expiry, find, mine, newest_leaf, nodes, path_to
+from lib.conversations.conversation import RUNNING, Conversation, Message, MessageNode, Status, require_owner
+from lib.conversations.question import ConversationQuestion, assemble_messages, build_message_row, build_question_row
+from lib.conversations.rows import C, compute_expiry, filter_own, find, find_newest_leaf, load_tree, trace_path
 from lib.conversations.thread import Thread, read_messages, read_thread
 from lib.conversations.titles import take_titles
 from lib.db.engine import Store
 from lib.db.tables import conversations, messages
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.ledger.content_policy import METADATA
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 from lib.tokens.text_estimate import estimate_tokens
 from lib.tools.approval_policy import DOCUMENT, PASSAGES
 from lib.tools.turn import TurnView
@@ -147,12 +147,12 @@ class Talk:
         configuration = self._configuration(actor, conversation.configuration_id)
         stored_question = ConversationQuestion(conversation.id, conversation.leaf_id, text, (), last_seen, None, {})
         with self._store.read() as connection:
-            leaf = nodes(connection, conversation.id, conversation.owner_id).get(conversation.leaf_id or "")
+            leaf = load_tree(connection, conversation.id, conversation.owner_id).get(conversation.leaf_id or "")
             if leaf is not None and leaf.status == RUNNING:
                 raise Conflict("An answer is still being written.", "", "Wait for its end, or stop it.")
-            question = question_row(connection, conversation, stored_question, configuration)
+            question = build_question_row(connection, conversation, stored_question, configuration)
         shared = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": utc_now()}
-        answer = row_of("assistant", configuration) | shared
+        answer = build_message_row("assistant", configuration) | shared
         answer |= {"id": answer_id, "parent_id": question["id"], "status": RUNNING, "model": model[:200]}
         rows = [question | shared | {"parent_id": conversation.leaf_id}, answer]
         self._write(actor, conversation, rows, configuration)
@@ -167,11 +167,13 @@ class Talk:
         """Show the branch that a message is on, to its newest leaf."""
         with self._store.write() as connection:
             conversation = find(connection, actor, conversation_id)
-            tree = nodes(connection, conversation.id, conversation.owner_id)
+            tree = load_tree(connection, conversation.id, conversation.owner_id)
             if message_id not in tree:
-                raise _no_such_message()
-            leaf = newest_leaf(tree, message_id)
-            connection.execute(update(conversations).where(C.id == conversation.id, mine(actor)).values(leaf_id=leaf))
+                raise _make_message_not_found()
+            leaf = find_newest_leaf(tree, message_id)
+            connection.execute(
+                update(conversations).where(C.id == conversation.id, filter_own(actor)).values(leaf_id=leaf)
+            )
 
     def read(self, actor: Actor, conversation_id: str, limit: int = SHOWN) -> Thread:
         """The last messages of the branch shown; 0 for all of them."""
@@ -222,7 +224,7 @@ class Talk:
 
     def _settled(self, actor: Actor, conversation_id: str) -> Conversation:
         """The conversation, when every answer that has ended is written down."""
-        owner = owner_of(actor)
+        owner = require_owner(actor)
         self._calls.flush()
         settle(self._store, owner)
         take_titles(self._store, owner)
@@ -233,7 +235,7 @@ class Talk:
         with self._store.read() as connection:
             messages_read = read_messages(connection, find(connection, actor, conversation_id), [message_id])
         if not messages_read or messages_read[0].role != role:
-            raise _no_such_message()
+            raise _make_message_not_found()
         return messages_read[0]
 
     def _ask(self, actor: Actor, request: ConversationQuestion) -> Sent:
@@ -241,21 +243,23 @@ class Talk:
         _check_open(conversation, request.last_seen)
         configuration = self._configuration(actor, request.configuration or conversation.configuration_id)
         with self._store.read() as connection:
-            tree = nodes(connection, conversation.id, conversation.owner_id)
+            tree = load_tree(connection, conversation.id, conversation.owner_id)
             if request.parent_id is not None and request.parent_id not in tree:
-                raise _no_such_message()
+                raise _make_message_not_found()
             if (leaf := tree.get(conversation.leaf_id or "")) is not None and leaf.status == RUNNING:
                 raise Conflict("An answer is still being written.", "", "Wait for its end, or stop it.")
-            path = path_to(tree, request.parent_id)
+            path = trace_path(tree, request.parent_id)
         self._contexts.make_room(actor, conversation, path, configuration)
         with self._store.read() as connection:
-            question = None if request.text is None else question_row(connection, conversation, request, configuration)
-            sent = messages_to_send(connection, conversation, path, question, configuration)
+            question = (
+                None if request.text is None else build_question_row(connection, conversation, request, configuration)
+            )
+            sent = assemble_messages(connection, conversation, path, question, configuration)
         sources = self._ground(actor, conversation, configuration, sent)
-        call_id = new_id()
+        call_id = make_id()
         now = utc_now()
         shared = {"conversation_id": conversation.id, "owner_id": conversation.owner_id, "created_at": now}
-        answer = row_of("assistant", configuration) | shared
+        answer = build_message_row("assistant", configuration) | shared
         answer |= {"parts": sources}
         answer |= {
             "parent_id": question["id"] if question else request.parent_id,
@@ -307,7 +311,7 @@ class Talk:
         """Put passages of the conversation's collections into the question; the parts that name them."""
         if not conversation.strategy.collections:
             return []
-        texts = [{"role": str(message["role"]), "content": text_of(message)} for message in sent]
+        texts = [{"role": str(message["role"]), "content": read_message_text(message)} for message in sent]
         spent = sum(estimate_tokens(message["content"]) for message in texts)
         passages = self._grounding().ground(
             actor, conversation.strategy.collections, texts[-1]["content"], configuration, texts[:-1], spent
@@ -337,18 +341,18 @@ class Talk:
         values: dict[str, Any] = {
             "leaf_id": rows[-1]["id"],
             "last_at": now,
-            "expires_at": expiry(conversation.ttl_s, now),
+            "expires_at": compute_expiry(conversation.ttl_s, now),
             "configuration_id": configuration.id,
         }
         if not conversation.title and rows[0]["role"] == "user":
-            values |= {"title": _first_words(rows[0]["content"]), "title_source": "question"}
+            values |= {"title": _cut_title(rows[0]["content"]), "title_source": "question"}
         with self._store.write() as connection:
             unchanged = C.leaf_id.is_(None) if conversation.leaf_id is None else C.leaf_id == conversation.leaf_id
             done = connection.execute(
-                update(conversations).where(C.id == conversation.id, mine(actor), unchanged).values(**values)
+                update(conversations).where(C.id == conversation.id, filter_own(actor), unchanged).values(**values)
             )
             if done.rowcount == 0:
-                raise _moved_on()
+                raise _make_moved_on_conflict()
             for row in rows:
                 connection.execute(insert(messages).values(**row))
 
@@ -361,10 +365,12 @@ class Talk:
                 "title_source": conversation.title_source,
                 "configuration_id": conversation.configuration_id,
             }
-            mine_still = (C.id == conversation.id, mine(actor), C.leaf_id == rows[-1]["id"])
+            mine_still = (C.id == conversation.id, filter_own(actor), C.leaf_id == rows[-1]["id"])
             connection.execute(update(conversations).where(*mine_still).values(**back))
             ids = [row["id"] for row in rows]
-            connection.execute(delete(messages).where(messages.c.id.in_(ids), messages.c.owner_id == owner_of(actor)))
+            connection.execute(
+                delete(messages).where(messages.c.id.in_(ids), messages.c.owner_id == require_owner(actor))
+            )
 
 
 def _check_open(conversation: Conversation, last_seen: str | None) -> None:
@@ -372,15 +378,15 @@ def _check_open(conversation: Conversation, last_seen: str | None) -> None:
     if status is not Status.ACTIVE:
         raise Conflict(f"This conversation is {status}.", "", "Open it again to go on.")
     if last_seen is not None and last_seen != (conversation.leaf_id or ""):
-        raise _moved_on()
+        raise _make_moved_on_conflict()
 
 
-def _first_words(text: str) -> str:
+def _cut_title(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 60 else line[:59].rstrip() + "…"
 
 
-def _moved_on() -> Conflict:
+def _make_moved_on_conflict() -> Conflict:
     return Conflict(
         "This conversation has gone on elsewhere.",
         "Somebody wrote in it since you looked, perhaps you in another tab. Your message was not sent.",
@@ -388,5 +394,5 @@ def _moved_on() -> Conflict:
     )
 
 
-def _no_such_message() -> NotFound:
+def _make_message_not_found() -> NotFound:
     return NotFound("There is no such message.", "It does not exist, or it belongs to another conversation.")

@@ -9,7 +9,7 @@ from lib.conversations import figures
 from lib.conversations.context import Summary
 from lib.conversations.conversation import Conversation, Message, MessageNode
 from lib.conversations.figures import CallFigures
-from lib.conversations.rows import M, message_of, nodes, path_to
+from lib.conversations.rows import M, build_message, load_tree, trace_path
 from lib.db.tables import conversation_summaries, messages
 
 _S = conversation_summaries.c
@@ -35,21 +35,21 @@ class Thread:
 
 def read_thread(connection: Connection, conversation: Conversation, limit: int) -> Thread:
     """The last `limit` messages of the branch that is shown."""
-    tree = nodes(connection, conversation.id, conversation.owner_id)
-    path = path_to(tree, conversation.leaf_id)
+    tree = load_tree(connection, conversation.id, conversation.owner_id)
+    path = trace_path(tree, conversation.leaf_id)
     tail = path[-limit:] if limit else path
     children: dict[str | None, list[str]] = defaultdict(list)
     for node in tree.values():
         children[node.parent_id].append(node.id)
     read = read_messages(connection, conversation, [node.id for node in tail])
-    costs = figures.of_calls(connection, (message.call_id for message in read))
+    costs = figures.sum_by_call(connection, (message.call_id for message in read))
     return Thread(
         conversation=conversation,
         path=tuple(path),
-        messages=tuple(_with_figures(message, tuple(children[message.parent_id]), costs) for message in read),
+        messages=tuple(_add_figures(message, tuple(children[message.parent_id]), costs) for message in read),
         older=len(path) - len(tail),
         summaries=read_summaries(connection, conversation),
-        figures=figures.of_conversation(connection, conversation.id),
+        figures=figures.sum_conversation(connection, conversation.id),
     )
 
 
@@ -62,7 +62,7 @@ def read_messages(connection: Connection, conversation: Conversation, ids: list[
             M.conversation_id == conversation.id,
             M.owner_id == conversation.owner_id,
         )
-        by_id |= {row["id"]: message_of(row) for row in connection.execute(query).mappings()}
+        by_id |= {row["id"]: build_message(row) for row in connection.execute(query).mappings()}
     return [by_id[message_id] for message_id in ids if message_id in by_id]
 
 
@@ -76,7 +76,7 @@ def read_summaries(connection: Connection, conversation: Conversation) -> dict[s
     return {row.until_id: Summary(*row) for row in connection.execute(query)}
 
 
-def _with_figures(message: Message, siblings: tuple[str, ...], costs: dict[str, CallFigures]) -> Message:
+def _add_figures(message: Message, siblings: tuple[str, ...], costs: dict[str, CallFigures]) -> Message:
     call_figures = costs.get(message.call_id or "")
     if call_figures is None:
         return replace(message, siblings=siblings)

@@ -5,14 +5,14 @@ from sqlalchemy import select, update
 from lib.access.permissions import Actor
 from lib.calls.calls import Calls
 from lib.calls.request import CallRequest, Origin, Within
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.conversations.conversation import RUNNING
-from lib.conversations.rows import C, find, mine, nodes, path_to
+from lib.conversations.rows import C, filter_own, find, load_tree, trace_path
 from lib.conversations.thread import read_messages
 from lib.db.engine import Store
 from lib.db.tables import conversations, usage_logs, usage_payloads
 from lib.errors import LLMManagerError
-from lib.ledger.usage_row import final_of
+from lib.ledger.usage_row import build_final_condition
 
 _L = usage_logs.c
 _P = usage_payloads.c
@@ -37,12 +37,12 @@ class Titles:
             conversation = find(connection, actor, conversation_id)
             if conversation.title_source != "question" or conversation.title_call_id is not None:
                 return None
-            path = path_to(nodes(connection, conversation.id, conversation.owner_id), conversation.leaf_id)
+            path = trace_path(load_tree(connection, conversation.id, conversation.owner_id), conversation.leaf_id)
             if len(path) < 2 or path[1].status == RUNNING or not path[1].tokens:
                 return None
             turn = read_messages(connection, conversation, [path[0].id, path[1].id])
-        call_id = new_id()
-        unasked = (C.id == conversation_id, mine(actor), C.title_call_id.is_(None), C.title_source == "question")
+        call_id = make_id()
+        unasked = (C.id == conversation_id, filter_own(actor), C.title_call_id.is_(None), C.title_source == "question")
         with self._store.write() as connection:  # of two tabs one asks
             if connection.execute(update(conversations).where(*unasked).values(title_call_id=call_id)).rowcount == 0:
                 return None
@@ -71,7 +71,7 @@ def take_titles(store: Store, owner_id: str | None = None) -> int:
     waiting += [] if owner_id is None else [C.owner_id == owner_id]
     query = (
         select(C.id, C.title, _L.status, _P.response_text)
-        .join(usage_logs, final_of(C.title_call_id))
+        .join(usage_logs, build_final_condition(C.title_call_id))
         .outerjoin(usage_payloads, _P.id == _L.id)
         .where(*waiting)
     )

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from lib.clock import utc_now
 from lib.db.tables import tool_executions, tool_turns, usage_logs, usage_payloads
-from lib.tools.turn import RUNNING, WAITING, status_of
+from lib.tools.turn import RUNNING, WAITING, translate_status
 
 _ON_ITS_WAY = timedelta(seconds=60)
 _L = usage_logs.c
@@ -52,12 +52,12 @@ def build_ending(connection: Connection, turn: Mapping[Any, Any]) -> dict[str, A
         if row is None:
             continue
         is_last = number == len(turn["calls"]) - 1
-        parts += _round_parts(number, row, runs[call_id], is_last=is_last)
+        parts += _build_round_parts(number, row, runs[call_id], is_last=is_last)
     last = rounds.get(turn["calls"][-1]) if turn["calls"] else None
     return {
         "content": (last["response_text"] if last else "") or "",
         "parts": parts,
-        "status": status_of(turn["state"]),
+        "status": translate_status(turn["state"]),
         "error_message": turn["reason"] or (last["error_message"] if last else None),
         "model": ((last["served_model"] or last["model"]) if last else "")[:200],
     }
@@ -87,7 +87,7 @@ def _read_rounds(connection: Connection, call_ids: Sequence[str]) -> dict[str, M
     return {row["call_id"]: row for row in connection.execute(query).mappings()}
 
 
-def _round_parts(
+def _build_round_parts(
     number: int, row: Mapping[Any, Any], runs: Sequence[Mapping[Any, Any]], *, is_last: bool
 ) -> list[dict[str, Any]]:
     response = row["response"] or {}
@@ -95,13 +95,13 @@ def _round_parts(
     for position, call in enumerate(response.get("tool_calls") or ()):
         text_fields = {"text": row["response_text"] or ""} if position == 0 and not is_last else {}
         parts.append({"type": "tool_call", "round": number, **call, **text_fields})
-    parts += [_result_part(number, run) for run in runs]
+    parts += [_build_output_part(number, run) for run in runs]
     if response.get("reasoning"):
         parts.append({"type": "reasoning", "text": response["reasoning"]})
     return parts
 
 
-def _result_part(number: int, run: Mapping[Any, Any]) -> dict[str, Any]:
+def _build_output_part(number: int, run: Mapping[Any, Any]) -> dict[str, Any]:
     output = run["result"] or {}
     return {
         "type": "tool_result",

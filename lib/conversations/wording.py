@@ -11,7 +11,7 @@ from lib.conversations.turn_parts import expand
 _SUMMARY = "[Summary of the earlier part of this conversation]\n{}\n[End of the summary]\n\n"
 
 
-def chat_messages(
+def build_chat_messages(
     messages: Sequence[Message], files: Mapping[str, File], summary: str | None = None
 ) -> list[dict[str, Any]]:
     """The messages in the form of OpenAI's chat completions; a summary stands before the first one's words."""
@@ -19,7 +19,7 @@ def chat_messages(
     sent = [
         translated
         for message in messages
-        for translated in (*expand(message.parts), _message(message, files, answered))
+        for translated in (*expand(message.parts), _translate_message(message, files, answered))
     ]
     if summary is None or not sent:
         return sent
@@ -32,7 +32,7 @@ def chat_messages(
     return [{**first, "content": joined}, *sent[1:]]
 
 
-def _message(message: Message, files: Mapping[str, File], answered: set[str]) -> dict[str, Any]:
+def _translate_message(message: Message, files: Mapping[str, File], answered: set[str]) -> dict[str, Any]:
     if message.role == "tool":
         call = next((part["tool_call_id"] for part in message.parts if part["type"] == "tool_result"), "")
         return {"role": "tool", "tool_call_id": call, "content": message.content}
@@ -50,7 +50,7 @@ def _message(message: Message, files: Mapping[str, File], answered: set[str]) ->
     texts = [_quote(file) for file in attached if not file.is_image]
     if texts:
         sent["content"] = "\n\n".join([*texts, message.content])
-    images = [_image(file) for file in attached if file.is_image]
+    images = [_encode_image(file) for file in attached if file.is_image]
     if images:
         sent["content"] = [{"type": "text", "text": sent["content"]}, *images] if sent["content"] else images
     return sent
@@ -69,6 +69,6 @@ def _quote(file: File) -> str:
     return f"File {file.name}:\n{fence}\n{file.text}\n{fence}"
 
 
-def _image(file: File) -> dict[str, Any]:
+def _encode_image(file: File) -> dict[str, Any]:
     data = base64.b64encode(file.data).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:{file.media_type};base64,{data}"}}

@@ -98,9 +98,9 @@ def _prepare_insert(table: Table, names: tuple[str, ...], dialect: Dialect) -> t
 
 def _get_converter(column: Column[Any], dialect: Dialect) -> Any:
     if isinstance(column.type, Boolean):
-        return _to_number if dialect.name == "sqlite" else None
+        return _convert_bool if dialect.name == "sqlite" else None
     return get_bind_converter(column.type, dialect)
 
 
-def _to_number(value: bool | None) -> int | None:
+def _convert_bool(value: bool | None) -> int | None:
     return None if value is None else int(value)

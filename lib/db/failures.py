@@ -60,7 +60,7 @@ def is_too_large(error: BaseException | None) -> bool:
     return isinstance(error, OverflowError) or getattr(error, "sqlstate", None) == "22003"
 
 
-def was_lost(error: BaseException) -> bool:
+def is_lost_connection(error: BaseException) -> bool:
     """Say whether the connection broke while something was written, so that it may be committed or not."""
     return isinstance(error, DatabaseAway) and error.was_connected
 

@@ -2,7 +2,7 @@
 
 The rules of tokens and money are those of a live call (`calls.outcome`): what was refused before an answer costs an
 explicit zero, what is cut or stopped is estimated, what has no price stays unknown. Sums are exact integers, rounded
-once, half to even, as in `money.tokens_cost_nano`; a test holds both against each other.
+once, half to even, as in `money.compute_token_cost_nano`; a test holds both against each other.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.demo.catalogue import APPS, BATCH, MODELS, PEOPLE, demo_user_id
+from lib.demo.catalogue import APPS, BATCH, MODELS, PEOPLE, derive_demo_user_id
 from lib.ledger.usage_row import check_columns
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.rates import Price
@@ -77,7 +77,7 @@ def build_columns(calls: SampleCalls, prices: PriceBook) -> dict[str, list[Any]]
     started[is_second] += took[np.flatnonzero(is_second) - 1] + 1000
     is_answer = np.isin(status, (_OK, _CANCELLED, _TRUNCATED))
     count = len(call)
-    served = _to_array([sample_model.model for sample_model in MODELS])[model]
+    served = _build_array([sample_model.model for sample_model in MODELS])[model]
     columns = {
         "id": _build_ids(started, attempt, calls.entropy[call]),
         "call_id": _build_ids(calls.start_ms[call], np.zeros(count, dtype=np.int64), calls.entropy[call]),
@@ -85,27 +85,27 @@ def build_columns(calls: SampleCalls, prices: PriceBook) -> dict[str, list[Any]]
         "is_final": is_final.tolist(),
         "started_at": _format_moments(started),
         "finished_at": _format_moments(started + took),
-        "app": _to_array([sample_app.name for sample_app in APPS])[app].tolist(),
-        "user_id": _to_array([demo_user_id(name) for name in PEOPLE])[calls.person[call]].tolist(),
-        "origin": _to_array([sample_app.origin for sample_app in APPS])[app].tolist(),
-        "workflow_step": _to_array(["extract" if sample_app.origin == "workflow" else None for sample_app in APPS])[
+        "app": _build_array([sample_app.name for sample_app in APPS])[app].tolist(),
+        "user_id": _build_array([derive_demo_user_id(name) for name in PEOPLE])[calls.person[call]].tolist(),
+        "origin": _build_array([sample_app.origin for sample_app in APPS])[app].tolist(),
+        "workflow_step": _build_array(["extract" if sample_app.origin == "workflow" else None for sample_app in APPS])[
             app
         ].tolist(),
-        "provider": _to_array([sample_model.provider for sample_model in MODELS])[model].tolist(),
+        "provider": _build_array([sample_model.provider for sample_model in MODELS])[model].tolist(),
         "model": served.tolist(),
         "served_model": _blank_unknown(served, status == _OK),
         "streamed": [True] * count,
         "parameters": ['{"temperature":0.2}'] * count,
         "tags": ['{"sample":"yes"}'] * count,
-        "status": _to_array(_STATUSES)[status].tolist(),
-        "error_kind": _to_array(_KINDS)[kind].tolist(),
+        "status": _build_array(_STATUSES)[status].tolist(),
+        "error_kind": _build_array(_KINDS)[kind].tolist(),
         "error_message": _build_messages()[model, kind].tolist(),
         "execution_time_ms": took.tolist(),
         "first_token_ms": _blank_unknown(first, is_answer),
         "chunks": _blank_unknown(completion, is_answer & ~hit),
-        "finish_reason": _blank_unknown(_to_array(["stop"])[np.zeros_like(status)], status == _OK),
+        "finish_reason": _blank_unknown(_build_array(["stop"])[np.zeros_like(status)], status == _OK),
         "batch_id": [BATCH] * count,
-        "cache": _to_array(["none", "exact"])[hit.astype(int)].tolist(),
+        "cache": _build_array(["none", "exact"])[hit.astype(int)].tolist(),
         **_price_rows(calls, call, status, hit, completion, prices),
     }
     check_columns(columns)
@@ -200,7 +200,7 @@ def _round_half_even(tokens: Any) -> Any:
 
 
 def _build_ids(milliseconds: Any, counter: Any, entropy: Any) -> list[str]:
-    """Build the UUIDv7 text of `clock.id_at` for many."""
+    """Build the UUIDv7 text of `clock.make_id_at` for many."""
     high = (milliseconds.astype(np.uint64) << np.uint64(16)) | np.uint64(0x7000) | counter.astype(np.uint64)
     low = np.uint64(1 << 63) | entropy
     octets = np.stack([high, low], axis=1).astype(">u8").view(np.uint8)
@@ -230,7 +230,7 @@ def _build_messages() -> Any:
     )
 
 
-def _to_array(names: Any) -> Any:
+def _build_array(names: Any) -> Any:
     return np.array(names, dtype=object)
 
 

@@ -97,11 +97,11 @@ PEOPLE = ("amira.haddad", "jonas.weber", "li-wei.chen", "sofia.rossi", "tomas.no
 PEOPLE_WEIGHTS = (0.24, 0.2, 0.17, 0.14, 0.11, 0.08, 0.06)
 
 
-def demo_user_id(name: str) -> str:
+def derive_demo_user_id(name: str) -> str:
     """Derive the id of a fictional person from the name; it is the same everywhere."""
     return str(uuid.uuid5(_NAMESPACE, name))
 
 
-def demo_user_names() -> dict[str, str]:
+def name_demo_users() -> dict[str, str]:
     """User id → name of every fictional person."""
-    return {demo_user_id(name): name for name in PEOPLE}
+    return {derive_demo_user_id(name): name for name in PEOPLE}

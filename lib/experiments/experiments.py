@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, inse
 from lib.access import audit
 from lib.access.membership import find_person
 from lib.access.permissions import OPERATOR, Actor, Permission
-from lib.access.team_scope import owned, require_team
+from lib.access.team_scope import filter_owned, require_team
 from lib.calls.calls import Calls
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configurations import Configurations
 from lib.db.engine import Store
 from lib.db.tables import experiment_cells, experiment_rows, experiments
@@ -142,7 +142,7 @@ class Experiments:
         self.quote(actor, draft)
         columns = draft.check_columns()
         row = {
-            "id": new_id(),
+            "id": make_id(),
             "user_id": actor.user_id,
             "team_id": require_team(actor),
             "name": draft.name.strip()[:120] or "Experiment",
@@ -175,7 +175,7 @@ class Experiments:
         With `failed_again` cells that failed are asked once more. Raises Conflict while it is at work.
         """
         actor.require(Permission.TEST_CONFIGS)
-        run_id = new_id()
+        run_id = make_id()
         with self._store.write() as connection:
             row = _find(connection, actor, experiment_id, for_update=True)
             if row["state"] == ExperimentState.RUNNING and self._is_run_alive(row["run_id"]):
@@ -293,7 +293,7 @@ class Experiments:
         lines = self.lines(actor, experiment_id)
         with self._store.write() as connection:
             audit.record(connection, actor, "experiment.export", form, experiment=experiment_id, rows=len(lines))
-        return results.as_csv(experiment, lines) if form == "csv" else results.as_json(experiment, lines)
+        return results.write_csv(experiment, lines) if form == "csv" else results.write_json(experiment, lines)
 
     def promote(self, actor: Actor, experiment_id: str, candidate: int, target: Promotion) -> Candidate:
         """Point a template's label `production` to a candidate's version, or make its configuration the default."""
@@ -326,7 +326,7 @@ class Experiments:
 
 
 def _is_own(actor: Actor) -> ColumnElement[bool]:
-    return owned(actor, _E.user_id, _E.team_id)
+    return filter_owned(actor, _E.user_id, _E.team_id)
 
 
 def _find(connection: Connection, actor: Actor, experiment_id: str, for_update: bool = False) -> RowMapping:

@@ -7,7 +7,7 @@ percentile bootstrap (Efron 1979) of 2,000 resamples with a fixed seed: the same
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib.playground.run import wilson
+from lib.playground.run import compute_wilson_interval
 
 _RESAMPLES = 2_000
 _SEED = 20_261_101
@@ -28,7 +28,7 @@ def compute_share(values: Sequence[float]) -> Figure:
     if not values:
         return Figure(None, None, None, 0)
     share = sum(values) / len(values)
-    return Figure(share, *wilson(share, len(values)), len(values))
+    return Figure(share, *compute_wilson_interval(share, len(values)), len(values))
 
 
 def compute_mean(values: Sequence[float]) -> Figure:

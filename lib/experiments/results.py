@@ -15,15 +15,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from lib.activity.call_export import csv_cell
+from lib.activity.call_export import format_csv_cell
 from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads, workflow_runs
 from lib.experiments.cell_requests import JUDGE, ROLE
 from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentCell, ExperimentRow
 from lib.experiments.intervals import Figure, compute_mean, compute_share
 from lib.experiments.scoring import SHARES
-from lib.ledger.usage_row import final_of
-from lib.limited.expressions import to_text
-from lib.money import least_sign, usd_from_nano
+from lib.ledger.usage_row import build_final_condition
+from lib.limited.expressions import convert_to_text
+from lib.money import choose_least_sign, convert_nano_to_usd
 
 _CALLS_AT_ONCE = 500
 
@@ -52,7 +52,7 @@ def read_cells(connection: Connection, experiment_id: str, rows: Sequence[int] |
         .add_columns(_W.output.label("run_output"), _W.started_at, _W.finished_at)
         .add_columns((_W.prompt_tokens + _W.completion_tokens).label("run_tokens"))
         .outerjoin(workflow_runs, _W.id == _C.call_id)
-        .outerjoin(usage_logs, final_of(_C.call_id))
+        .outerjoin(usage_logs, build_final_condition(_C.call_id))
         .outerjoin(usage_payloads, usage_payloads.c.id == _L.id)
         .where(_C.experiment_id == experiment_id)
         .order_by(_C.row, _C.candidate)
@@ -79,7 +79,7 @@ def _take_run(row: dict[str, Any]) -> dict[str, Any]:
     is_hidden = isinstance(output, dict) and output.keys() == {"sealed"}
     took = None if started is None or finished is None else round((finished - started).total_seconds() * 1000)
     return row | {
-        "answer": None if output is None or is_hidden else to_text(output),
+        "answer": None if output is None or is_hidden else convert_to_text(output),
         "execution_time_ms": took,
         "total_tokens": tokens,
     }
@@ -174,17 +174,17 @@ def compute_standings(experiment: Experiment, all_cells: Sequence[ExperimentCell
     ]
 
 
-def as_csv(experiment: Experiment, table_rows: Sequence[ExperimentRow]) -> bytes:
+def write_csv(experiment: Experiment, table_rows: Sequence[ExperimentRow]) -> bytes:
     """Write a line for each cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
     records = _build_records(experiment, table_rows)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
-    writer.writerow([csv_cell(name) for name in (records[0] if records else ())])
-    writer.writerows([csv_cell(value) for value in record.values()] for record in records)
+    writer.writerow([format_csv_cell(name) for name in (records[0] if records else ())])
+    writer.writerows([format_csv_cell(value) for value in record.values()] for record in records)
     return buffer.getvalue().encode("utf-8", "replace")
 
 
-def as_json(experiment: Experiment, table_rows: Sequence[ExperimentRow]) -> bytes:
+def write_json(experiment: Experiment, table_rows: Sequence[ExperimentRow]) -> bytes:
     """Write a list of records; dollars as text, so that no reader rounds them."""
     plain = [
         {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in record.items()}
@@ -201,9 +201,12 @@ def _build_records(experiment: Experiment, table_rows: Sequence[ExperimentRow]) 
         | {"state": cell.state.value, "answer": cell.answer}
         | {f"score_{kind}": cell.scores.get(kind) for kind in kinds}
         | {f"note_{kind}": cell.notes.get(kind) for kind in kinds}
-        | {"cost_usd": _to_usd(cell.answer_cost_nano_usd), "cost_least": least_sign(cell.answer_cost_is_partial)}
-        | {"judge_cost_usd": _to_usd(cell.judge_cost_nano_usd)}
-        | {"judge_cost_least": least_sign(cell.judge_cost_is_partial)}
+        | {
+            "cost_usd": _convert_to_usd(cell.answer_cost_nano_usd),
+            "cost_least": choose_least_sign(cell.answer_cost_is_partial),
+        }
+        | {"judge_cost_usd": _convert_to_usd(cell.judge_cost_nano_usd)}
+        | {"judge_cost_least": choose_least_sign(cell.judge_cost_is_partial)}
         | {"execution_time_ms": cell.execution_time_ms, "total_tokens": cell.total_tokens}
         | {"error": cell.error, "call_id": cell.call_id, "judge_call_id": cell.judge_call_id}
         for line in table_rows
@@ -225,8 +228,8 @@ def _compute_lag(own_cells: Sequence[ExperimentCell], leaders: Sequence[Experime
     return compute_mean([own - other for own, other in pairs if own is not None and other is not None])
 
 
-def _to_usd(nano: int | None) -> Decimal | None:
-    return None if nano is None else usd_from_nano(nano)
+def _convert_to_usd(nano: int | None) -> Decimal | None:
+    return None if nano is None else convert_nano_to_usd(nano)
 
 
 def _add(costs: Sequence[_CellCost]) -> _CellCost:

@@ -20,7 +20,7 @@ from lib.access.permissions import Actor
 from lib.calls.calls import Calls
 from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.configs.configuration import Configuration
 from lib.db.engine import Store
 from lib.db.tables import experiment_cells, experiment_rows, experiments, usage_logs
@@ -75,7 +75,7 @@ class ExperimentRunner:
         experiment: Experiment,
         run_id: str,
     ) -> None:
-        self.id = new_id()
+        self.id = make_id()
         self._run_id = run_id
         self._store = store
         self._calls = calls
@@ -228,7 +228,7 @@ class ExperimentRunner:
     def _run_workflow(self, work: _CellWork, candidate: Candidate) -> str:
         """Run a workflow for a cell, or go on waiting for the run that an earlier runner began."""
         workflows = self._asking.workflows
-        run_id = work.call_id or new_id()
+        run_id = work.call_id or make_id()
         self._note(work, state=CellState.ASKED, call_id=run_id)
         cap = None if self._experiment.cap_nano_usd is None else work.bound_nano
         workflows.begin(self._actor, candidate.workflow or "", candidate.version, work.inputs, run_id, cap)

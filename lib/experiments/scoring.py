@@ -128,7 +128,7 @@ def compute_similarity(first: str, second: str) -> float:
     blanks each sign is a word.
     """
     a, b = (_WORD.findall(_fold_case(_normalise(text)[:_LONGEST_COMPARED])) for text in (first, second))
-    return rules.likeness(a, b)
+    return rules.compute_likeness(a, b)
 
 
 def is_blank(text: str) -> bool:
@@ -237,7 +237,7 @@ def _score_schema(schema: Mapping[str, Any], answer: str) -> Score:
         pass  # the child tells
     except ValueError as error:
         return Score(0.0, f"It is not JSON: {error}."[:500])
-    errors = rules.schema_errors(schema, answer)
+    errors = rules.list_schema_errors(schema, answer)
     return Score(float(not errors), "; ".join(errors)[:500])
 
 

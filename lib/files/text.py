@@ -15,7 +15,7 @@ _MARKS = (
 )
 
 
-def marked_encoding(head: bytes) -> str | None:
+def find_marked_encoding(head: bytes) -> str | None:
     """The codec that a file's first bytes ask for; None without a mark."""
     return next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
 
@@ -25,7 +25,7 @@ def decode_text(data: bytes) -> str:
     encoding.
     """
     try:
-        return end_lines(data.decode(marked_encoding(data) or "utf-8"))
+        return end_lines(data.decode(find_marked_encoding(data) or "utf-8"))
     except UnicodeDecodeError as error:
         why = f"It is not UTF-8: byte {error.start:,}."
         raise InvalidInput("The file can't be read.", why, "Save it as text in UTF-8.", field="file") from None

@@ -4,7 +4,7 @@ import hashlib
 import sqlite3
 from typing import Any
 
-from lib.clock import id_at
+from lib.clock import make_id_at
 from lib.usage_files import values
 from lib.usage_files.table import TOKENS, SkippedRow
 
@@ -33,7 +33,7 @@ def split_huge_counts(ledger_row: dict[str, Any]) -> list[dict[str, Any]]:
                 share, remainder = divmod(whole_figure, count)
                 row[name] = share + (part < remainder)
         if part:
-            row["id"] = row["call_id"] = id_at(
+            row["id"] = row["call_id"] = make_id_at(
                 int(ledger_row["started_at"].timestamp() * 1000), 0xFFF, compute_hash(f"{ledger_row['id']}\x1f{part}")
             )
         rows.append(row)

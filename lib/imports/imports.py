@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, select, up
 
 from lib.access import audit
 from lib.access.permissions import Actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.bulk import copy_rows
 from lib.db.compiled_statements import CompiledStatement
 from lib.db.engine import Store
@@ -30,7 +30,7 @@ from lib.ledger.closing import take_sequence
 from lib.providers.prices.price_book import PriceBook
 from lib.usage_files.numbers import MOST_NANO
 from lib.usage_files.source import UsageFile
-from lib.usage_files.table import SkippedRow, Table, look_at, open_table, rows_of, tell
+from lib.usage_files.table import SkippedRow, Table, iterate_rows, look_at, open_table, tell
 
 _ACTION = "import past usage"
 _CHUNK = 5_000
@@ -79,7 +79,7 @@ class Imports:
         is new.
         """
         actor.require_super_admin(_ACTION)
-        batch_id = new_id()
+        batch_id = make_id()
         preview, reader = self._make_reader(source, wishes or Wishes(), batch_id)
         self._begin(actor, batch_id, source, preview)
         try:
@@ -93,7 +93,7 @@ class Imports:
             raise
         with self._store.write() as connection:
             connection.execute(
-                update(imports).where(imports.c.id == batch_id).values(state="done", **_to_sums(preview))
+                update(imports).where(imports.c.id == batch_id).values(state="done", **_build_sums(preview))
             )
             audit.record(connection, actor, "import.done", source.name, **_build_detail(batch_id, preview))
         return self._get(batch_id)
@@ -127,7 +127,7 @@ class Imports:
 
     def _begin(self, actor: Actor, batch_id: str, source: UsageFile, preview: ImportPreview) -> None:
         row = {"id": batch_id, "at": utc_now(), "user_name": actor.name, "file_name": source.name[:200]}
-        row |= {"format": preview.format, "state": "running", **_to_sums(preview)}
+        row |= {"format": preview.format, "state": "running", **_build_sums(preview)}
         with self._store.write() as connection:
             connection.execute(insert(imports), row)
             audit.record(connection, actor, "import.begin", source.name, batch=batch_id, format=preview.format)
@@ -194,7 +194,7 @@ def _read_rows(
     """Read the file's rows as rows of the ledger; what is left out is counted."""
     size = max(1, source.size)
     read = 0
-    for read, (row, raw) in enumerate(rows_of(reader.choices.table, source), 1):
+    for read, (row, raw) in enumerate(iterate_rows(reader.choices.table, source), 1):
         if read % _CHUNK == 0:
             progress(read, min(1.0, source.file.tell() / size))
         try:
@@ -257,7 +257,7 @@ def _check_sum(preview: ImportPreview) -> None:
         raise InvalidInput("The costs can't be in dollars.", why, "Map a column of dollars, or none.", field="map")
 
 
-def _to_sums(preview: ImportPreview) -> dict[str, Any]:
+def _build_sums(preview: ImportPreview) -> dict[str, Any]:
     names = ("rows", "calls", "first_at", "last_at", "total_tokens", "cost_nano_usd", "unpriced")
     return {name: getattr(preview, name) for name in names} | {"left_out": dict(preview.left_out)}
 

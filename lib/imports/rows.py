@@ -13,20 +13,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
 
-from lib.clock import id_at
+from lib.clock import make_id_at
 from lib.fast_json import decode
 from lib.imports.identity import Occurrences, compute_hash, split_huge_counts
-from lib.ledger.usage_row import blank_columns
-from lib.money import nano_from_usd
+from lib.ledger.usage_row import build_blank_columns
+from lib.money import convert_usd_to_nano
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.kinds import ProviderKind
 from lib.providers.prices.price_book import PriceBook
-from lib.providers.prices.service_tiers import name_service_tier, priced_tier
+from lib.providers.prices.service_tiers import name_priced_tier, name_service_tier
 from lib.providers.redaction import redact
 from lib.usage_files import values
 from lib.usage_files.adjust import MODALITIES, Raw
 from lib.usage_files.formats import GENERIC
-from lib.usage_files.numbers import number, whole
+from lib.usage_files.numbers import parse_count, parse_number
 from lib.usage_files.source import Row
 from lib.usage_files.table import TOKENS, SkippedRow, Table
 
@@ -50,7 +50,7 @@ _WORDS = {
     **{"usage_source": 12, "cost_status": 12, "price_id": 120, "cache": 12},
 }
 _COUNTS = ("attempt", "images", "chunks", "first_token_ms")
-_ALL = blank_columns() | {"attempt": 1, "is_final": True, "origin": "import", "streamed": False}
+_ALL = build_blank_columns() | {"attempt": 1, "is_final": True, "origin": "import", "streamed": False}
 
 
 # What others' files never say is not written at all: NULL, and a third less to write.
@@ -136,7 +136,7 @@ class RowReader:
 
     def _set_moments(self, ledger_row: dict[str, Any], raw: Raw) -> None:
         self._what = "moment"
-        moment = values.moment
+        moment = values.parse_moment
         zone = self.choices.zone
         start = moment(raw.get("started_at"), zone)
         if start is None:
@@ -146,12 +146,16 @@ class RowReader:
         if start > self.now or (self.form.is_sum and end is not None and end > self.now):
             raise SkippedRow("its time is not over yet")
         self._what = "duration"
-        took = values.milliseconds(number(raw.get("execution_time_ms"), self._table.notation))
+        took = values.convert_to_milliseconds(parse_number(raw.get("execution_time_ms"), self._table.notation))
         is_sum = self.form.is_sum
         ledger_row["started_at"] = start
         ledger_row["finished_at"] = max(start, end or start)
-        ledger_row["execution_time_ms"] = None if is_sum else values.between(start, end) if took is None else took
-        ledger_row["first_token_ms"] = values.between(start, first) if first is not None and first != end else None
+        ledger_row["execution_time_ms"] = (
+            None if is_sum else values.count_milliseconds(start, end) if took is None else took
+        )
+        ledger_row["first_token_ms"] = (
+            values.count_milliseconds(start, first) if first is not None and first != end else None
+        )
 
     def _set_names(self, ledger_row: dict[str, Any], raw: Raw) -> None:
         """Names come in few combinations, so what one means is worked out once."""
@@ -214,7 +218,7 @@ class RowReader:
     def _set_cost(self, ledger_row: dict[str, Any], raw: Raw) -> None:
         cost = self._table.cost_of(raw)
         form = self.form
-        nano = None if cost is None else nano_from_usd(cost)
+        nano = None if cost is None else convert_usd_to_nano(cost)
         if self._is_own and ledger_row["cost_status"] is not None:  # says itself how its cost is known
             ledger_row["cost_nano_usd"] = nano
             if ledger_row["cost_nano_usd"] is not None:
@@ -227,7 +231,7 @@ class RowReader:
         ledger_row["cost_status"] = "unpriced"
         ledger_row["service_tier"] = name_service_tier(*(raw.get(name) for name in _SERVED_BY))
         if self.choices.price and ledger_row["prompt_tokens"] is not None:
-            counts = {name: whole(raw[name]) or 0 for name in MODALITIES if raw.get(name)}
+            counts = {name: parse_count(raw[name]) or 0 for name in MODALITIES if raw.get(name)}
             if all(count <= (ledger_row[_WITHIN[name.partition("_")[2]]] or 0) for name, count in counts.items()):
                 self._set_price(ledger_row, counts)
 
@@ -249,7 +253,9 @@ class RowReader:
             details=UsageDetails(dict(modality_tokens)) if modality_tokens else None,
         )
         is_one = ledger_row["calls"] == 1
-        rates = price.served_rates(usage.prompt_tokens if is_one else 0, priced_tier(kind, ledger_row["service_tier"]))
+        rates = price.served_rates(
+            usage.prompt_tokens if is_one else 0, name_priced_tier(kind, ledger_row["service_tier"])
+        )
         if rates is None or (not is_one and rates.request and ledger_row["calls"] is None):
             return  # nobody knows the tier's price, or it costs by the call and nobody says how many
         charge, uncharged = rates.charge(usage)
@@ -277,7 +283,7 @@ class RowReader:
             number = compute_hash(identity_text)
             if (nth := self._often.count(number)) > 1:
                 number = compute_hash(f"{identity_text}\x1f{nth}")
-        ledger_row["id"] = ledger_row["call_id"] = id_at(
+        ledger_row["id"] = ledger_row["call_id"] = make_id_at(
             int(ledger_row["started_at"].timestamp() * 1000), 0xFFF, number
         )
 
@@ -289,7 +295,7 @@ def _set_own_columns(ledger_row: dict[str, Any], raw: Raw) -> None:
             ledger_row[name] = value
     for name in _COUNTS:
         if raw.get(name) not in (None, ""):
-            ledger_row[name] = whole(raw[name])
+            ledger_row[name] = parse_count(raw[name])
     for name in ("saved_nano_usd", "reported_nano_usd", "fees_nano_usd"):
         if isinstance(raw.get(name), int):
             ledger_row[name] = raw[name]

@@ -62,7 +62,7 @@ from lib.db.tables import (
 )
 from lib.errors import Conflict, NotFound
 from lib.knowledge.evaluation.questions import delete_sets
-from lib.ledger.content_policy import parameters_to_keep
+from lib.ledger.content_policy import sanitise_parameters
 
 _BATCH = 500
 _PAUSE_S = 0.01
@@ -216,7 +216,7 @@ class Erasure:
                 payloads = delete(usage_payloads).where(usage_payloads.c.id.in_(ids))
                 emptied += connection.execute(payloads).rowcount if ids else 0
                 for row in rows:
-                    parameters = parameters_to_keep("metadata", row.parameters or {})
+                    parameters = sanitise_parameters("metadata", row.parameters or {})
                     if parameters != row.parameters or row.error_message is not None:
                         values = {"parameters": parameters, "error_message": None}
                         connection.execute(update(usage_logs).where(log.id == row.id).values(**values))

@@ -70,7 +70,7 @@ class HandOver:
         with self._store.read() as connection:
             counts = {
                 kind: len(connection.scalars(select(owner).where(owner == from_id, condition(table))).all())
-                for kind, (table, owner) in _kinds(actor).items()
+                for kind, (table, owner) in _select_kinds(actor).items()
             }
         return {kind: count for kind, count in counts.items() if count}
 
@@ -90,7 +90,7 @@ class HandOver:
                 raise NotFound("There is no such user.")
             self._check_receiver(connection, actor, from_id, to_id, condition)
             moved = _move_children(connection, actor, from_id, to_id, condition)
-            for kind, (table, owner) in _kinds(actor).items():
+            for kind, (table, owner) in _select_kinds(actor).items():
                 changed = update(table).where(owner == from_id, condition(table)).values({owner: to_id})
                 moved[kind] = connection.execute(changed).rowcount
             counts = {kind: count for kind, count in moved.items() if count}
@@ -106,7 +106,7 @@ class HandOver:
         if person.role is Role.SUPER_ADMIN:
             return
         teams_concerned = set[int]()
-        for table, owner in _kinds(actor).values():
+        for table, owner in _select_kinds(actor).values():
             teams_concerned.update(
                 connection.scalars(select(table.c.team_id).where(owner == from_id, condition(table)).distinct())
             )
@@ -119,7 +119,7 @@ class HandOver:
             )
 
 
-def _kinds(actor: Actor) -> Mapping[str, tuple[Table, Column[Any]]]:
+def _select_kinds(actor: Actor) -> Mapping[str, tuple[Table, Column[Any]]]:
     return {**_THINGS, **_PRIVATE} if actor.sees_every_team else _THINGS
 
 

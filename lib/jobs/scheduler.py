@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.jobs.lease import JobLease
 
@@ -32,7 +32,7 @@ class Scheduler:
         errands: Mapping[str, Errand] | None = None,
         errands_every_s: float = 5.0,
     ) -> None:
-        owner = new_id()
+        owner = make_id()
         self._errands = dict(errands or {})
         self._errands_every_s = errands_every_s
         self._jobs = [(JobLease(store, name, owner), name, job) for name, job in jobs.items()]

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select,
 
 from lib.access.membership import find_person
 from lib.access.permissions import OPERATOR, Actor, Permission
-from lib.access.team_scope import changeable, usable
+from lib.access.team_scope import filter_changeable, filter_usable
 from lib.db.engine import Store
 from lib.db.tables import ALL_TEAMS, collections
 from lib.errors import NotFound
@@ -17,21 +17,21 @@ from lib.errors import NotFound
 _C = collections.c
 
 
-def readable(actor: Actor) -> ColumnElement[bool]:
+def filter_readable(actor: Actor) -> ColumnElement[bool]:
     """Collections that the actor may search and read."""
     actor.require(Permission.TEST_CONFIGS)
     if actor.sees_every_team:
         return true()
     is_own = and_(_C.owner_id == actor.user_id, _C.team_id.in_((ALL_TEAMS, *actor.team_ids)))
-    return or_(is_own, and_(_C.is_shared, usable(actor, _C.team_id)))
+    return or_(is_own, and_(_C.is_shared, filter_usable(actor, _C.team_id)))
 
 
-def writable(actor: Actor) -> ColumnElement[bool]:
+def filter_writable(actor: Actor) -> ColumnElement[bool]:
     """Collections that the actor may change."""
     actor.require(Permission.MANAGE_KNOWLEDGE_BASE)
     if actor.sees_every_team:
         return true()
-    of_team = changeable(actor, _C.team_id)
+    of_team = filter_changeable(actor, _C.team_id)
     return of_team if actor.rules_team else and_(of_team, _C.owner_id == actor.user_id)
 
 
@@ -43,7 +43,7 @@ def find(connection: Connection, collection_id: str, condition: ColumnElement[bo
     return row
 
 
-def actor_of(store: Store, user_id: str | None, collection_id: str) -> Actor:
+def load_actor(store: Store, user_id: str | None, collection_id: str) -> Actor:
     """The actor behind background work on a collection (its calls, its budget) from the user id of a row.
 
     They act in the collection's team. NotFound without an account there; `user_id` None is the operator.

@@ -17,12 +17,12 @@ from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.configs.overrides import Overrides
 from lib.errors import InvalidInput, LLMManagerError
-from lib.knowledge.collections import storable
+from lib.knowledge.collections import make_storable
 from lib.knowledge.embedding import APP
 from lib.knowledge.quoting import make_message, quote_hit
 from lib.knowledge.search import LONGEST_QUESTION, DocumentFilter, PassageHit, Passages
 from lib.knowledge.settings import SearchSettings
-from lib.knowledge.words import language_of, prepare
+from lib.knowledge.words import detect_language, prepare
 from lib.patterns import compile_pattern
 from lib.tokens.text_estimate import estimate_tokens
 
@@ -101,7 +101,7 @@ class Answers:
         actor.require(Permission.TEST_CONFIGS)
         if not 1 <= len(collections) <= MOST_COLLECTIONS:
             raise InvalidInput("Choose collections.", f"One to {MOST_COLLECTIONS} are searched.", "", "collections")
-        question = storable(question).strip()
+        question = make_storable(question).strip()
         model_configuration = self._choose_configuration(actor, configuration)
         standalone = self._rewrite_question(actor, model_configuration, question, history) if history else question
         hits = self.found(actor, collections, standalone, settings, only)
@@ -145,7 +145,7 @@ class Answers:
         spent_tokens: int,
     ) -> Grounded:
         """A conversation's question with passages, as `lib.calls.grounding` wants it."""
-        question = storable(question).strip()
+        question = make_storable(question).strip()
         if not question:
             return Grounded(question, ())
         standalone = self._rewrite_question(actor, configuration, question, history) if len(history) > 1 else question
@@ -210,7 +210,7 @@ class Answers:
 
 def check(text: str, sources: Sequence[str]) -> CheckedAnswer:
     """Hold an answer's citations against the texts of its sources."""
-    language = language_of(sources)
+    language = detect_language(sources)
     words = [set(prepare(source, language)) for source in sources]
     standing: list[int] = []
     removed = 0

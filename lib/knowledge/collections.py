@@ -10,11 +10,11 @@ from sqlalchemy import Connection, RowMapping, case, delete, func, insert, selec
 from lib.access import audit
 from lib.access.permissions import Actor
 from lib.access.team_scope import require_team
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import chunks, collections, document_versions, documents, question_sets
 from lib.errors import InvalidInput
-from lib.knowledge.access import find, readable, writable
+from lib.knowledge.access import filter_readable, filter_writable, find
 from lib.knowledge.documents.chunking import Chunking
 from lib.knowledge.embedding import BUNDLED
 from lib.knowledge.evaluation.questions import delete_sets
@@ -52,19 +52,21 @@ class Collections:
 
     def list(self, actor: Actor) -> list[Collection]:
         """The collections that the actor may read, sorted by name."""
-        query = _counted().where(readable(actor)).order_by(func.lower(_C.name), _C.id)
+        query = _select_with_counts().where(filter_readable(actor)).order_by(func.lower(_C.name), _C.id)
         with self._store.read() as connection:
-            return [_collection(row, actor) for row in connection.execute(query).mappings()]
+            return [_build_collection(row, actor) for row in connection.execute(query).mappings()]
 
     def get(self, actor: Actor, collection_id: str) -> Collection:
         """A collection by its id, or by its name where only one has it; NotFound otherwise."""
-        condition = readable(actor)
+        condition = filter_readable(actor)
         with self._store.read() as connection:
             ids_by_name = select(_C.id).where(condition, _C.name == collection_id).limit(2)
             same_name = connection.scalars(ids_by_name).all()
             resolved_id = same_name[0] if len(same_name) == 1 else collection_id
             find(connection, resolved_id, condition)
-            return _collection(connection.execute(_counted().where(_C.id == resolved_id)).mappings().one(), actor)
+            return _build_collection(
+                connection.execute(_select_with_counts().where(_C.id == resolved_id)).mappings().one(), actor
+            )
 
     def create(
         self,
@@ -78,17 +80,17 @@ class Collections:
         search: SearchSettings | None = None,
     ) -> Collection:
         """Make an empty one; the embedding model is a `provider/model`."""
-        writable(actor)
+        filter_writable(actor)
         now = utc_now()
-        collection_id = new_id()
+        collection_id = make_id()
         row: dict[str, Any] = {
             "id": collection_id,
             "owner_id": actor.user_id or "operator",
             "team_id": require_team(actor),
-            "name": _name(name),
-            "description": storable(description).strip(),
+            "name": _check_name(name),
+            "description": make_storable(description).strip(),
             "is_shared": is_shared,
-            "embedding_model": _model(embedding_model),
+            "embedding_model": _check_model(embedding_model),
             "chunking": asdict(chunking or Chunking()),
             "search": asdict(search or SearchSettings()),
             "created_at": now,
@@ -114,15 +116,15 @@ class Collections:
         """Change the fields that need no new index; None leaves one as it is."""
         values: dict[str, Any] = {"updated_at": utc_now()}
         if name is not None:
-            values["name"] = _name(name)
+            values["name"] = _check_name(name)
         if description is not None:
-            values["description"] = storable(description).strip()
+            values["description"] = make_storable(description).strip()
         if is_shared is not None:
             values["is_shared"] = is_shared
         if search is not None:
             values["search"] = asdict(search)
         with self._store.write() as connection:
-            row = find(connection, collection_id, writable(actor))
+            row = find(connection, collection_id, filter_writable(actor))
             connection.execute(update(collections).where(_C.id == row["id"]).values(**values))
             audit.record(
                 connection,
@@ -143,12 +145,12 @@ class Collections:
         not embedded anew yet is found by its words alone.
         """
         with self._store.write() as connection:
-            row = find(connection, collection_id, writable(actor))
+            row = find(connection, collection_id, filter_writable(actor))
             values: dict[str, Any] = {"updated_at": utc_now()}
             if chunking is not None:
                 values["chunking"] = asdict(chunking.checked())
             if embedding_model is not None:
-                values |= {"embedding_model": _model(embedding_model), "change_seq": _C.change_seq + 1}
+                values |= {"embedding_model": _check_model(embedding_model), "change_seq": _C.change_seq + 1}
             connection.execute(update(collections).where(_C.id == row["id"]).values(**values))
             again = update(documents).where(_D.collection_id == row["id"], _D.state.in_(("ready", "partial", "failed")))
             connection.execute(again.values(state="queued", error=None, interruptions=0, updated_at=utc_now()))
@@ -158,7 +160,7 @@ class Collections:
     def delete(self, actor: Actor, collection_id: str) -> None:
         """Remove it with its documents and its questions. Vectors stay until nobody has their text."""
         with self._store.write() as connection:
-            row = find(connection, collection_id, writable(actor))
+            row = find(connection, collection_id, filter_writable(actor))
             document_ids = select(_D.id).where(_D.collection_id == row["id"])
             delete_sets(connection, question_sets.c.collection_id == row["id"])
             connection.execute(delete(document_versions).where(document_versions.c.document_id.in_(document_ids)))
@@ -173,7 +175,7 @@ def touch(connection: Connection, collection_id: str) -> None:
     connection.execute(update(collections).where(_C.id == collection_id).values(change_seq=_C.change_seq + 1))
 
 
-def _counted() -> Any:
+def _select_with_counts() -> Any:
     counts = [
         func.count(_D.id).label("documents"),
         func.sum(case((_D.serving_version.is_not(None), 1), else_=0)).label("ready"),
@@ -183,7 +185,7 @@ def _counted() -> Any:
     return select(collections, *counts).select_from(joined).group_by(_C.id)
 
 
-def _collection(row: RowMapping, actor: Actor) -> Collection:
+def _build_collection(row: RowMapping, actor: Actor) -> Collection:
     from lib.access.permissions import Permission
 
     of_team = row["team_id"] == actor.team_id
@@ -203,19 +205,19 @@ def _collection(row: RowMapping, actor: Actor) -> Collection:
     )
 
 
-def storable(text: str) -> str:
+def make_storable(text: str) -> str:
     """Without what no store takes: NUL and lone surrogates."""
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
-def _name(name: str) -> str:
-    name = " ".join(storable(name).split())
+def _check_name(name: str) -> str:
+    name = " ".join(make_storable(name).split())
     if not name or len(name) > 120:
         raise InvalidInput("A collection needs a name.", "It takes up to 120 characters.", "", field="name")
     return name
 
 
-def _model(model: str) -> str:
+def _check_model(model: str) -> str:
     if "/" not in model.strip("/") or not model.isprintable() or len(model) > 200:
         raise InvalidInput(
             "The embedding model can't be read.", f"{model!r} names no provider.", "Write provider/model.", "embedding"

@@ -31,7 +31,7 @@ _QUESTIONS_KEPT = 256
 _V = chunk_vectors.c
 
 
-def sha256_of(text: str) -> str:
+def compute_sha256(text: str) -> str:
     """The key of a text's vector."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -61,7 +61,7 @@ class Embedder:
 
     def keep(self, actor: Actor, model: str, texts: Sequence[str], done: Callable[[int], None] | None = None) -> None:
         """See to it that every text has its vector; `done` is told how many have, after each batch, and may raise."""
-        by_sha = {sha256_of(text): text for text in texts}
+        by_sha = {compute_sha256(text): text for text in texts}
         embedded = self.find_embedded(model, [*by_sha])
         missing = [sha for sha in by_sha if sha not in embedded]
         so_far = len(by_sha) - len(missing)

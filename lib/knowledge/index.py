@@ -128,7 +128,7 @@ def make_empty_index(model: str) -> Index:
     )
 
 
-def short_sha(sha: str) -> int:
+def shorten_sha(sha: str) -> int:
     """Eight bytes of a hash: enough to see that a text has changed."""
     return int(sha[:16], 16)
 
@@ -157,7 +157,7 @@ def build_next(
             word_terms = [terms.setdefault(word, len(terms)) for word in changed.words.split()]
             words.append(np.asarray(word_terms, dtype=np.int32))
             document = changed.document_id
-            sha = short_sha(changed.sha)
+            sha = shorten_sha(changed.sha)
             vector = changed.vector
             if vector is not None and len(vector) == 4 * dimensions:
                 vectors[row] = np.frombuffer(vector, dtype="<f4")

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, RowMapping, func, select
 
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.db.tables import chunk_vectors, chunks, collections, documents
-from lib.knowledge.index import Index, IndexedPassage, build_next, make_empty_index, make_graph, short_sha
+from lib.knowledge.index import Index, IndexedPassage, build_next, make_empty_index, make_graph, shorten_sha
 
 log = logging.getLogger(__name__)
 FORM = 2
@@ -94,7 +94,7 @@ class Indexes:
             fresh = [
                 passage_id
                 for passage_id, sha in serving_rows
-                if old_shas.get(passage_id) != short_sha(sha) or passage_id in unembedded
+                if old_shas.get(passage_id) != shorten_sha(sha) or passage_id in unembedded
             ]
             passages = _read_passages(connection, model, fresh)
             languages = select(_D.language, func.count()).where(_D.collection_id == collection_id, _D.language != "")
@@ -110,7 +110,7 @@ class Indexes:
     def _write(self, collection_id: str, index: Index) -> None:
         """Files under a new name, then the note that names them, in one step."""
         home = self._folder / collection_id
-        folder = home / new_id()
+        folder = home / make_id()
         try:
             folder.mkdir(parents=True)
             for name in _ARRAYS:

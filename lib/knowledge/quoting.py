@@ -62,7 +62,7 @@ def quote_hit(number: int, hit: "PassageHit", mark: str = "0" * 2 * _MARK_BYTES)
 
 
 def parse_message(message: str) -> Quoted:
-    """A message of `message_of`, or any other, which is a question without sources."""
+    """A message of `build_message`, or any other, which is a question without sources."""
     if (begin := _BEGIN.match(message)) is None:
         return Quoted(message, ())
     mark = begin[1]

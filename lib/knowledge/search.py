@@ -12,8 +12,8 @@ from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.db.tables import chunks, documents
 from lib.errors import InvalidInput, LLMManagerError
-from lib.knowledge.access import find, readable
-from lib.knowledge.collections import storable
+from lib.knowledge.access import filter_readable, find
+from lib.knowledge.collections import make_storable
 from lib.knowledge.embedding import Embedder
 from lib.knowledge.settings import Mode, SearchSettings
 from lib.knowledge.words import prepare
@@ -101,12 +101,12 @@ class Passages:
         only: DocumentFilter | None = None,
     ) -> SearchHits:
         """The passages that answer a question best; `settings` None: those of the collection."""
-        question = storable(question).strip()
+        question = make_storable(question).strip()
         if not question or len(question) > LONGEST_QUESTION:
             raise InvalidInput("Ask something.", f"Up to {LONGEST_QUESTION:,} characters are read.", "", "question")
         began = time.monotonic()
         with self._store.read() as connection:
-            row = find(connection, collection_id, readable(actor))
+            row = find(connection, collection_id, filter_readable(actor))
         settings = settings or SearchSettings(**row["search"])
         index = self._indexes.of(row)
         vector = None

@@ -18,14 +18,14 @@ from lib.knowledge.frequent_words import FREQUENT_WORDS
 from lib.patterns import compile_pattern
 
 
-def _ranges_of_marks() -> str:
+def _build_mark_ranges() -> str:
     """The marks of the basic plane as ranges of a character class."""
     marks = [code for code in range(0x10000) if unicodedata.category(chr(code)).startswith("M")]
     runs = [[code for _, code in run] for _, run in groupby(enumerate(marks), lambda pair: pair[1] - pair[0])]
     return "".join(f"\\u{run[0]:04x}-\\u{run[-1]:04x}" for run in runs)
 
 
-_WORD = compile_pattern(rf"[^\W_]++(?:[{_ranges_of_marks()}]++[^\W_]*+)*+", re.UNICODE)
+_WORD = compile_pattern(rf"[^\W_]++(?:[{_build_mark_ranges()}]++[^\W_]*+)*+", re.UNICODE)
 _ACCENTS = compile_pattern(r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]+")
 _DENSE_SIGNS = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
@@ -49,7 +49,7 @@ _LEAST_DIFFERENT = 3  # a table that repeats one letter is in no language
 _LEAST_FREQUENT_WORDS = 2  # different ones: tables have single letters and names that are words somewhere
 
 
-def language_of(texts: Iterable[str]) -> str:
+def detect_language(texts: Iterable[str]) -> str:
     """Snowball's name of the language (`english`), or empty where none is recognised."""
     words: list[str] = []
     for text in texts:
@@ -67,7 +67,7 @@ def language_of(texts: Iterable[str]) -> str:
 
 def prepare(text: str, language: str) -> list[str]:
     """The stems of a text, in order; repeated as often as they stand there."""
-    stem = _stem_in(language)
+    stem = _find_stemmer(language)
     if stem is None:  # of Vietnamese without its tones, rare words look like frequent ones
         return _split_words(text)
     dull = FREQUENT[language]
@@ -89,7 +89,7 @@ def _split_words(text: str) -> list[str]:
         if word.isascii() or not _DENSE.search(word):
             words.append(word)
         else:
-            words += [pair for stretch in _STRETCH.findall(word) for pair in _pairs_of(stretch)]
+            words += [pair for stretch in _STRETCH.findall(word) for pair in _split_into_pairs(stretch)]
     return words
 
 
@@ -101,14 +101,14 @@ def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", _ACCENTS.sub("", parted))
 
 
-def _pairs_of(stretch: str) -> list[str]:
+def _split_into_pairs(stretch: str) -> list[str]:
     if len(stretch) < 2 or not _DENSE.match(stretch):
         return [stretch]
     return [stretch[n : n + 2] for n in range(len(stretch) - 1)]
 
 
 @cache
-def _stem_in(language: str) -> Any:
+def _find_stemmer(language: str) -> Any:
     import snowballstemmer
 
     if language not in snowballstemmer.algorithms():

@@ -7,7 +7,7 @@ is applied to whole texts before anything is written: to the row of `open_calls`
 call runs nothing of its answer is noted on disk unless the policy is `full`. Its owner's live view shows everything.
 
 A request that was not kept in full is stored as {"content_policy": …, "prompt_tokens": …, "messages": […]}, so that
-what reads it can say so (`policy_of`, `messages_of`), and recovery still knows how long it was.
+what reads it can say so (`read_stored_policy`, `read_stored_messages`), and recovery still knows how long it was.
 """
 
 import json
@@ -26,12 +26,12 @@ _PLAIN_PARAMETERS = {"reasoning_effort", "verbosity", "service_tier", "tool_choi
 _FILES = {"image_url", "image", "input_audio", "file", "document", "audio", "video", "source"}
 
 
-def takes_long(policy: str, characters: int) -> bool:
+def is_masking_slow(policy: str, characters: int) -> bool:
     """Whether masking so many characters would hold up others: then it is done in a thread."""
     return policy == REDACTED and characters > _LONG
 
 
-def request_to_keep(policy: str, messages: list[dict[str, Any]], prompt_tokens: int) -> Any:
+def sanitise_request(policy: str, messages: list[dict[str, Any]], prompt_tokens: int) -> Any:
     """The messages as `open_calls.request` and `usage_payloads.request` hold them."""
     if policy == FULL:
         return messages
@@ -39,31 +39,31 @@ def request_to_keep(policy: str, messages: list[dict[str, Any]], prompt_tokens: 
     return head if policy == METADATA else head | {"messages": [_mask_document(message) for message in messages]}
 
 
-def messages_of(stored: Any) -> list[dict[str, Any]]:
+def read_stored_messages(stored: Any) -> list[dict[str, Any]]:
     """The messages of a stored request; empty when they were not kept."""
     return list((stored.get("messages") if isinstance(stored, Mapping) else stored) or [])
 
 
-def policy_of(stored: Any) -> str | None:
+def read_stored_policy(stored: Any) -> str | None:
     """The policy under which a request was stored; None when nothing of it is there."""
     if isinstance(stored, Mapping):
         return str(stored.get("content_policy", FULL))
     return None if stored is None else FULL
 
 
-def prompt_tokens_of(stored: Any, estimate: Callable[[list[dict[str, Any]]], int]) -> int:
+def read_prompt_tokens(stored: Any, estimate: Callable[[list[dict[str, Any]]], int]) -> int:
     """The estimate of a stored request's length, which is in it when its words are not."""
     return int(stored["prompt_tokens"]) if isinstance(stored, Mapping) else estimate(stored or [])
 
 
-def text_to_keep(policy: str, text: str | None) -> str | None:
+def sanitise_text(policy: str, text: str | None) -> str | None:
     """A prompt or an answer as it may be stored."""
     if text is None or policy == METADATA:
         return None
     return text if policy == FULL else mask(text)
 
 
-def response_to_keep(policy: str, reasoning: str, tool_calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def sanitise_response(policy: str, reasoning: str, tool_calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The parts of an answer besides its text, as they may be stored."""
     if policy == METADATA:
         return {}
@@ -73,7 +73,7 @@ def response_to_keep(policy: str, reasoning: str, tool_calls: Sequence[Mapping[s
     return {name: part for name, part in parts.items() if part}
 
 
-def error_to_keep(policy: str, message: str | None) -> str | None:
+def sanitise_error(policy: str, message: str | None) -> str | None:
     """An error message; under `metadata` its first sentence, which is ours, without what the provider said."""
     if message is None or policy == FULL:
         return message
@@ -91,13 +91,13 @@ def hide_words(row: Mapping[Any, Any]) -> dict[str, Any]:
     message = row.get("error_message")
     first, _, provider_words = (message or "").partition(". ")
     return {
-        "parameters": parameters_to_keep(METADATA, row.get("parameters") or {}, NOT_SHOWN),
+        "parameters": sanitise_parameters(METADATA, row.get("parameters") or {}, NOT_SHOWN),
         "tags": dict.fromkeys(row.get("tags") or {}, NOT_SHOWN),
         "error_message": f"{first}. {NOT_SHOWN}" if provider_words else message,
     }
 
 
-def parameters_to_keep(policy: str, parameters: Mapping[str, Any], instead: str = NOT_KEPT) -> dict[str, Any]:
+def sanitise_parameters(policy: str, parameters: Mapping[str, Any], instead: str = NOT_KEPT) -> dict[str, Any]:
     """Parameters as the rows show them: stop words, schemas and tools are words, too."""
     if policy == FULL:
         return dict(parameters)
@@ -111,7 +111,7 @@ def parameters_to_keep(policy: str, parameters: Mapping[str, Any], instead: str 
     }
 
 
-def checkpoint_to_keep(policy: str, note: dict[str, Any], usage: tuple[int, int]) -> dict[str, Any]:
+def sanitise_checkpoint(policy: str, note: dict[str, Any], usage: tuple[int, int]) -> dict[str, Any]:
     """A note of what came so far: its text only when it may be kept as it is; else the estimate of its tokens."""
     if policy == FULL:
         return note

@@ -27,7 +27,7 @@ from lib.db.engine import Store
 from lib.db.tables import ledger_clock, message_links, stored_messages, usage_payloads
 from lib.db.vault import Vault, get_sealed_value
 from lib.fast_json import encode
-from lib.ledger.content_policy import FULL, messages_of, policy_of
+from lib.ledger.content_policy import FULL, read_stored_messages, read_stored_policy
 from lib.ledger.usage_row import UsageRow
 
 _KEY = "messages.key"  # the setting that holds the sealed key
@@ -66,7 +66,7 @@ class KeptMessages:
         chains = list[list[_Link]]()
         for payload, row in zip(payloads, rows, strict=True):
             payload["messages_id"] = None
-            messages = messages_of(payload.get("request"))
+            messages = read_stored_messages(payload.get("request"))
             if len(messages) <= _SHORT and (not messages or len(encode(messages)) <= _SMALL):
                 continue
             chain = self._build_chain(row.user_id or "", row.team_id, messages)
@@ -112,7 +112,7 @@ def restore_request(connection: Connection, row: Mapping[Any, Any]) -> Any:
     if row["messages_id"] is None:
         return request
     messages = read_messages(connection, row["messages_id"])
-    return messages if policy_of(request) == FULL else {**request, "messages": messages}
+    return messages if read_stored_policy(request) == FULL else {**request, "messages": messages}
 
 
 def read_messages(connection: Connection, messages_id: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from lib.clock import made_at
+from lib.clock import parse_id_time
 from lib.errors import NotFound
 
 _LATELY_S = 5.0
@@ -18,7 +18,7 @@ def find_recent(call_id: str, find: Callable[[], _T]) -> _T:
         try:
             return find()
         except NotFound:
-            created_at = made_at(call_id)
+            created_at = parse_id_time(call_id)
             if created_at is None or not 0 <= time.time() - created_at < _LATELY_S:
                 raise
             time.sleep(wait)

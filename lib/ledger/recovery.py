@@ -24,12 +24,12 @@ from lib.ledger import content_policy
 from lib.ledger.closing import Closing, insert_closings, parse_charged
 from lib.ledger.kept_messages import KeptMessages
 from lib.ledger.row_repair import make_writable
-from lib.ledger.spool import DeadSpool, dead_spools, host
+from lib.ledger.spool import DeadSpool, iterate_dead_spools, read_host_name
 from lib.ledger.usage_row import AttemptRow, UsageRow
 from lib.providers.chunks import Usage, UsageDetails
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.rates import Cost
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 from lib.tokens.prompt_size import measure
 from lib.tokens.prompt_tokens import estimate_prompt
 from lib.tokens.text_estimate import estimate_tokens
@@ -48,7 +48,7 @@ def renew_lease_of_life(store: Store, owner: str, pid: int) -> None:
     with store.write() as connection:
         renewal = update(processes).where(processes.c.id == owner).values(seen_at=now)
         if connection.execute(renewal).rowcount == 0:
-            row = {"id": owner, "host": host(), "pid": pid, "started_at": now, "seen_at": now}
+            row = {"id": owner, "host": read_host_name(), "pid": pid, "started_at": now, "seen_at": now}
             connection.execute(insert(processes), row)
 
 
@@ -64,7 +64,7 @@ def recover(store: Store, spool_root: Path, prices: PriceBook, stored_messages: 
     With `stored_messages` each message of their requests is stored once.
     """
     closed = 0
-    for spool in dead_spools(spool_root):
+    for spool in iterate_dead_spools(spool_root):
         recovered = _try_to_recover(store, spool.owner, prices, spool, stored_messages)
         if recovered is not None:
             closed += recovered
@@ -166,14 +166,14 @@ def _make_orphan_closing(
     text = "".join(note["text"] for note in notes)
     last = notes[-1] if notes else {}
     request = opened["request"]
-    messages = content_policy.messages_of(opened["request"])
+    messages = content_policy.read_stored_messages(opened["request"])
 
     def estimate(estimated_messages: list[dict[str, Any]]) -> int:
         return estimate_prompt(
             measure({"messages": estimated_messages}, opened["parameters"]), kind or "", opened["model"]
         )
 
-    prompt_tokens = content_policy.prompt_tokens_of(request, estimate)
+    prompt_tokens = content_policy.read_prompt_tokens(request, estimate)
     usage = _add_noted_billing(Usage(*last.get("tokens", (prompt_tokens, estimate_tokens(text)))), last.get("billed"))
     unknown = Cost(None, "unpriced", None)
     cost = unknown if kind is None else prices.charge(kind, opened["model"], opened["started_at"], usage)
@@ -203,10 +203,10 @@ def _make_orphan_closing(
         first_token_ms=last.get("first_token_ms"),
         chunks=last.get("chunks"),
     )
-    user_texts = [text_of(message) for message in messages if message.get("role") == "user"]
+    user_texts = [read_message_text(message) for message in messages if message.get("role") == "user"]
     payload: dict[str, Any] = {
         "prompt_text": user_texts[-1] if user_texts else None,
-        "response_text": text if content_policy.policy_of(request) == content_policy.FULL else None,
+        "response_text": text if content_policy.read_stored_policy(request) == content_policy.FULL else None,
         "request": request,
         "response": {},
     }

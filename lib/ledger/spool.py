@@ -151,7 +151,7 @@ class DeadSpool:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def dead_spools(root: Path) -> Iterator[DeadSpool]:
+def iterate_dead_spools(root: Path) -> Iterator[DeadSpool]:
     """The folders of dead processes, each locked while the caller handles it."""
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
         if folder.name.startswith(_UNBORN):
@@ -176,7 +176,7 @@ def _remove_unborn(unborn: Path) -> None:
             shutil.rmtree(unborn, ignore_errors=True)
 
 
-def host() -> str:
+def read_host_name() -> str:
     """The name of the machine, as written in `processes.host`."""
     return socket.gethostname()[:255]
 

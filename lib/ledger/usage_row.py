@@ -1,8 +1,9 @@
 """A row of `usage_logs`: every column, and what it holds where nobody says otherwise.
 
-Whoever writes a row makes one of these (`OpenAttempt.ended`, recovery) or begins with `blank_columns` (files and sample
-data, which come as columns or as many rows at once). So a column has its meaning and its default in one place; a test
-compares the fields with the table. `final_of` is the one condition by which the last row of a call is found.
+Whoever writes a row makes one of these (`OpenAttempt.ended`, recovery) or begins with `build_blank_columns` (files and
+sample data, which come as columns or as many rows at once). So a column has its meaning and its default in one place;
+a test compares the fields with the table. `build_final_condition` is the one condition by which the last row of a call
+is found.
 """
 
 from collections.abc import Collection, Mapping
@@ -91,7 +92,7 @@ class UsageRow(AttemptRow, kw_only=True):
 REQUIRED = frozenset(field.name for field in fields(UsageRow) if field.default is NODEFAULT)
 
 
-def blank_columns() -> dict[str, Any]:
+def build_blank_columns() -> dict[str, Any]:
     """Every column but the change number, with its default; None where a row has to say something."""
     defaults = {field.name: None if field.default is NODEFAULT else field.default for field in fields(UsageRow)}
     del defaults["change_seq"]
@@ -104,12 +105,12 @@ def check_columns(names: Collection[str]) -> None:
         raise KeyError(f"columns of usage_logs: {', '.join(sorted(wrong))}")
 
 
-def final_of(call_id: Any) -> ColumnElement[bool]:
+def build_final_condition(call_id: Any) -> ColumnElement[bool]:
     """The condition for the row that ends a call, by its id or a column that holds it: the one its figures are."""
     condition: ColumnElement[bool] = (usage_logs.c.call_id == call_id) & usage_logs.c.is_final
     return condition
 
 
-def final_of_any(call_ids: Collection[str]) -> ColumnElement[bool]:
+def build_any_final_condition(call_ids: Collection[str]) -> ColumnElement[bool]:
     """The condition for the rows that end the calls with these ids."""
     return usage_logs.c.call_id.in_(call_ids) & usage_logs.c.is_final

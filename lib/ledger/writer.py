@@ -19,7 +19,7 @@ from lib.budgets.holds import Charged
 from lib.budgets.leases import LASTS_S, Leases
 from lib.budgets.windows import WindowMemory
 from lib.db.engine import Busy, NonBlockingConnection, Store
-from lib.db.failures import was_lost
+from lib.db.failures import is_lost_connection
 from lib.errors import LLMManagerError
 from lib.ledger.admission import OpeningDecision, OpeningRequest
 from lib.ledger.closing import Closing
@@ -285,7 +285,7 @@ class Ledger:
             except SettleFirst:
                 raise
             except Exception as error:
-                if was_lost(error):
+                if is_lost_connection(error):
                     batch.doubtful = batch.in_doubt
                 elif not make_writable(
                     self._store, batch.closing, [unwritten.row for unwritten in batch.lasting.values()], error

@@ -17,7 +17,7 @@ class ExpressionError(Exception):
     """An expression or a text that can't be computed; its words say why."""
 
 
-def to_number(value: Any) -> float | int:
+def convert_to_number(value: Any) -> float | int:
     """Read a number, also from text; what is no number is an ExpressionError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
@@ -27,7 +27,7 @@ def to_number(value: Any) -> float | int:
     raise ExpressionError(f"{text[:60]!r} is no number")
 
 
-def to_text(value: Any) -> str:
+def convert_to_text(value: Any) -> str:
     """Write a value as a text shows it: texts as they are, nothing for null, an answer's words, else JSON."""
     if value is None:
         return ""
@@ -77,15 +77,15 @@ def _list_json_candidates(text: str) -> Iterator[str]:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "number": to_number,
-    "text": to_text,
-    "lower": lambda value: to_text(value).lower(),
-    "upper": lambda value: to_text(value).upper(),
-    "trim": lambda value: to_text(value).strip(),
-    "split": lambda value, by: to_text(value).split(by) if by else [*to_text(value)],
-    "join": lambda members, by="": by.join(to_text(member) for member in members),
-    "words": lambda value: to_text(value).split(),
-    "lines": lambda value: to_text(value).splitlines(),
+    "number": convert_to_number,
+    "text": convert_to_text,
+    "lower": lambda value: convert_to_text(value).lower(),
+    "upper": lambda value: convert_to_text(value).upper(),
+    "trim": lambda value: convert_to_text(value).strip(),
+    "split": lambda value, by: convert_to_text(value).split(by) if by else [*convert_to_text(value)],
+    "join": lambda members, by="": by.join(convert_to_text(member) for member in members),
+    "words": lambda value: convert_to_text(value).split(),
+    "lines": lambda value: convert_to_text(value).splitlines(),
     "parse": parse_json,
     "encode": encode_text,
 }
@@ -103,20 +103,20 @@ def run_program(program: Any, values: Mapping[str, Any]) -> Any:
         raise ExpressionError("it divides by zero") from None
     except (TypeError, RuntimeError, ValueError, OverflowError, RecursionError, IndexError) as error:
         raise ExpressionError(shorten_message(str(error))) from None
-    return to_plain(result)
+    return convert_to_plain(result)
 
 
-def to_plain(value: Any, depth: int = 0) -> Any:
+def convert_to_plain(value: Any, depth: int = 0) -> Any:
     """Turn what the engine returns into JSON's values."""
     if depth > 100:
         raise ExpressionError("its value is nested too deeply")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
-        return {to_text(key): to_plain(member, depth + 1) for key, member in value.items()}
+        return {convert_to_text(key): convert_to_plain(member, depth + 1) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [to_plain(member, depth + 1) for member in value]
-    return to_text(value) if isinstance(value, bytes) else str(value)
+        return [convert_to_plain(member, depth + 1) for member in value]
+    return convert_to_text(value) if isinstance(value, bytes) else str(value)
 
 
 def shorten_message(message: str) -> str:

@@ -32,14 +32,14 @@ def analyse(source: str) -> dict[str, Any]:
     calls = [(ast.unparse(node.func)[:100], node.lineno) for node in nodes if isinstance(node, ast.Call)]
     return {
         "lines": len(source.splitlines()),
-        "imports": sorted({name for node in nodes for name in _imports(node)})[:_MOST],
+        "imports": sorted({name for node in nodes for name in _list_imports(node)})[:_MOST],
         "functions": [_describe(node) for node in functions[:_MOST]],
         "classes": [{"name": node.name, "line": node.lineno} for node in classes[:_MOST]],
         "risky_calls": [{"call": name, "line": line} for name, line in calls if name in _RISKY][:_MOST],
     }
 
 
-def _imports(node: ast.AST) -> list[str]:
+def _list_imports(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [node.module] if isinstance(node, ast.ImportFrom) and node.module else []

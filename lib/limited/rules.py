@@ -41,7 +41,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     _workers.ask({"rule": "schema", "schema": schema}, SCHEMA_S)
 
 
-def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
+def list_schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
     """List where an answer does not fit the schema, at most twenty; empty when it fits.
 
     Raises NotComputed when the schema can't tell: it takes too long, or points to what is not in it.
@@ -49,7 +49,7 @@ def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
     return list(_workers.ask({"rule": "fit", "schema": schema, "answer": answer}, SCHEMA_S))
 
 
-def likeness(first: list[str], second: list[str]) -> float:
+def compute_likeness(first: list[str], second: list[str]) -> float:
     """Compute twice the words in common order over all words of both (difflib's ratio)."""
     return float(_workers.ask({"rule": "likeness", "first": first, "second": second}, LIKENESS_S))
 
@@ -62,7 +62,7 @@ def unified_difference(first: list[str], second: list[str], names: tuple[str, st
         return compute_unified_at_once(first, second, names)
 
 
-def differences(first: str, second: str) -> list[list[Any]]:
+def compute_differences(first: str, second: str) -> list[list[Any]]:
     """Compare two texts line by line, as rows of `lib.limited.difference`; NotComputed when it takes too long."""
     return list(_workers.ask({"rule": "difference", "first": first, "second": second}, DIFFERENCE_S))
 

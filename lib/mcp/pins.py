@@ -73,7 +73,7 @@ def write_canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def fingerprint(definition: Mapping[str, Any]) -> str:
+def compute_fingerprint(definition: Mapping[str, Any]) -> str:
     """The SHA-256, in hexadecimal, of what is seen of a tool."""
     visible_fields = {name: definition.get(name) for name in _FIELDS}
     return hashlib.sha256(write_canonical(visible_fields).encode("utf-8", "surrogatepass")).hexdigest()
@@ -178,7 +178,7 @@ def _find_drift(pin: Pin | None, definition: Mapping[str, Any] | None, is_same_s
         return Drift.NEW
     if definition is None:
         return Drift.VANISHED
-    if fingerprint(definition) != pin.fingerprint:
+    if compute_fingerprint(definition) != pin.fingerprint:
         return Drift.CHANGED
     return Drift.APPROVED if is_same_server else Drift.SERVER_CHANGED
 

@@ -103,12 +103,12 @@ def _build_server(row: Any, state: ServerState | None, pins: Sequence[Pin], name
         (),
     )
     is_same = row["pinned_version"] in (None, state.server_version) or not state.server_version
-    tools = compare(server.name, pins, _last_list(state, pins), is_same_server=is_same, foreign_names=names)
+    tools = compare(server.name, pins, _select_last_list(state, pins), is_same_server=is_same, foreign_names=names)
     fields = {**vars(server), "is_approved": row["approved_hash"] == server.approval_hash, "tools": tools}
     return McpServer(**fields)
 
 
-def _last_list(state: ServerState, pins: Sequence[Pin]) -> Sequence[Mapping[str, Any]]:
+def _select_last_list(state: ServerState, pins: Sequence[Pin]) -> Sequence[Mapping[str, Any]]:
     """The last good list; before there was one here, what was approved stands for it."""
     return [pin.definition for pin in pins] if state.tools is None else state.tools
 
@@ -213,7 +213,7 @@ def take_machine(store: Store, owner: str, pid: int, address: str) -> bool:
     return True
 
 
-def beat(store: Store, owner: str) -> bool:
+def write_heartbeat(store: Store, owner: str) -> bool:
     """Say that the runner lives; False when another has taken the machine over."""
     with store.write() as connection:
         own_row = (_R.machine == name_machine()) & (_R.owner == owner)

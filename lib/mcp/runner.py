@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.db.vault import Vault
 from lib.errors import LLMManagerError
@@ -42,7 +42,7 @@ class ServerRunner:
         self._store = Store(settings.database_url)
         self._vault = Vault(self._store, settings)
         self._folder = settings.data_dir / "mcp"
-        self._id = new_id()
+        self._id = make_id()
         self._owners: dict[str, ConnectionOwner] = {}
         self._marks: Any = None
         self._woken = asyncio.Event()
@@ -82,7 +82,7 @@ class ServerRunner:
         while True:
             await asyncio.sleep(records.BEAT_S)
             try:
-                if not await asyncio.to_thread(records.beat, self._store, self._id):
+                if not await asyncio.to_thread(records.write_heartbeat, self._store, self._id):
                     log.error("Another process runs the servers of this machine now; this one ends.")
                     self._ended.set()
             except LLMManagerError as error:

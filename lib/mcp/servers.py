@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import approval_grants, mcp_pins, mcp_servers, mcp_states
 from lib.db.vault import Vault
@@ -66,13 +66,13 @@ class Servers:
         draft.check()
         now = utc_now()
         row = {
-            "id": new_id(),
+            "id": make_id(),
             "name": draft.name,
             "wanted": "off",
             "revision": 1,
             "user_id": actor.user_id,
             "created_at": now,
-            **_columns(draft),
+            **_build_columns(draft),
         }
         with self._store.write() as connection:
             if connection.scalar(select(_S.id).where(_S.name == draft.name)) is not None:
@@ -90,7 +90,7 @@ class Servers:
         draft.check()
         with self._store.write() as connection:
             server = _find(connection, draft.name)
-            _change(connection, server, revision=server.revision + 1, **_columns(draft))
+            _change(connection, server, revision=server.revision + 1, **_build_columns(draft))
             write_secrets(connection, self._vault, server.id, draft.secrets)
             if draft.url != server.url:
                 sign_in_records.forget_server(connection, server.id)
@@ -218,7 +218,7 @@ class Servers:
         socket_protocol.wake(self._store)
 
 
-def _columns(draft: ServerDraft) -> dict[str, Any]:
+def _build_columns(draft: ServerDraft) -> dict[str, Any]:
     return {
         "title": draft.title[:200],
         "transport": draft.transport,
@@ -240,7 +240,7 @@ def _pin(connection: Connection, actor: Actor, server_id: str, tool: PinnedTool)
     if tool.drift in (Drift.VANISHED, Drift.COLLISION):
         return
     values = {
-        "fingerprint": pins.fingerprint(tool.definition),
+        "fingerprint": pins.compute_fingerprint(tool.definition),
         "definition": dict(tool.definition),
         "approved_by": actor.user_id,
         "approved_at": utc_now(),

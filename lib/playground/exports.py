@@ -4,9 +4,9 @@ import json
 from enum import StrEnum
 from typing import Any
 
-from lib.money import mark_least, usd_from_nano
+from lib.money import convert_nano_to_usd, mark_least
 from lib.playground.run import PaneState, PlaygroundRun
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 
 FORMAT = "llm-manager/playground-run/1"
 _FIGURES = (
@@ -26,10 +26,10 @@ def write_file(form: RunFormat, run: PlaygroundRun) -> bytes:
     """Write the question and every pane's answer with its figures. Costs are US dollars as text, null when unknown."""
     panes = [_record(run, pane) for pane in run.panes]
     call = run.first_call
-    users = [text_of(message) for message in (call.messages if call else []) if message.get("role") == "user"]
+    users = [read_message_text(message) for message in (call.messages if call else []) if message.get("role") == "user"]
     question = users[-1] if users else ""
     if form is RunFormat.MARKDOWN:
-        return _markdown(run, question, panes).encode()
+        return _write_markdown(run, question, panes).encode()
     body: dict[str, Any] = {"format": FORMAT, "id": run.id, "created_at": run.created_at.isoformat()}
     body |= {"question": question, "panes": panes}
     return json.dumps(body, ensure_ascii=False, indent=1).encode()
@@ -41,12 +41,12 @@ def _record(run: PlaygroundRun, pane: PaneState) -> dict[str, Any]:
     record["system_prompt"] = pane.system_prompt
     if call is not None:
         record |= {"log_id": call.log_id, **{name: getattr(call, name) for name in _FIGURES}}
-        record["cost_usd"] = None if call.cost_nano_usd is None else f"{usd_from_nano(call.cost_nano_usd):f}"
+        record["cost_usd"] = None if call.cost_nano_usd is None else f"{convert_nano_to_usd(call.cost_nano_usd):f}"
         record |= {"cost_status": call.cost_status, "text": call.text, "reasoning": call.reasoning}
     return record | {"preferred": run.winner == pane.position}
 
 
-def _markdown(run: PlaygroundRun, question: str, panes: list[dict[str, Any]]) -> str:
+def _write_markdown(run: PlaygroundRun, question: str, panes: list[dict[str, Any]]) -> str:
     parts = [f"# Playground run, {run.created_at:%Y-%m-%d %H:%M} UTC"]
     parts += ["## Question", question or "— the prompt was not kept"]
     for pane in panes:

@@ -13,7 +13,7 @@ from lib.limited import rules
 from lib.limited.child import NotComputed
 from lib.patterns import compile_pattern
 from lib.prompts.template import TEMPLATE_TAGS, FilledPrompt
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 
 IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp"}
 TEXTS = ("txt", "md", "csv", "json", "py", "js", "html", "xml", "yaml", "yml", "log", "sql")
@@ -85,12 +85,14 @@ def rebuild_question(call: CallView) -> PlaygroundQuestion | None:
     sent = [message for message in call.messages if message.get("role") == "user"]
     if not sent:
         return None
-    system = next((text_of(message) for message in call.messages if message.get("role") == "system"), "")
+    system = next((read_message_text(message) for message in call.messages if message.get("role") == "system"), "")
     shape = call.parameters.get("response_format")
     schema = shape.get("json_schema", {}).get("schema") if isinstance(shape, dict) else None
     tags = {name: value for name, value in call.tags.items() if name in TEMPLATE_TAGS}
     tools = call.parameters.get("tools") or ()
-    return PlaygroundQuestion(text_of(sent[-1]), system, (), schema, tools, sent[-1].get("content"), tags=tags)
+    return PlaygroundQuestion(
+        read_message_text(sent[-1]), system, (), schema, tools, sent[-1].get("content"), tags=tags
+    )
 
 
 def read_schema(text: str) -> Mapping[str, Any] | None:
@@ -142,13 +144,13 @@ def _check_schema(schema: Mapping[str, Any], title: str, field: str) -> None:
         raise InvalidInput(title, error.why, field=field) from None
 
 
-def schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
+def list_schema_errors(schema: Mapping[str, Any], answer: str) -> list[str]:
     """List where an answer does not fit the schema, at most twenty; empty when it fits.
 
     Where the schema can't be checked (it takes too long, it points outside itself) that is the only error.
     """
     try:
-        return rules.schema_errors(schema, answer)
+        return rules.list_schema_errors(schema, answer)
     except NotComputed as error:
         return [error.why]
 

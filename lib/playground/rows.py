@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select
 
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import owned, usable
+from lib.access.team_scope import filter_owned, filter_usable
 from lib.db.tables import playground_runs, users
 from lib.errors import NotFound
 from lib.playground.run import RunLine
@@ -26,12 +26,12 @@ def find_owned(connection: Connection, actor: Actor, run_id: str) -> RowMapping:
 
 def is_own(actor: Actor) -> ColumnElement[bool]:
     """Build the condition for the runs that the actor owns."""
-    return owned(actor, _R.user_id, _R.team_id)
+    return filter_owned(actor, _R.user_id, _R.team_id)
 
 
 def is_readable(actor: Actor) -> ColumnElement[bool]:
     """Build the condition for the actor's own runs and those that are shared in the team."""
-    return or_(is_own(actor), and_(_R.is_shared, usable(actor, _R.team_id)))
+    return or_(is_own(actor), and_(_R.is_shared, filter_usable(actor, _R.team_id)))
 
 
 def _get_run(connection: Connection, *conditions: Any) -> RowMapping:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lib.calls.live_call import CallView
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 
 MOST_PANES = 4
 DRAW = -1  # in `winner`: no answer was better
@@ -41,7 +41,7 @@ class PaneState:
     def system_prompt(self) -> str:
         """The text that was sent as the system message; empty without one."""
         messages = self.call.messages if self.call is not None else []
-        return next((text_of(message) for message in messages if message.get("role") == "system"), "")
+        return next((read_message_text(message) for message in messages if message.get("role") == "system"), "")
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ class Wins:
     @property
     def interval(self) -> tuple[float, float]:
         """The share of points (a draw is half of one), as `wilson`."""
-        return wilson((self.won + self.drawn / 2) / self.runs, self.runs)
+        return compute_wilson_interval((self.won + self.drawn / 2) / self.runs, self.runs)
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
+def compute_wilson_interval(share: float, count: int) -> tuple[float, float]:
     """Compute the 95 % score interval of a share of `count` values (Wilson 1927)."""
     z = 1.959964
     middle = share + z * z / (2 * count)

@@ -21,18 +21,18 @@ from lib.calls.calls import Calls
 from lib.calls.grounding import Grounding, replace_question
 from lib.calls.live_call import CallView
 from lib.calls.request import ASKED_AGAIN, CachePolicy, CallRequest, Origin
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.configs.configurations import Configurations
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics, playground_panes, playground_runs, usage_logs, usage_payloads
 from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
-from lib.ledger.usage_row import final_of
+from lib.ledger.usage_row import build_final_condition
 from lib.playground import rows
 from lib.playground.exports import RunFormat, write_file
 from lib.playground.question import PlaygroundQuestion, build_content
 from lib.playground.run import DRAW, MOST_PANES, Pane, PaneState, PlaygroundRun, RunLine, Wins
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 from lib.tokens.text_estimate import estimate_tokens
 from lib.tools.approval_policy import DOCUMENT, PASSAGES
 from lib.tools.turn import TurnView
@@ -72,7 +72,7 @@ class Playground:
         actor.require(Permission.TEST_CONFIGS)
         if not 0 < len(panes) <= MOST_PANES:
             raise InvalidInput("A run has one to four panes.", f"These are {len(panes)}.", field="panes")
-        run_id = new_id()
+        run_id = make_id()
         pane_rows = [self._send(actor, run_id, position, pane, question) for position, pane in enumerate(panes)]
         failures = [row.pop("failure") for row in pane_rows]
         if all(failures):
@@ -215,7 +215,7 @@ class Playground:
             select(newest, _P.position, usage_logs.c.id.label("log"), usage_logs.c.cost_nano_usd)
             .add_columns(usage_logs.c.cost_status, usage_payloads.c.prompt_text)
             .join(playground_panes, _P.run_id == newest.c.id)
-            .outerjoin(usage_logs, final_of(_P.call_id))
+            .outerjoin(usage_logs, build_final_condition(_P.call_id))
             .outerjoin(usage_payloads, usage_payloads.c.id == usage_logs.c.id)
             .order_by(newest.c.created_at.desc(), newest.c.id.desc(), _P.position)
         )
@@ -232,7 +232,7 @@ class Playground:
         voted = (
             select(_P.slug, _P.position, _R.winner, usage_logs.c.model)
             .join(playground_runs, _R.id == _P.run_id)
-            .outerjoin(usage_logs, final_of(_P.call_id))
+            .outerjoin(usage_logs, build_final_condition(_P.call_id))
             .where(_R.winner.is_not(None), rows.is_own(actor))
             .order_by(_R.created_at)
         )
@@ -316,7 +316,7 @@ class Playground:
         messages = [{"role": "user", "content": build_content(question, configuration)}]
         if question.collections and question.content is None:
             own = configuration.system_prompt if system is None else system
-            spent = estimate_tokens(text_of(messages[0])) + estimate_tokens(own)
+            spent = estimate_tokens(read_message_text(messages[0])) + estimate_tokens(own)
             passages = self._grounding().ground(actor, question.collections, question.prompt, configuration, (), spent)
             if passages.parts:
                 replace_question(messages, passages.text)

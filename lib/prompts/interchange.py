@@ -41,11 +41,11 @@ class ImportedPrompts:
     skipped: list[str] = field(default_factory=list)
 
 
-def to_json(templates: Sequence[tuple[Template, Sequence[PromptVersion]]]) -> str:
+def write_json(templates: Sequence[tuple[Template, Sequence[PromptVersion]]]) -> str:
     """Write templates, each with its versions (newest first), as a document."""
     prompts = [
         {name: getattr(template, name) for name in _TEXTS}
-        | {"labels": dict(template.labels), "versions": [_to_record(version) for version in reversed(versions)]}
+        | {"labels": dict(template.labels), "versions": [_build_record(version) for version in reversed(versions)]}
         for template, versions in templates
     ]
     return json.dumps({"format": FORMAT, "version": VERSION, "prompts": prompts}, indent=2, ensure_ascii=False) + "\n"
@@ -65,7 +65,7 @@ def list_lines(version: PromptVersion) -> list[str]:
     return compared_lines + [f"parameter {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in parameters]
 
 
-def from_json(document: str | bytes) -> list[PromptEntry]:
+def parse_json(document: str | bytes) -> list[PromptEntry]:
     """Read the entries of a document and check each; raises InvalidInput for the first that can't be used."""
     try:
         if len(document) > _LARGEST:
@@ -83,7 +83,7 @@ def from_json(document: str | bytes) -> list[PromptEntry]:
     return [_read_entry(number, entry) for number, entry in enumerate(entries, 1)]
 
 
-def _to_record(version: PromptVersion) -> dict[str, Any]:
+def _build_record(version: PromptVersion) -> dict[str, Any]:
     return {
         "text": version.text,
         "system_prompt": version.system_prompt,

@@ -13,7 +13,7 @@ from sqlalchemy import delete, insert, or_, select, update
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.team_scope import require_team
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configuration import check_slug
 from lib.db.engine import Store
 from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
@@ -143,7 +143,7 @@ class Prompts:
         actor.require(Permission.CREATE_CONFIGS)
         now = utc_now()
         row: dict[str, Any] = {
-            "id": new_id(),
+            "id": make_id(),
             "slug": check_slug(slug, "slug"),
             "newest": 1,
             "team_id": require_team(actor),
@@ -225,7 +225,7 @@ class Prompts:
     def export_json(self, actor: Actor, slugs: Sequence[str] | None = None) -> str:
         """Templates with all their versions and labels, as a JSON document."""
         templates = [template for template in self.list(actor) if slugs is None or template.slug in slugs]
-        document = interchange.to_json([(template, self.versions(actor, template.slug)) for template in templates])
+        document = interchange.write_json([(template, self.versions(actor, template.slug)) for template in templates])
         with self._store.write() as connection:
             audit.record(connection, actor, "prompt.export", "json", rows=len(templates))
         return document
@@ -235,7 +235,7 @@ class Prompts:
         one.
         """
         actor.require(Permission.CREATE_CONFIGS)
-        entries = interchange.from_json(document)
+        entries = interchange.parse_json(document)
         done = interchange.ImportedPrompts()
         now = utc_now()
         with self._store.write() as connection:
@@ -244,7 +244,7 @@ class Prompts:
                 if entry.slug in taken_slugs:
                     done.skipped.append(entry.slug)
                     continue
-                row: dict[str, Any] = {"id": new_id(), "slug": entry.slug, "newest": len(entry.versions)}
+                row: dict[str, Any] = {"id": make_id(), "slug": entry.slug, "newest": len(entry.versions)}
                 row |= {"team_id": require_team(actor), "created_at": now, "updated_at": now} | _check_description(
                     entry.app, entry.category, entry.description
                 )

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, or_,
 from sqlalchemy.exc import IntegrityError
 
 from lib.access.permissions import Actor
-from lib.access.team_scope import changeable, make_shared_refusal, usable
+from lib.access.team_scope import filter_changeable, filter_usable, make_shared_refusal
 from lib.clock import utc_now
 from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
 from lib.errors import Conflict, NotFound
@@ -25,7 +25,7 @@ def filter_visible(actor: Actor) -> ColumnElement[bool]:
     of its app and of every app.
     """
     of_app = true() if actor.key is None else or_(_T.app.is_(None), _T.app == actor.key.app)
-    return and_(usable(actor, _T.team_id), of_app)
+    return and_(filter_usable(actor, _T.team_id), of_app)
 
 
 def find_template(connection: Connection, actor: Actor, slug: str) -> RowMapping:
@@ -38,7 +38,7 @@ def find_template(connection: Connection, actor: Actor, slug: str) -> RowMapping
 
 def find_changeable(connection: Connection, actor: Actor, slug: str) -> RowMapping:
     """Find the row of a template that the actor may change; raises NotFound, PermissionDenied for one of all teams."""
-    is_there = (_T.slug == slug, filter_visible(actor), changeable(actor, _T.team_id))
+    is_there = (_T.slug == slug, filter_visible(actor), filter_changeable(actor, _T.team_id))
     row = connection.execute(select(prompt_templates).where(*is_there)).mappings().first()
     if row is None:
         raise make_shared_refusal(find_template(connection, actor, slug)["slug"])

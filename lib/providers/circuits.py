@@ -202,7 +202,7 @@ class Circuits:
             connection.execute(delete(circuits).where(*_is(circuit.provider_id, circuit.model)))
 
 
-def verdict_on(failure: BaseException | None) -> AttemptVerdict:
+def judge_attempt(failure: BaseException | None) -> AttemptVerdict:
     """Judge the provider by how an attempt ended: it answered, it failed, or the end tells nothing of it.
 
     `failure` is None when the stream ran to its end.

@@ -23,7 +23,7 @@ from lib.db.tables import model_lists, providers
 from lib.errors import LLMManagerError
 from lib.providers import listings
 from lib.providers.kinds import ProviderKind
-from lib.providers.models import Catalogue, ModelFacts, from_record
+from lib.providers.models import Catalogue, ModelFacts, build_facts
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.registry import Provider, Providers
 
@@ -97,11 +97,11 @@ class Models:
         )
         own = next((facts for key in provider_ids if (facts := listed.get(key, {}).get(model)) is not None), None)
         if own is None and kind == ProviderKind.LOCAL:
-            own = next((local for local in listings.local_models() if local.model == model), None)
+            own = next((local for local in listings.list_local_models() if local.model == model), None)
         shipped = self._catalogue.find(kind, model)
         if own is None and shipped is None:
             return None
-        return self._priced(kind, _united(own, shipped) or ModelFacts(model))
+        return self._priced(kind, _merge_facts(own, shipped) or ModelFacts(model))
 
     def limits(self, kind: str, model: str, provider_id: str | None = None) -> ModelFacts:
         """Gather the facts of a model as `find` does, but return empty facts instead of None.
@@ -128,11 +128,11 @@ class Models:
             shipped = [self._priced(provider.kind, facts) for facts in self._catalogue.of_kind(provider.kind)]
             tried = (None, None, True) if row is None else (row.tried_at, row.error, _is_due(provider, row))
             return ModelList(shipped, None, *tried)
-        models = [self._completed(provider.kind, from_record(record)) for record in row.models]
+        models = [self._completed(provider.kind, build_facts(record)) for record in row.models]
         return ModelList(models, row.fetched_at, row.tried_at, row.error, is_due=_is_due(provider, row))
 
     def _completed(self, kind: str, facts: ModelFacts) -> ModelFacts:
-        return self._priced(kind, _united(facts, self._catalogue.find(kind, facts.model)) or facts)
+        return self._priced(kind, _merge_facts(facts, self._catalogue.find(kind, facts.model)) or facts)
 
     def _priced(self, kind: str, facts: ModelFacts) -> ModelFacts:
         """With the price that calls are charged with; the provider's own where the book has none."""
@@ -149,14 +149,14 @@ class Models:
                 with self._store.read() as connection:
                     rows = connection.execute(query.join(providers, providers.c.id == model_lists.c.provider_id)).all()
                 self._listed = {
-                    row.provider_id: {record["model"]: from_record(record) for record in row.models} for row in rows
+                    row.provider_id: {record["model"]: build_facts(record) for record in row.models} for row in rows
                 }
                 self._kinds = {row.provider_id: row.kind for row in rows}
                 self._read_at = time.monotonic()
             return self._listed
 
 
-def _united(own: ModelFacts | None, shipped: ModelFacts | None) -> ModelFacts | None:
+def _merge_facts(own: ModelFacts | None, shipped: ModelFacts | None) -> ModelFacts | None:
     return own.filled_from(shipped) if own and shipped else own or shipped
 
 

@@ -58,9 +58,9 @@ def limit_uses(kind: str, protocol: str | None, body: Mapping[str, Any]) -> dict
     if not isinstance(tools, list):
         return limited
     if kind == ProviderKind.ANTHROPIC:
-        limited["tools"] = [_limited(tool) for tool in tools]
+        limited["tools"] = [_limit_tool(tool) for tool in tools]
     elif _counts_calls(kind, protocol) and limited.get("max_tool_calls") is None:
-        hosted = [use for tool in tools for use in hosted_tools(kind, tool, limited, protocol)]
+        hosted = [use for tool in tools for use in list_hosted_tools(kind, tool, limited, protocol)]
         limited |= {"max_tool_calls": USES} if hosted else {}
     return limited
 
@@ -80,7 +80,7 @@ def name_free_reader(body: Mapping[str, Any], messages: Iterable[Mapping[str, An
     return {**body, "plugins": [*plugins, _READER]}
 
 
-def uses_nano(tools: Sequence[Hosted], fee_of: Callable[[str], int | None]) -> int | None:
+def bound_uses_nano(tools: Sequence[Hosted], fee_of: Callable[[str], int | None]) -> int | None:
     """Nano-dollars that what the provider runs can cost at most; None where nothing bounds it or no fee is known.
 
     `fee_of` says what one use costs by its name; None where nobody knows.
@@ -98,7 +98,7 @@ def uses_nano(tools: Sequence[Hosted], fee_of: Callable[[str], int | None]) -> i
     return most + sum(shared.values())
 
 
-def prompt_with_results(tools: Sequence[Hosted], prompt_tokens: int) -> int:
+def bound_prompt_tokens(tools: Sequence[Hosted], prompt_tokens: int) -> int:
     """The most a prompt can come to: after each use it is read again, with what the use found."""
     uses = tokens = shared = 0
     for hosted in tools:
@@ -111,7 +111,7 @@ def prompt_with_results(tools: Sequence[Hosted], prompt_tokens: int) -> int:
     return min(prompt_tokens * (uses + 1) + tokens * uses * (uses + 1) // 2, MOST)
 
 
-def whole_number(value: Any) -> int | None:
+def parse_whole_number(value: Any) -> int | None:
     """A count as a server might read it, also from text; None for what is none, or has no end."""
     if isinstance(value, str):
         try:
@@ -123,7 +123,7 @@ def whole_number(value: Any) -> int | None:
     return math.ceil(min(value, MOST))
 
 
-def are_plain_functions(tools: Any) -> bool:
+def has_only_plain_functions(tools: Any) -> bool:
     """Whether tools are nothing but functions of the program's in OpenAI's form, as the most are."""
     if not isinstance(tools, list):
         return False
@@ -135,7 +135,7 @@ def are_plain_functions(tools: Any) -> bool:
     return True
 
 
-def hosted_tools(kind: str, tool: Any, body: Mapping[str, Any], protocol: str | None) -> Iterable[Hosted]:
+def list_hosted_tools(kind: str, tool: Any, body: Mapping[str, Any], protocol: str | None) -> Iterable[Hosted]:
     """List what one of a request's tools makes the provider run; empty for a tool that the program runs itself."""
     if not isinstance(tool, dict):
         return [Hosted("tools", "tool")]
@@ -143,12 +143,14 @@ def hosted_tools(kind: str, tool: Any, body: Mapping[str, Any], protocol: str | 
     if _is_run_by_program(tool_type, tool):
         inner = tool.get("tools")
         inside = inner if isinstance(inner, list) else [] if inner is None else [inner]
-        return [nested for each in inside for nested in hosted_tools(kind, each, body, protocol)]
+        return [nested for each in inside for nested in list_hosted_tools(kind, each, body, protocol)]
     use = _use_of(tool_type, tool)
     if kind == ProviderKind.ANTHROPIC and _DATED.search(tool_type) and use in ("web_search", "web_fetch"):
-        return [Hosted("tools", use, whole_number(tool.get("max_uses")), _tokens_of(use, tool))]
+        return [Hosted("tools", use, parse_whole_number(tool.get("max_uses")), _read_token_limit(use, tool))]
     if _counts_calls(kind, protocol) and _has_one_fee(tool):
-        return [Hosted("max_tool_calls", use, whole_number(body.get("max_tool_calls")), _tokens_of(use, tool))]
+        return [
+            Hosted("max_tool_calls", use, parse_whole_number(body.get("max_tool_calls")), _read_token_limit(use, tool))
+        ]
     return [Hosted("tools", use)]
 
 
@@ -172,9 +174,9 @@ def _use_of(tool_type: str, tool: Mapping[str, Any]) -> str:
     return _HUMP.sub("_", other).lower()
 
 
-def _tokens_of(use: str, tool: Mapping[str, Any]) -> int:
+def _read_token_limit(use: str, tool: Mapping[str, Any]) -> int:
     if use == "web_fetch":
-        limit = whole_number(tool.get("max_content_tokens"))
+        limit = parse_whole_number(tool.get("max_content_tokens"))
         return _FETCHED_TOKENS if limit is None else limit
     return USE_TOKENS.get(use, 0)
 
@@ -190,7 +192,7 @@ def _counts_calls(kind: str, protocol: str | None) -> bool:
     return kind == ProviderKind.OPENAI and protocol == Protocol.RESPONSES
 
 
-def _limited(tool: Any) -> Any:
+def _limit_tool(tool: Any) -> Any:
     """One of Anthropic's tools with its limits."""
     if not isinstance(tool, dict) or not _WEB_TOOL.match(str(tool.get("type"))):
         return tool

@@ -63,7 +63,7 @@ def parse(base_url: str) -> SplitResult:
     return parts
 
 
-def host_of(base_url: str) -> str:
+def parse_host(base_url: str) -> str:
     """`host:port` in lower case: what a key is bound to."""
     parts = parse(base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -72,7 +72,7 @@ def host_of(base_url: str) -> str:
 
 def is_private(address: _Address) -> bool:
     """Whether an address is anything but public, embedded IPv4 addresses included."""
-    inner = _embedded(address)
+    inner = _find_embedded(address)
     if inner is not None:
         return is_private(inner)
     if any(address in network for network in _PRIVATE_BY_RULE if network.version == address.version):
@@ -80,7 +80,7 @@ def is_private(address: _Address) -> bool:
     return not address.is_global or address.is_multicast
 
 
-def _embedded(address: _Address) -> ipaddress.IPv4Address | None:
+def _find_embedded(address: _Address) -> ipaddress.IPv4Address | None:
     if isinstance(address, ipaddress.IPv4Address):
         return None
     if address in _NAT64:

@@ -106,7 +106,7 @@ LOCAL_MODEL = "smollm2-135m-instruct"
 LOCAL_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
 
 
-def facts(kind: str) -> KindFacts:
+def look_up_facts(kind: str) -> KindFacts:
     """The facts of a kind by its name; KeyError for a name that is none."""
     try:
         return FACTS[ProviderKind(kind)]
@@ -114,11 +114,11 @@ def facts(kind: str) -> KindFacts:
         raise KeyError(kind) from None
 
 
-def speaks(kind: str, protocol: str) -> bool:
+def can_speak(kind: str, protocol: str) -> bool:
     """Whether a program's bytes in a protocol can go to a provider of the kind as they are."""
     return protocol in _SPOKEN.get(ProviderKind(kind), ())
 
 
 def is_free(kind: str) -> bool:
     """Whether calls of this kind cost nothing by nature (they run on the team's own machine)."""
-    return facts(kind).is_free
+    return look_up_facts(kind).is_free

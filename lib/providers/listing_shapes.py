@@ -10,7 +10,7 @@ from typing import Any
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.kinds import ProviderKind
-from lib.providers.models import ModelFacts, in_order
+from lib.providers.models import ModelFacts, sort_capabilities
 
 _CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len", "max_input_tokens")
 _OUTPUT = ("max_completion_tokens", "max_output_tokens", "max_tokens")
@@ -36,59 +36,61 @@ def read(answer: Any, kind: str) -> list[ModelFacts]:
             "",
             "Check the base URL; a model's name can always be typed.",
         )
-    models = (_model(entry, kind) for entry in entries if isinstance(entry, dict))
+    models = (_read_model(entry, kind) for entry in entries if isinstance(entry, dict))
     return [facts for facts in models if facts is not None]
 
 
-def _model(entry: Mapping[str, Any], kind: str) -> ModelFacts | None:
+def _read_model(entry: Mapping[str, Any], kind: str) -> ModelFacts | None:
     name = entry.get("name" if kind in (ProviderKind.GEMINI, ProviderKind.OLLAMA) else "id")
     if kind == ProviderKind.GEMINI and isinstance(name, str):
         name = name.removeprefix("models/")
     if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
         return None
     if kind == ProviderKind.GEMINI:
-        return _gemini(name, entry)
+        return _read_gemini_model(name, entry)
     return ModelFacts(
         name,
         _number(entry, _CONTEXT),
-        _number(_mapping(entry, "top_provider"), _OUTPUT) or _number(entry, _OUTPUT),
-        _capabilities(entry),
+        _number(_read_mapping(entry, "top_provider"), _OUTPUT) or _number(entry, _OUTPUT),
+        _read_capabilities(entry),
         _price(entry, "prompt"),
         _price(entry, "completion"),
-        _words(entry.get("supported_parameters")) or None,
+        _list_words(entry.get("supported_parameters")) or None,
     )
 
 
-def _gemini(name: str, entry: Mapping[str, Any]) -> ModelFacts:
+def _read_gemini_model(name: str, entry: Mapping[str, Any]) -> ModelFacts:
     # Only a model that embeds is told apart by its methods; whether one sees or calls tools the listing leaves open.
-    embeds = "embedContent" in _words(entry.get("supportedGenerationMethods"))
+    embeds = "embedContent" in _list_words(entry.get("supportedGenerationMethods"))
     limits = _number(entry, ("inputTokenLimit",)), _number(entry, ("outputTokenLimit",))
     return ModelFacts(name, *limits, ("embeddings",) if embeds else None)
 
 
-def ollama_details(facts: ModelFacts, details: Any) -> ModelFacts:
+def add_ollama_details(facts: ModelFacts, details: Any) -> ModelFacts:
     """The facts with what `/api/show` says: the window stands under the architecture's name."""
     if not isinstance(details, dict):
         return facts
-    info = _mapping(details, "model_info")
+    info = _read_mapping(details, "model_info")
     context = _number(info, [name for name in info if str(name).endswith(".context_length")])
-    able = _words(details.get("capabilities"))
-    capabilities = in_order(_OLLAMA[word] for word in able if word in _OLLAMA) if able else None
+    able = _list_words(details.get("capabilities"))
+    capabilities = sort_capabilities(_OLLAMA[word] for word in able if word in _OLLAMA) if able else None
     return ModelFacts(facts.model, context, facts.output_tokens, capabilities)
 
 
-def _capabilities(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _read_capabilities(entry: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Capabilities by the entry's flags, or by its kinds of input and parameters; None where it states neither."""
     stated = entry.get("capabilities")
     if isinstance(stated, dict) and stated:
         able = {_FLAGS[name] for name, flag in stated.items() if name in _FLAGS and _is_on(flag)}
-        return in_order(able | ({"streaming"} if stated.get("completion_chat", True) else set()))
-    takes = _words(entry.get("supported_parameters"))
-    architecture = _mapping(entry, "architecture")
+        return sort_capabilities(able | ({"streaming"} if stated.get("completion_chat", True) else set()))
+    takes = _list_words(entry.get("supported_parameters"))
+    architecture = _read_mapping(entry, "architecture")
     if not takes or not architecture:
         return None
     able = {"streaming"} | {_PARAMETERS[name] for name in takes if name in _PARAMETERS}
-    return in_order(able | ({"vision"} if "image" in _words(architecture.get("input_modalities")) else set()))
+    return sort_capabilities(
+        able | ({"vision"} if "image" in _list_words(architecture.get("input_modalities")) else set())
+    )
 
 
 def _is_on(flag: Any) -> bool:
@@ -98,7 +100,7 @@ def _is_on(flag: Any) -> bool:
 
 def _price(entry: Mapping[str, Any], name: str) -> int | None:
     """Nano-dollars per million tokens, exactly; None where no price is stated, or it varies (-1)."""
-    text = _mapping(entry, "pricing").get(name)
+    text = _read_mapping(entry, "pricing").get(name)
     try:
         dollars = Decimal(text) if isinstance(text, str) and len(text) < 40 else None
     except InvalidOperation:
@@ -116,10 +118,10 @@ def _number(entry: Mapping[str, Any], names: Iterable[str]) -> int | None:
     return None
 
 
-def _mapping(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _read_mapping(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = entry.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _words(value: Any) -> tuple[str, ...]:
+def _list_words(value: Any) -> tuple[str, ...]:
     return tuple(word for word in value if isinstance(word, str)) if isinstance(value, list) else ()

@@ -32,7 +32,7 @@ def fetch(endpoint: Endpoint, catalogue: Catalogue) -> list[ModelFacts]:
     """The models of a provider, by name; ProviderError when it can't be asked or does not answer with a list."""
     match endpoint.kind:
         case ProviderKind.LOCAL:
-            return local_models()
+            return list_local_models()
         case ProviderKind.SCRIPTED:
             return [ModelFacts(script, capabilities=("streaming",)) for script in _SCRIPTS]
         case ProviderKind.LITELLM:
@@ -46,16 +46,18 @@ def _ask(client: "_ListingClient", endpoint: Endpoint) -> list[ModelFacts]:
     base = endpoint.base_url.rstrip("/")
     match endpoint.kind:
         case ProviderKind.OLLAMA:
-            return _ollama(client, base.removesuffix("/v1"))
+            return _fetch_ollama_models(client, base.removesuffix("/v1"))
         case ProviderKind.ANTHROPIC:
-            return _pages(client, f"{base.removesuffix('/v1')}/v1/models?limit=1000", "&after_id=", _anthropic_next)
+            return _fetch_pages(
+                client, f"{base.removesuffix('/v1')}/v1/models?limit=1000", "&after_id=", _find_next_anthropic_page
+            )
         case ProviderKind.GEMINI:
-            return _pages(client, f"{base}/models?pageSize=1000", "&pageToken=", _gemini_next)
+            return _fetch_pages(client, f"{base}/models?pageSize=1000", "&pageToken=", _find_next_gemini_page)
         case _:
             return listing_shapes.read(client.ask(f"{base}/models"), endpoint.kind)
 
 
-def _pages(
+def _fetch_pages(
     client: "_ListingClient", url: str, parameter: str, following: Callable[[Any], str | None]
 ) -> list[ModelFacts]:
     """Every page of a listing; `following` finds in one what to ask the next with."""
@@ -69,27 +71,27 @@ def _pages(
     return models
 
 
-def _anthropic_next(answer: Any) -> str | None:
+def _find_next_anthropic_page(answer: Any) -> str | None:
     return str(answer["last_id"]) if answer.get("has_more") and answer.get("last_id") else None
 
 
-def _gemini_next(answer: Any) -> str | None:
+def _find_next_gemini_page(answer: Any) -> str | None:
     return str(answer["nextPageToken"]) if answer.get("nextPageToken") else None
 
 
-def _ollama(client: "_ListingClient", base: str) -> list[ModelFacts]:
+def _fetch_ollama_models(client: "_ListingClient", base: str) -> list[ModelFacts]:
     """The installed models; each one's window and capabilities as far as the time allows."""
     models = []
     for facts in listing_shapes.read(client.ask(f"{base}/api/tags"), ProviderKind.OLLAMA):
         try:
             details = client.ask(f"{base}/api/show", {"model": facts.model})
-            models.append(listing_shapes.ollama_details(facts, details))
+            models.append(listing_shapes.add_ollama_details(facts, details))
         except ProviderError:  # out of time, or a broken model: it is installed all the same
             models.append(facts)
     return models
 
 
-def local_models() -> list[ModelFacts]:
+def list_local_models() -> list[ModelFacts]:
     """List the models that run inside this process, with their limits and a price of zero; asks no server."""
     from lib.providers.adapters.local import CONTEXT_TOKENS
     from lib.providers.adapters.local_embeddings import LONGEST_TOKENS
@@ -118,20 +120,20 @@ class _ListingClient:
     def ask(self, url: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON at an address (POST when there is a body); ProviderError says why not."""
         if (seconds := self._until - time.monotonic()) <= 0:
-            raise _too_slow(self.endpoint)
+            raise _make_timeout_error(self.endpoint)
         try:
             answer = self._loop.run(self._ask(url, body, min(seconds, LONGEST_S / 2)))
         except AnswerTooLarge:
-            raise failures.not_a_model_server(self.endpoint, f"more than {LARGEST // 10**6} MB") from None
+            raise failures.explain_not_model_server(self.endpoint, f"more than {LARGEST // 10**6} MB") from None
         except TimeoutError:
-            raise _too_slow(self.endpoint) from None
+            raise _make_timeout_error(self.endpoint) from None
         except Exception as error:  # the boundary to the network's exceptions, which `explain` turns into sentences
             raise failures.explain(error, self.endpoint, "list", has_content=False) from None
         self._left -= len(answer.body)
         return self._parsed(url, answer)
 
     async def _ask(self, url: str, body: Mapping[str, Any] | None, seconds: float) -> HttpResponse:
-        headers = _headers(self.endpoint)
+        headers = _build_headers(self.endpoint)
         data = b""
         method = "GET"
         if body is not None:
@@ -145,7 +147,7 @@ class _ListingClient:
 
     def _parsed(self, url: str, answer: HttpResponse) -> Any:
         if 300 <= answer.status < 400:
-            raise failures.not_a_model_server(self.endpoint, "a redirect, which is not followed")
+            raise failures.explain_not_model_server(self.endpoint, "a redirect, which is not followed")
         if answer.status in (404, 405):
             raise ProviderError(
                 ErrorKind.NOT_A_MODEL_SERVER,
@@ -159,7 +161,7 @@ class _ListingClient:
         try:
             return json.loads(answer.body)
         except (ValueError, RecursionError):
-            raise failures.not_a_model_server(self.endpoint, "something unreadable") from None
+            raise failures.explain_not_model_server(self.endpoint, "something unreadable") from None
 
 
 class _Answered(Exception):
@@ -172,12 +174,12 @@ class _Answered(Exception):
         self.headers = headers
 
 
-def _too_slow(endpoint: Endpoint) -> ProviderError:
+def _make_timeout_error(endpoint: Endpoint) -> ProviderError:
     why = f"Its list was not complete after {LONGEST_S:g} s."
     return ProviderError(ErrorKind.TIMEOUT_TOTAL, f"{endpoint.name} took too long.", why, "Try again.")
 
 
-def _headers(endpoint: Endpoint) -> dict[str, str]:
+def _build_headers(endpoint: Endpoint) -> dict[str, str]:
     key = endpoint.api_key
     match endpoint.kind:
         case ProviderKind.ANTHROPIC:

@@ -45,16 +45,16 @@ _UNNAMED = ("openai/", "anthropic/", "vertex_ai/", "bedrock/", "cohere/")  # who
 
 
 @lru_cache(maxsize=10_000)
-def listed_keys(kind: str, model: str) -> tuple[Key, ...]:
+def list_model_keys(kind: str, model: str) -> tuple[Key, ...]:
     """Kind and name of each entry of a list that may be the model's, the most specific first."""
-    keys = list(_keys(kind, model))
+    keys = list(_yield_keys(kind, model))
     return tuple(dict.fromkeys([*keys, *((kind, strip_date(name)) for kind, name in keys)]))
 
 
 @lru_cache(maxsize=10_000)
-def alias_keys(kind: str, model: str) -> tuple[Key, ...]:
+def list_alias_keys(kind: str, model: str) -> tuple[Key, ...]:
     """The names of a model called without a day, whose price may be its snapshots'; none for a snapshot itself."""
-    keys = listed_keys(kind, model)
+    keys = list_model_keys(kind, model)
     return () if any(_DAY.search(name) for _, name in keys) else tuple(key for key in keys if not _DATED.search(key[1]))
 
 
@@ -63,7 +63,7 @@ def strip_date(name: str) -> str:
     return _DATED.sub("", name)
 
 
-def bare_name(kind: str, model: str) -> str:
+def strip_to_bare_name(kind: str, model: str) -> str:
     """A model's name without what only addresses it, its date or `-latest`; for comparing names of two lists."""
     unprefixed = model.removeprefix("responses/").removeprefix(f"{kind}/").removeprefix("models/")
     return strip_date(_REGION.sub("", unprefixed))
@@ -79,30 +79,30 @@ def is_free_variant(kind: str, model: str) -> bool:
     )
 
 
-def _keys(kind: str, model: str) -> Iterator[Key]:
+def _yield_keys(kind: str, model: str) -> Iterator[Key]:
     yield kind, model
     plain_name = model.removeprefix("responses/")  # which says what protocol to speak, not which model
     if kind == ProviderKind.LITELLM:
-        yield from _litellm_keys(plain_name)
+        yield from _yield_litellm_keys(plain_name)
         return
     bare = plain_name.removeprefix(f"{kind}/").removeprefix("models/")
-    forms = _OF_KIND.get(kind, _plain)
+    forms = _OF_KIND.get(kind, _yield_plain_names)
     yield from ((kind, name) for name in (plain_name, *forms(bare)))
 
 
-def _plain(name: str) -> Iterator[str]:
+def _yield_plain_names(name: str) -> Iterator[str]:
     """A name as it is, or that of its fine-tune's base among the fine-tunes."""
     yield name
     if name.startswith("ft:") and name.count(":") > 1:
         yield ":".join(name.split(":")[:2])
 
 
-def _gemini(name: str) -> Iterator[str]:
+def _yield_gemini_names(name: str) -> Iterator[str]:
     yield name
     yield _STABLE.sub(r"\1", name)
 
 
-def _openrouter(name: str) -> Iterator[str]:
+def _yield_openrouter_names(name: str) -> Iterator[str]:
     """A variant that only chooses who serves the model has its price; `:extended` and what is unknown has not."""
     yield name
     base, *variants = name.split(":")
@@ -111,25 +111,25 @@ def _openrouter(name: str) -> Iterator[str]:
 
 
 _Forms = Callable[[str], Iterator[str]]
-_OF_KIND: dict[str, _Forms] = {"gemini": _gemini, "openrouter": _openrouter}
+_OF_KIND: dict[str, _Forms] = {"gemini": _yield_gemini_names, "openrouter": _yield_openrouter_names}
 
 
-def _litellm_keys(qualified_name: str) -> Iterator[Key]:
+def _yield_litellm_keys(qualified_name: str) -> Iterator[Key]:
     """The provider stands first in the name; some are kinds of their own, and a few go without a prefix."""
     provider, slash, model = qualified_name.partition("/")
     if not slash:
         for prefix in _UNNAMED:
-            yield from _litellm_keys(prefix + qualified_name)
+            yield from _yield_litellm_keys(prefix + qualified_name)
         return
     provider = _SYNONYMS.get(provider, provider)
     if provider in _OWN_KINDS:
-        yield from _keys(provider, model)
+        yield from _yield_keys(provider, model)
         return
-    forms = _OF_LITELLM.get(provider, _plain)
+    forms = _OF_LITELLM.get(provider, _yield_plain_names)
     yield from ((ProviderKind.LITELLM.value, f"{provider}/{name}") for name in forms(model))
 
 
-def _bedrock(name: str) -> Iterator[str]:
+def _yield_bedrock_names(name: str) -> Iterator[str]:
     """`us.` and its like are priced apart where listed; a place without a price of its own has its neighbours'."""
     if match := _BEDROCK_ARN.match(name):
         name = f"{match[1]}/{match[2]}" if match[1] else match[2]
@@ -148,13 +148,13 @@ def _bedrock(name: str) -> Iterator[str]:
     yield bare
 
 
-def _vertex(name: str) -> Iterator[str]:
+def _yield_vertex_names(name: str) -> Iterator[str]:
     name = _PUBLISHER.sub("", name)
     yield name
     yield _STABLE.sub(r"\1", name) if name.startswith("gemini-") else name
 
 
-def _azure(name: str) -> Iterator[str]:
+def _yield_azure_names(name: str) -> Iterator[str]:
     """`eu/` and `us/` are dearer than `global/`; a zone without a price of its own has theirs."""
     name = _AZURE_ROUTE.sub("", name)
     yield name
@@ -164,7 +164,7 @@ def _azure(name: str) -> Iterator[str]:
         yield bare
 
 
-def _fireworks(name: str) -> Iterator[str]:
+def _yield_fireworks_names(name: str) -> Iterator[str]:
     """The short name is that of Fireworks' own account; another account's models are fine-tunes."""
     yield name
     yield name.removeprefix(_FIREWORKS)
@@ -172,12 +172,12 @@ def _fireworks(name: str) -> Iterator[str]:
         yield _FIREWORKS + name
 
 
-def _replicate(name: str) -> Iterator[str]:
+def _yield_replicate_names(name: str) -> Iterator[str]:
     yield name
     yield _HASH.sub("", name)
 
 
 _OF_LITELLM: dict[str, _Forms] = {
-    "bedrock": _bedrock, "bedrock_mantle": _bedrock, "vertex_ai": _vertex, "azure": _azure,
-    "fireworks_ai": _fireworks, "replicate": _replicate,
+    "bedrock": _yield_bedrock_names, "bedrock_mantle": _yield_bedrock_names, "vertex_ai": _yield_vertex_names,
+    "azure": _yield_azure_names, "fireworks_ai": _yield_fireworks_names, "replicate": _yield_replicate_names,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lib.providers.model_names import listed_keys
+from lib.providers.model_names import list_model_keys
 
 SHIPPED = Path(__file__).resolve().parents[2] / "data" / "models" / "models.csv"
 CAPABILITIES = ("streaming", "tools", "vision", "json", "reasoning", "embeddings")
@@ -53,7 +53,7 @@ class ModelFacts:
         }
 
 
-def from_record(record: dict[str, Any]) -> ModelFacts:
+def build_facts(record: dict[str, Any]) -> ModelFacts:
     """The reverse of `as_record`."""
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
@@ -69,7 +69,7 @@ class Catalogue:
 
     def find(self, kind: str, model: str) -> ModelFacts | None:
         """The facts of a model by the most specific of its names that is listed; None when none is."""
-        facts = next((self._models[key] for key in listed_keys(kind, model) if key in self._models), None)
+        facts = next((self._models[key] for key in list_model_keys(kind, model) if key in self._models), None)
         return replace(facts, model=model) if facts else None
 
     def any_of(self, kind: str) -> ModelFacts:
@@ -98,12 +98,12 @@ def _read(row: dict[str, str]) -> ModelFacts:
         row["model"],
         int(row["context_tokens"]) if row["context_tokens"] else None,
         int(row["output_tokens"]) if row["output_tokens"] else None,
-        in_order(row["capabilities"].split()) if row["capabilities"] else None,
+        sort_capabilities(row["capabilities"].split()) if row["capabilities"] else None,
         refuses=tuple(row["refuses"].split()),
     )
 
 
-def in_order(capabilities: Iterable[str]) -> tuple[str, ...]:
+def sort_capabilities(capabilities: Iterable[str]) -> tuple[str, ...]:
     """Known capabilities, each once, in the order they are shown."""
     unordered = set(capabilities)
     return tuple(name for name in CAPABILITIES if name in unordered)

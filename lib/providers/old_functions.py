@@ -11,7 +11,7 @@ from typing import Any
 FIELDS = frozenset({"functions", "function_call"})
 
 
-def as_tools(fields: Mapping[str, Any]) -> dict[str, Any]:
+def convert_to_tools(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Build `tools` and `tool_choice` that say what a request's older fields say; empty without functions."""
     listed = fields.get("functions")
     functions = [function for function in listed if isinstance(function, Mapping)] if isinstance(listed, list) else []
@@ -26,7 +26,7 @@ def as_tools(fields: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def with_tool_calls(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
+def convert_to_tool_calls(messages: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Rewrite a conversation so that calls of functions are calls of tools, with ids by which results are known."""
     calls = 0
     conversation: list[Any] = []

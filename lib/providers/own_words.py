@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.patterns import compile_pattern
-from lib.providers.kinds import Protocol, ProviderKind, facts
+from lib.providers.kinds import Protocol, ProviderKind, look_up_facts
 
 SIGNATURE = "bGxtLW1hbmFnZXI="  # of thoughts that a translated answer holds: clients keep none without a signature
 _OWN_THOUGHT = compile_pattern(  # an item of a translated answer
@@ -60,7 +60,7 @@ def add(protocol: str, parameters: Mapping[str, Any], body: Mapping[str, Any]) -
     return result
 
 
-def not_beside(protocol: str, parameters: Mapping[str, Any]) -> frozenset[str]:
+def list_conflicting_parameters(protocol: str, parameters: Mapping[str, Any]) -> frozenset[str]:
     """Parameters that the protocol forbids beside others of them.
 
     A model of Anthropic's that thinks takes no temperature or top_k, and top_p from 0.95 on
@@ -68,7 +68,7 @@ def not_beside(protocol: str, parameters: Mapping[str, Any]) -> frozenset[str]:
     """
     if protocol != Protocol.MESSAGES or not is_thinking(parameters.get("thinking")):
         return frozenset()
-    return _SAMPLING.difference(name for name in _SAMPLING if fits_thinking(name, parameters.get(name)))
+    return _SAMPLING.difference(name for name in _SAMPLING if can_join_thinking(name, parameters.get(name)))
 
 
 def is_thinking(thinking: Any) -> bool:
@@ -76,7 +76,7 @@ def is_thinking(thinking: Any) -> bool:
     return isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
 
 
-def fits_thinking(name: str, value: Any) -> bool:
+def can_join_thinking(name: str, value: Any) -> bool:
     """Whether a way of sampling may stand beside Anthropic's thinking."""
     if value is None:
         return True
@@ -84,19 +84,19 @@ def fits_thinking(name: str, value: Any) -> bool:
     return is_number and ((name == "temperature" and value == 1) or (name == "top_p" and 0.95 <= value <= 1))
 
 
-def with_system_moved(body: dict[str, Any]) -> dict[str, Any]:
+def move_system_messages(body: dict[str, Any]) -> dict[str, Any]:
     """Anthropic's body with what its messages of the role `system` say at the end of the field `system`."""
     messages = body.get("messages")
     moved = [m for m in messages if _is_system(m)] if isinstance(messages, list) else []
     if not moved:
         return body
-    blocks = _blocks(body.get("system"))
+    blocks = _list_blocks(body.get("system"))
     for message in moved:
-        blocks += _blocks(message.get("content"))
+        blocks += _list_blocks(message.get("content"))
     return {**body, "system": blocks, "messages": [m for m in body["messages"] if not _is_system(m)]}
 
 
-def with_own_thoughts(protocol: str, turns: Any, base_url: str) -> Any:
+def strip_foreign_thoughts(protocol: str, turns: Any, base_url: str) -> Any:
     """Messages of Anthropic's or items of OpenAI's responses without thoughts that the provider would not know as its.
 
     Those of another model's translated answer come back with our signature or id, and a thought that is not the
@@ -107,8 +107,8 @@ def with_own_thoughts(protocol: str, turns: Any, base_url: str) -> Any:
     if protocol == Protocol.RESPONSES:
         remaining = [item for item in turns if not _is_unknown_item(item)]
     else:
-        foreign = (SIGNATURE,) if moves_system(base_url) else (SIGNATURE, "", None)
-        remaining = [stripped for turn in turns if (stripped := _without_thoughts(turn, foreign)) is not None]
+        foreign = (SIGNATURE,) if is_system_role_unknown(base_url) else (SIGNATURE, "", None)
+        remaining = [stripped for turn in turns if (stripped := _strip_thoughts(turn, foreign)) is not None]
     is_same = len(remaining) == len(turns) and all(new is old for new, old in zip(remaining, turns, strict=True))
     return turns if is_same else remaining
 
@@ -119,7 +119,7 @@ def _is_unknown_item(item: Any) -> bool:
     return isinstance(identity := item.get("id"), str) and _OWN_THOUGHT.fullmatch(identity) is not None
 
 
-def _without_thoughts(turn: Any, foreign: tuple[str | None, ...]) -> Any:
+def _strip_thoughts(turn: Any, foreign: tuple[str | None, ...]) -> Any:
     """A message without thoughts that have one of the signatures; None where nothing is left of it."""
     blocks = turn.get("content") if isinstance(turn, Mapping) else None
     if not isinstance(blocks, list):
@@ -138,12 +138,12 @@ def _is_system(message: Any) -> bool:
     return isinstance(message, Mapping) and message.get("role") == "system"
 
 
-def _blocks(content: Any) -> list[Any]:
+def _list_blocks(content: Any) -> list[Any]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return list(content) if isinstance(content, list) else []
 
 
-def moves_system(base_url: str) -> bool:
+def is_system_role_unknown(base_url: str) -> bool:
     """Whether messages of the role `system` are unknown there: Anthropic has them, who followed it mostly not."""
-    return base_url.rstrip("/").removesuffix("/v1") not in ("", facts(ProviderKind.ANTHROPIC).base_url)
+    return base_url.rstrip("/").removesuffix("/v1") not in ("", look_up_facts(ProviderKind.ANTHROPIC).base_url)

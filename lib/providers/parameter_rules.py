@@ -35,10 +35,10 @@ def check(parameters: Mapping[str, Any]) -> dict[str, Any]:
             )
         if name in _NUMBERS and value is not None:
             _check_number(name, value)
-    return allowed(parameters)
+    return select_allowed(parameters)
 
 
-def allowed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def select_allowed(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the parameters that may be sent to a model: those with an allowed name and a value that is not None."""
     return {name: value for name, value in parameters.items() if name in ALLOWED and value is not None}
 

@@ -46,13 +46,13 @@ _BY_KIND: dict[ProviderKind, frozenset[str]] = {
 }
 
 
-def offered(kind: str) -> list[Parameter]:
+def list_offered(kind: str) -> list[Parameter]:
     """The parameters that models of a kind take, in the order they are shown."""
     names = _BY_KIND[ProviderKind(kind)]
     return [parameter for parameter in PARAMETERS if parameter.name in names]
 
 
-def not_offered(kind: str) -> list[Parameter]:
+def list_not_offered(kind: str) -> list[Parameter]:
     """The parameters that models of a kind do not take."""
     names = _BY_KIND[ProviderKind(kind)]
     return [parameter for parameter in PARAMETERS if parameter.name not in names]

@@ -8,7 +8,7 @@ from typing import Any
 from lib.errors import InvalidInput
 from lib.patterns import compile_pattern
 from lib.providers import hosts
-from lib.providers.kinds import FACTS, KindFacts, ProviderKind, facts
+from lib.providers.kinds import FACTS, KindFacts, ProviderKind, look_up_facts
 
 _NAME = compile_pattern(r"[A-Za-z0-9][A-Za-z0-9 ._\-]{0,79}")
 _HEADER_NAME = compile_pattern(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]{1,80}")
@@ -36,7 +36,7 @@ class Provider:
     @property
     def facts(self) -> KindFacts:
         """Return the facts of the provider's kind, such as its label, usual address and whether it needs a key."""
-        return facts(self.kind)
+        return look_up_facts(self.kind)
 
     @property
     def address(self) -> str:
@@ -90,9 +90,9 @@ def check_kind(kind: str) -> ProviderKind:
 def check_base_url(kind: ProviderKind, base_url: str, *, allow_private: bool) -> str:
     """The address as stored (empty: the kind's own); InvalidInput where it is missing, unreadable or private."""
     base_url = base_url.strip().rstrip("/")
-    if facts(kind).in_process:
+    if look_up_facts(kind).in_process:
         return ""
-    if not base_url and facts(kind).needs_base_url:
+    if not base_url and look_up_facts(kind).needs_base_url:
         raise InvalidInput(
             "The base URL is missing.", "", "Write it like https://api.example.com/v1.", field="base_url"
         )
@@ -103,7 +103,7 @@ def check_base_url(kind: ProviderKind, base_url: str, *, allow_private: bool) ->
 
 def is_own_address(kind: str, base_url: str) -> bool:
     """Whether an address is the kind's own: Ollama's stands on this machine and needs no leave."""
-    return not base_url or base_url == facts(kind).base_url
+    return not base_url or base_url == look_up_facts(kind).base_url
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:

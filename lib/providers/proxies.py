@@ -41,7 +41,7 @@ def use_proxies(environment: Mapping[str, str]) -> None:
     _used = _Proxies(_parse(values.get("http_proxy", for_all)), _parse(values.get("https_proxy", for_all)), exempt)
 
 
-def proxy_for(is_tls: bool, host: str, port: int) -> Proxy | None:
+def find_proxy(is_tls: bool, host: str, port: int) -> Proxy | None:
     """The proxy to reach a host by, or None to connect to it directly."""
     if _used is _NONE:
         return None

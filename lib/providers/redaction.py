@@ -54,7 +54,7 @@ def remember(secret: str | None) -> None:
     """Hide this value from now on, wherever and however it turns up."""
     if secret and len(secret) >= _SHORTEST and secret not in _guises_of:
         with _lock:
-            _guises_of[secret] = _guises(secret)
+            _guises_of[secret] = _list_guises(secret)
 
 
 def redact(text: str) -> str:
@@ -71,11 +71,11 @@ def hide_known(text: str) -> str:
         for guise in guises:
             text = text.replace(guise, MASK)
         if len(secret) >= _PIECE:
-            text = _without_pieces(text, secret)
+            text = _mask_pieces(text, secret)
     return text
 
 
-def _guises(secret: str) -> tuple[str, ...]:
+def _list_guises(secret: str) -> tuple[str, ...]:
     """The ways a value may be written, itself first."""
     raw = secret.encode()
     guises = [secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]]
@@ -87,7 +87,7 @@ def _guises(secret: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(guises))
 
 
-def _without_pieces(text: str, secret: str) -> str:
+def _mask_pieces(text: str, secret: str) -> str:
     """`text` without pieces of a secret: each is found by one of the secret's sixes and grown both ways."""
     for start in range(0, len(secret) - _STEP + 1, _STEP):
         seed = secret[start : start + _STEP]

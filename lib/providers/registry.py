@@ -12,14 +12,14 @@ from sqlalchemy import Connection, Row, Text, cast, delete, insert, select, upda
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import configurations, providers
 from lib.db.vault import Vault, get_sealed_value
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.providers import hosts, seeding
 from lib.providers.chunks import Endpoint
-from lib.providers.kinds import ProviderKind, facts
+from lib.providers.kinds import ProviderKind, look_up_facts
 from lib.providers.provider import (
     Provider,
     check_base_url,
@@ -57,7 +57,7 @@ class Providers:
         """Slugs of the configurations that use a provider."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return _slugs(connection, provider_id)
+            return _select_slugs(connection, provider_id)
 
     def create(
         self,
@@ -75,7 +75,7 @@ class Providers:
         actor.require(Permission.MANAGE_PROVIDERS)
         provider_kind = check_kind(kind)
         row: dict[str, Any] = {
-            "id": new_id(),
+            "id": make_id(),
             "name": check_name(name),
             "kind": provider_kind.value,
             "base_url": check_base_url(provider_kind, base_url, allow_private=allow_private),
@@ -122,7 +122,7 @@ class Providers:
         if organisation is not None:
             changed["organisation"] = organisation.strip()[:120]
         key = check_key(api_key)
-        moved = current.has_key and _host(kind, changed["base_url"]) != current.key_host
+        moved = current.has_key and _find_host(kind, changed["base_url"]) != current.key_host
         if moved and key is None and not remove_key:
             raise InvalidInput(
                 "The key belongs to another host.",
@@ -152,7 +152,7 @@ class Providers:
         actor.require(Permission.MANAGE_PROVIDERS)
         with self._store.write() as connection:
             row = _find(connection, provider_id)
-            if slugs := _slugs(connection, row.id):
+            if slugs := _select_slugs(connection, row.id):
                 raise Conflict(
                     f"{row.name} is in use.",
                     f"These configurations use it: {', '.join(slugs[:5])}{' …' if len(slugs) > 5 else ''}.",
@@ -183,7 +183,7 @@ class Providers:
             why = "It is switched off." if provider.state == "off" else "Its API key is missing."
             fix = "Switch it on" if provider.state == "off" else "Enter its key"
             raise InvalidInput(f"{provider.name} can't be used.", why, f"{fix} on the Providers page.")
-        if provider.has_key and _host(provider.kind, provider.base_url) != provider.key_host:
+        if provider.has_key and _find_host(provider.kind, provider.base_url) != provider.key_host:
             raise InvalidInput(
                 f"{provider.name} can't be used.", "Its key was entered for another host.", "Enter its key again."
             )
@@ -212,12 +212,12 @@ class Providers:
     def _sealed_key(
         self, connection: Connection, kind: ProviderKind, base_url: str, key: str | None
     ) -> dict[str, str | None]:
-        if key is None or facts(kind).in_process:
+        if key is None or look_up_facts(kind).in_process:
             return {"key_ciphertext": None, "key_last4": None, "key_host": None}
         remember(key)
         last4 = key[-4:] if len(key) >= 12 else ""
         sealed = self._vault.encrypt(key, within=connection)
-        return {"key_ciphertext": sealed, "key_last4": last4, "key_host": _host(kind, base_url)}
+        return {"key_ciphertext": sealed, "key_last4": last4, "key_host": _find_host(kind, base_url)}
 
     def _sealed_headers(self, connection: Connection, headers: Mapping[str, str] | None) -> dict[str, Any]:
         checked = check_headers(headers or {})
@@ -280,16 +280,16 @@ def _describe_changes(changed: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _slugs(connection: Connection, provider_id: str) -> list[str]:
+def _select_slugs(connection: Connection, provider_id: str) -> list[str]:
     in_routing = cast(configurations.c.routing, Text).contains(provider_id, autoescape=True)
     query = select(configurations.c.slug).where((configurations.c.provider_id == provider_id) | in_routing)
     return list(connection.scalars(query.order_by(configurations.c.slug)))
 
 
-def _host(kind: str, base_url: str) -> str:
+def _find_host(kind: str, base_url: str) -> str:
     """Return the server that a key is bound to: scheme, host and port of its address.
 
     Where only litellm knows the address, the kind stands for it, as `litellm:<kind>`.
     """
-    url = base_url or facts(kind).base_url
-    return hosts.host_of(url) if url else f"litellm:{kind}"
+    url = base_url or look_up_facts(kind).base_url
+    return hosts.parse_host(url) if url else f"litellm:{kind}"

@@ -19,7 +19,14 @@ from typing import Any
 from msgspec import Struct
 
 from lib.patterns import compile_pattern
-from lib.providers.hosted_tools import MOST, USE_TOKENS, Hosted, are_plain_functions, hosted_tools, whole_number
+from lib.providers.hosted_tools import (
+    MOST,
+    USE_TOKENS,
+    Hosted,
+    has_only_plain_functions,
+    list_hosted_tools,
+    parse_whole_number,
+)
 from lib.providers.kinds import ProviderKind, is_free
 
 
@@ -109,11 +116,11 @@ def examine(kind: str, protocol: str | None, model: str, body: Mapping[str, Any]
     """
     if _RUNS_BY_NAME.search(model) is None:  # the most requests
         names = FIELDS.intersection(body)
-        if not names or (names == _TOOLS and are_plain_functions(body["tools"])):
+        if not names or (names == _TOOLS and has_only_plain_functions(body["tools"])):
             return NOTHING
     if is_free(kind):
         return NOTHING
-    of_model = tuple(_of_model(kind, model))
+    of_model = tuple(_yield_model_tools(kind, model))
     reading = _FieldReader(kind, protocol, model, body)
     choices = Choices(
         models=tuple(dict.fromkeys(name for name in reading.models if name != model)),
@@ -173,7 +180,7 @@ class _FieldReader:
         return name == "prompt" and isinstance(value, Mapping)  # stored at the provider, with a model and tools
 
     def _take_models(self, name: str, value: Any) -> None:
-        names = list(_names_in(value))
+        names = list(_yield_names(value))
         self.models += [model for model in names if model]
         if "" in names:
             self.hidden.append(name)
@@ -182,11 +189,11 @@ class _FieldReader:
         if not _is_on(name, value) or (name == "web_search_options" and self._is_search_model):
             return
         if name == "plugins":
-            self.models += _models_of_plugins(value)
+            self.models += _list_plugin_models(value)
         use = _HOSTED[name]
         uses = None
         if name == "search_parameters" and isinstance(value, Mapping):
-            uses = whole_number(value.get("max_search_results"))
+            uses = parse_whole_number(value.get("max_search_results"))
         self.hosted.append(Hosted(name, use, uses))
 
     def _take_tools(self, value: Any) -> None:
@@ -194,12 +201,12 @@ class _FieldReader:
         for tool in tools:
             if isinstance(tool, dict) and isinstance(name := tool.get("model"), str):
                 self.models.append(name)
-            self.hosted += hosted_tools(self.kind, tool, self.body, self.protocol)
+            self.hosted += list_hosted_tools(self.kind, tool, self.body, self.protocol)
 
     def _multiply(self, name: str, value: Any) -> None:
         if name not in _ANSWERS and name not in _BEAMS and name not in _LENGTHS:
             return
-        count = whole_number(value)
+        count = parse_whole_number(value)
         if count is None:
             self.unbounded.append(name)
         elif name in _ANSWERS:
@@ -210,7 +217,7 @@ class _FieldReader:
             self.ceiling = max(self.ceiling, count)
 
 
-def _of_model(kind: str, model: str) -> Iterator[Hosted]:
+def _yield_model_tools(kind: str, model: str) -> Iterator[Hosted]:
     """Yield the tools that the provider runs because of the model's name alone, such as a web search."""
     if kind == ProviderKind.OPENROUTER or model.startswith("openrouter/"):
         if "online" in model.split(":")[1:]:
@@ -241,22 +248,22 @@ def _is_free_parser(plugin: Any) -> bool:
     return isinstance(pdf, dict) and pdf.get("engine") in _FREE_PARSERS
 
 
-def _names_in(value: Any) -> Iterator[str]:
+def _yield_names(value: Any) -> Iterator[str]:
     """The models that a field names; an empty text for what names none."""
     match value:
         case str():
             yield from (name.strip() for name in value.split(","))
         case list():
             for element in value:
-                yield from _names_in(element)
+                yield from _yield_names(element)
         case {"model": str(name)}:
             yield name
         case dict() if value and all(isinstance(inner, list) for inner in value.values()):
-            yield from _names_in(list(value.values()))  # {"a": ["b", "c"]}: instead of a, b or c
+            yield from _yield_names(list(value.values()))  # {"a": ["b", "c"]}: instead of a, b or c
         case _:
             yield ""
 
 
-def _models_of_plugins(plugins: Any) -> list[str]:
+def _list_plugin_models(plugins: Any) -> list[str]:
     entries = [plugin for plugin in plugins if isinstance(plugin, Mapping)] if isinstance(plugins, list) else []
     return [name for plugin in entries if isinstance(name := plugin.get("model"), str)]

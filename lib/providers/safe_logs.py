@@ -29,8 +29,8 @@ def install() -> None:
 
     logging.setLogRecordFactory(make_clean)
     sys.excepthook = print_clean
-    threading.excepthook = _thread_failed
-    sys.unraisablehook = _unraisable
+    threading.excepthook = _report_thread_failure
+    sys.unraisablehook = _report_unraisable
 
 
 def clean(record: logging.LogRecord) -> logging.LogRecord:
@@ -57,14 +57,14 @@ def print_clean(kind: type[BaseException], error: BaseException, trace: Tracebac
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _thread_failed(args: threading.ExceptHookArgs) -> None:
+def _report_thread_failure(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
         name = args.thread.name if args.thread is not None else "a thread"
         sys.stderr.write(f"Exception in thread {name}:\n")
         print_clean(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def _unraisable(args: "sys.UnraisableHookArgs") -> None:
+def _report_unraisable(args: "sys.UnraisableHookArgs") -> None:
     if args.exc_value is not None:
         sys.stderr.write(f"Exception ignored in {type(args.object).__name__}:\n")
         print_clean(args.exc_type, args.exc_value, args.exc_traceback)

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import providers, user_preferences
 from lib.providers.kinds import ProviderKind
@@ -24,7 +24,7 @@ def seed(store: Store) -> None:
     now = utc_now()
     mark = {"user_id": _INSTALLATION, "key": _MARK, "value": True, "updated_at": now}
     rows = [
-        {"id": new_id(), "name": kind.value, "kind": kind.value, "created_at": now, "updated_at": now}
+        {"id": make_id(), "name": kind.value, "kind": kind.value, "created_at": now, "updated_at": now}
         for kind in SEEDED
     ]
     with store.read() as connection:

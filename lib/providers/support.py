@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from lib.providers.kinds import Protocol, ProviderKind
 from lib.providers.models import ModelFacts
-from lib.providers.parameters import PARAMETERS, offered
+from lib.providers.parameters import PARAMETERS, list_offered
 
 _K = ProviderKind
 _NUMBERS = frozenset(parameter.name for parameter in PARAMETERS)
@@ -32,12 +32,12 @@ _ALSO_LISTED_AS = {
 }
 
 
-def not_taken(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
+def list_not_taken(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
     """Those of the parameters' names that the model is known not to take."""
-    return [name for name in names if not _takes(ProviderKind(kind), facts, name)]
+    return [name for name in names if not _can_take(ProviderKind(kind), facts, name)]
 
 
-def not_taken_as_written(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
+def list_written_not_taken(kind: str, facts: ModelFacts, names: Iterable[str]) -> list[str]:
     """List the parameters a model is known not to take, of those a program wrote in the provider's own protocol.
 
     Empty unless the provider is OpenAI or lists the model's parameters itself.
@@ -46,10 +46,10 @@ def not_taken_as_written(kind: str, facts: ModelFacts, names: Iterable[str]) -> 
     OpenAI's models it repeats what OpenAI says. Others say themselves what they do not take.
     """
     is_known = kind == _K.OPENAI or facts.parameters is not None
-    return not_taken(kind, facts, names) if is_known else []
+    return list_not_taken(kind, facts, names) if is_known else []
 
 
-def foreign(kind: str, protocol: str, names: Iterable[str]) -> list[str]:
+def list_foreign(kind: str, protocol: str, names: Iterable[str]) -> list[str]:
     """Those of the names that mean something in a program's protocol and nothing at a provider of another one.
 
     Anthropic's `thinking` is no word of a server that speaks OpenAI's protocol, and a `service_tier` has other values
@@ -62,7 +62,7 @@ def foreign(kind: str, protocol: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in words]
 
 
-def _takes(kind: ProviderKind, facts: ModelFacts, name: str) -> bool:
+def _can_take(kind: ProviderKind, facts: ModelFacts, name: str) -> bool:
     if name in _LABELS:
         return True
     if facts.parameters is not None:
@@ -73,7 +73,7 @@ def _takes(kind: ProviderKind, facts: ModelFacts, name: str) -> bool:
         return True
     if name in _NUMBERS or name == "max_completion_tokens":
         parameter_name = "max_tokens" if name == "max_completion_tokens" else name
-        return parameter_name in {parameter.name for parameter in offered(kind)}
+        return parameter_name in {parameter.name for parameter in list_offered(kind)}
     if kind is _K.LOCAL:
         return name == "stop"  # whatever else came would be ignored in silence
     return kind in _OWN_WORDS.get(name, {kind})

@@ -42,10 +42,17 @@ class GatewayAccess:
 
 def build_snippets(to: GatewayAccess) -> list[Snippet]:
     """Build every program, in the order of the tabs."""
-    return [*_curl(to), *_python(to), *_javascript(to), _langchain(to), _llm(to), _environment(to)]
+    return [
+        *_yield_curl_snippets(to),
+        *_yield_python_snippets(to),
+        *_yield_javascript_snippets(to),
+        _build_langchain_snippet(to),
+        _build_llm_snippet(to),
+        _build_environment_snippet(to),
+    ]
 
 
-def _curl(to: GatewayAccess) -> Iterator[Snippet]:
+def _yield_curl_snippets(to: GatewayAccess) -> Iterator[Snippet]:
     chat: dict[str, Any] = {"model": to.model, "messages": _MESSAGES}
     bearer = f"Authorization: Bearer {to.key}"
     yield _request("Chat", to, "/chat/completions", [bearer], chat)
@@ -61,15 +68,15 @@ def _request(
 ) -> Snippet:
     lines = [f"curl {flags}{shlex.quote(to.openai_url + path)}"]
     lines += [f"-H {shlex.quote(line)}" for line in [*head, "Content-Type: application/json"]]
-    lines += [f"-d {shlex.quote(_quoted(body))}"]
+    lines += [f"-d {shlex.quote(_quote(body))}"]
     return Snippet("curl", title, "bash", " \\\n  ".join(lines), about)
 
 
-def _python(to: GatewayAccess) -> Iterator[Snippet]:
-    model = _quoted(to.model)
-    client = f"base_url={_quoted(to.openai_url)}, api_key={_quoted(to.key)}"
+def _yield_python_snippets(to: GatewayAccess) -> Iterator[Snippet]:
+    model = _quote(to.model)
+    client = f"base_url={_quote(to.openai_url)}, api_key={_quote(to.key)}"
     opened = f"from openai import OpenAI\n\nclient = OpenAI({client})\n"
-    arguments = f"model={model},\n    messages={_quoted(_MESSAGES)},\n"
+    arguments = f"model={model},\n    messages={_quote(_MESSAGES)},\n"
     yield Snippet(
         "Python",
         "OpenAI's SDK",
@@ -89,21 +96,21 @@ def _python(to: GatewayAccess) -> Iterator[Snippet]:
         "Anthropic's SDK",
         "python",
         "from anthropic import Anthropic\n\n"
-        f"client = Anthropic(base_url={_quoted(to.origin)}, api_key={_quoted(to.key)})\n"
+        f"client = Anthropic(base_url={_quote(to.origin)}, api_key={_quote(to.key)})\n"
         f"answer = client.messages.create(\n    {arguments}    max_tokens=200,\n)\n"
         'print("".join(block.text for block in answer.content if block.type == "text"))',
         "`pip install anthropic`",
     )
 
 
-def _javascript(to: GatewayAccess) -> Iterator[Snippet]:
-    body = f"model: {_quoted(to.model)},\n  messages: {_quoted(_MESSAGES)},\n"
+def _yield_javascript_snippets(to: GatewayAccess) -> Iterator[Snippet]:
+    body = f"model: {_quote(to.model)},\n  messages: {_quote(_MESSAGES)},\n"
     yield Snippet(
         "JavaScript",
         "OpenAI's SDK",
         "javascript",
-        f'import OpenAI from "openai";\n\nconst client = new OpenAI({{ baseURL: {_quoted(to.openai_url)}, '
-        f"apiKey: {_quoted(to.key)} }});\nconst answer = await client.chat.completions.create({{\n  {body}}});\n"
+        f'import OpenAI from "openai";\n\nconst client = new OpenAI({{ baseURL: {_quote(to.openai_url)}, '
+        f"apiKey: {_quote(to.key)} }});\nconst answer = await client.chat.completions.create({{\n  {body}}});\n"
         "console.log(answer.choices[0].message.content);",
         "`npm install openai`; a file that ends in `.mjs`",
     )
@@ -111,29 +118,29 @@ def _javascript(to: GatewayAccess) -> Iterator[Snippet]:
         "JavaScript",
         "Anthropic's SDK",
         "javascript",
-        f'import Anthropic from "@anthropic-ai/sdk";\n\nconst client = new Anthropic({{ baseURL: {_quoted(to.origin)}, '
-        f"apiKey: {_quoted(to.key)} }});\nconst answer = await client.messages.create({{\n  {body}  max_tokens: 200,\n"
+        f'import Anthropic from "@anthropic-ai/sdk";\n\nconst client = new Anthropic({{ baseURL: {_quote(to.origin)}, '
+        f"apiKey: {_quote(to.key)} }});\nconst answer = await client.messages.create({{\n  {body}  max_tokens: 200,\n"
         '});\nconsole.log(answer.content.map((block) => block.text ?? "").join(""));',
         "`npm install @anthropic-ai/sdk`; a file that ends in `.mjs`",
     )
 
 
-def _langchain(to: GatewayAccess) -> Snippet:
+def _build_langchain_snippet(to: GatewayAccess) -> Snippet:
     return Snippet(
         "LangChain",
         "LangChain",
         "python",
-        f"from langchain_openai import ChatOpenAI\n\nmodel = ChatOpenAI(\n    base_url={_quoted(to.openai_url)},\n"
-        f"    api_key={_quoted(to.key)},\n    model={_quoted(to.model)},\n)\n"
-        f"print(model.invoke({_quoted(_QUESTION)}).content)",
+        f"from langchain_openai import ChatOpenAI\n\nmodel = ChatOpenAI(\n    base_url={_quote(to.openai_url)},\n"
+        f"    api_key={_quote(to.key)},\n    model={_quote(to.model)},\n)\n"
+        f"print(model.invoke({_quote(_QUESTION)}).content)",
         "`pip install langchain-openai`",
     )
 
 
-def _llm(to: GatewayAccess) -> Snippet:
+def _build_llm_snippet(to: GatewayAccess) -> Snippet:
     name = f"llm-manager/{to.model}"
     fields = {"model_id": name, "model_name": to.model, "api_base": to.openai_url, "api_key_name": "llm-manager"}
-    entry = "\n  ".join(f"{field}: {_quoted(value)}" for field, value in fields.items())
+    entry = "\n  ".join(f"{field}: {_quote(value)}" for field, value in fields.items())
     text = (
         f"llm keys set llm-manager --value {shlex.quote(to.key)}\n"
         'cat >> "$(dirname "$(llm logs path)")/extra-openai-models.yaml" <<\'END\'\n'
@@ -142,7 +149,7 @@ def _llm(to: GatewayAccess) -> Snippet:
     return Snippet("llm", "The llm command line", "bash", text, "`pip install llm`; the model joins its own list")
 
 
-def _environment(to: GatewayAccess) -> Snippet:
+def _build_environment_snippet(to: GatewayAccess) -> Snippet:
     values = {
         "OPENAI_BASE_URL": to.openai_url,
         "OPENAI_API_KEY": to.key,
@@ -153,6 +160,6 @@ def _environment(to: GatewayAccess) -> Snippet:
     return Snippet("Environment", "Variables the SDKs read", "bash", text, "programs then need neither address nor key")
 
 
-def _quoted(value: Any) -> str:
+def _quote(value: Any) -> str:
     """A literal of Python, JavaScript and YAML alike: JSON."""
     return json.dumps(value, ensure_ascii=False)

@@ -14,7 +14,7 @@ _LONGEST_FILE = 200  # signs of a file's data that are shown; the rest is for th
 def run_snippets(origin: str, slug: str, question: PlaygroundQuestion, parameters: Mapping[str, Any]) -> list[Snippet]:
     """Each runs as it stands with a key in LLM_MANAGER_API_KEY. Values are JSON, which Python reads but for names."""
     system = [{"role": "system", "content": question.system_prompt}] if question.system_prompt else []
-    content = question.prompt if question.content is None else _shortened(question.content)
+    content = question.prompt if question.content is None else _shorten_content(question.content)
     body: dict[str, Any] = {"model": slug, "messages": [*system, {"role": "user", "content": content}], **parameters}
     curl = " \\\n  ".join(
         [
@@ -43,7 +43,7 @@ def run_snippets(origin: str, slug: str, question: PlaygroundQuestion, parameter
     ]
 
 
-def _shortened(content: Any) -> Any:
+def _shorten_content(content: Any) -> Any:
     """The content with long data addresses cut, so that the program can be read."""
     if not isinstance(content, list):
         return content

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from lib.access.permissions import Actor
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
-from lib.statistics.periods import PeriodStep, midnight
-from lib.statistics.series import History, daily
+from lib.statistics.periods import PeriodStep, compute_midnight
+from lib.statistics.series import History, load_daily_history
 
 if TYPE_CHECKING:
     from lib.statistics.queries import Statistics
@@ -71,7 +71,7 @@ def find_unusual_days(
     """The unusual days from `first` to `last`, in order, the five that moved most; today only when it is too much."""
     today = now.astimezone(filters.zone).date()
     last = min(last, today)
-    history = daily(ask, actor, filters, first - timedelta(weeks=WEEKS), last)
+    history = load_daily_history(ask, actor, filters, first - timedelta(weeks=WEEKS), last)
     unusual = [
         anomaly
         for anomaly in mark_unusual_days(history)
@@ -81,7 +81,10 @@ def find_unusual_days(
     if not unusual:
         return ()
     days = {
-        day for anomaly in unusual for day in (anomaly.day, *_earlier_weekdays(anomaly.day)) if day >= history.first
+        day
+        for anomaly in unusual
+        for day in (anomaly.day, *_list_earlier_weekdays(anomaly.day))
+        if day >= history.first
     }
     costs = {dimension: _read_costs(ask, actor, filters, dimension, days) for dimension in _CAUSES}
     return tuple(
@@ -95,7 +98,9 @@ def mark_unusual_days(history: History) -> list[Anomaly]:
     for number, cost in enumerate(history.costs):
         day = history.first + timedelta(days=number)
         earlier_costs = [
-            day_cost for earlier_day in _earlier_weekdays(day) if (day_cost := history.cost_on(earlier_day)) is not None
+            day_cost
+            for earlier_day in _list_earlier_weekdays(day)
+            if (day_cost := history.cost_on(earlier_day)) is not None
         ]
         if cost is None or len(earlier_costs) < _LEAST_WEEKS:
             continue
@@ -108,14 +113,14 @@ def mark_unusual_days(history: History) -> list[Anomaly]:
     return anomalies
 
 
-def _earlier_weekdays(day: date) -> list[date]:
+def _list_earlier_weekdays(day: date) -> list[date]:
     """Return the same weekday of the eight weeks before a day, nearest first."""
     return [day - timedelta(weeks=weeks) for weeks in range(1, WEEKS + 1)]
 
 
 def _explain(anomaly: Anomaly, costs: Mapping[Dimension, _Costs], first: date) -> Anomaly:
     """Add the movers of each dimension to an unusual day."""
-    usual_days = [day for day in _earlier_weekdays(anomaly.day) if day >= first]
+    usual_days = [day for day in _list_earlier_weekdays(anomaly.day) if day >= first]
     movers = [
         _find_mover(dimension, dimension_costs, anomaly, usual_days) for dimension, dimension_costs in costs.items()
     ]
@@ -146,8 +151,8 @@ def _read_costs(
     ask: "Statistics", actor: Actor, filters: StatisticsFilter, dimension: Dimension, days: Collection[date]
 ) -> _Costs:
     """Read the known cost (nano-dollars) of each value of a dimension on each of the days."""
-    start = midnight(min(days), filters.zone)
-    end = midnight(max(days) + timedelta(days=1), filters.zone)
+    start = compute_midnight(min(days), filters.zone)
+    end = compute_midnight(max(days) + timedelta(days=1), filters.zone)
     frame = ask.pivot(actor, replace(filters, start=start, end=end), [PeriodStep.DAY, dimension], [Measure.COST])
     known_costs = frame[frame.day.isin([day.isoformat() for day in days])].dropna(subset=[dimension.value, "cost"])
     rows = zip(known_costs[dimension.value], known_costs.day, known_costs.cost, strict=True)

@@ -19,7 +19,7 @@ _SCALE = 10**12
 _DAY = timedelta(days=1)
 
 
-def rates(book: RateBook, span: Span) -> Any:
+def build_rate_table(book: RateBook, span: Span) -> Any:
     """The table: every day of a span, and what a dollar was worth on it, in units of 1e-12 (an Arrow table)."""
     first = span.first.date() - _DAY
     last = span.last.date() + 2 * _DAY

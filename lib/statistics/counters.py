@@ -93,15 +93,15 @@ class Counters:
                 *(func.coalesce(func.sum(_U[name]), 0) for name in TOKENS),
                 func.coalesce(func.sum(_U.cost_nano_usd), 0),
                 func.sum(case((_U.cost_nano_usd.is_(None) | (_U.cost_status == "partial"), 1), else_=0)),
-                *_histogram(_U.execution_time_ms, _U.is_final),
-                *_histogram(_U.first_token_ms, _U.is_final),
+                *_build_histogram_columns(_U.execution_time_ms, _U.is_final),
+                *_build_histogram_columns(_U.first_token_ms, _U.is_final),
             )
             .where(today)
             .group_by(_U.provider, _U.model, _U.status)
             .order_by(_U.provider, _U.model, _U.status)
         )
         with self._store.read() as connection:
-            models = tuple(_counters(row) for row in connection.execute(per_model))
+            models = tuple(_build_counters(row) for row in connection.execute(per_model))
             reasons = connection.execute(select(_U.error_kind, func.count()).where(refused).group_by(_U.error_kind))
             return Snapshot(
                 models,
@@ -111,7 +111,7 @@ class Counters:
             )
 
 
-def _histogram(column: Any, counted: Any) -> list[Any]:
+def _build_histogram_columns(column: Any, counted: Any) -> list[Any]:
     is_timed = counted & column.is_not(None)
     at_most = [func.sum(case((is_timed & (column <= round(bound * 1000)), 1), else_=0)) for bound in BOUNDS_S]
     return [
@@ -121,7 +121,7 @@ def _histogram(column: Any, counted: Any) -> list[Any]:
     ]
 
 
-def _counters(row: Sequence[Any]) -> ModelCounters:
+def _build_counters(row: Sequence[Any]) -> ModelCounters:
     provider, model, status, calls, attempts, *sums = row
     tokens = sums[: len(TOKENS)]
     sums = sums[len(TOKENS) :]

@@ -14,7 +14,7 @@ from lib.access.permissions import Actor
 from lib.statistics import conversion
 from lib.statistics.copy import rollup
 from lib.statistics.copy.rollup import Covered, Span
-from lib.statistics.filters import StatisticsFilter, tag_path
+from lib.statistics.filters import StatisticsFilter, build_tag_path
 from lib.statistics.measures import (
     COUNTED,
     MONEY,
@@ -28,7 +28,7 @@ from lib.statistics.measures import (
     Tag,
     Unit,
 )
-from lib.statistics.periods import Cycle, PeriodStep, hour_phase, midnight
+from lib.statistics.periods import Cycle, PeriodStep, compute_hour_phase, compute_midnight
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Copy:
     covered: Covered | None = None
 
 
-def statement(
+def build_statement(
     actor: Actor,
     filters: StatisticsFilter,
     axes: Mapping[str, Axis],
@@ -70,20 +70,24 @@ def statement(
     parts = sorted(
         {"attempts", *(part for measure in measures.values() for part in measure.parts)}, key=list(PARTS).index
     )
-    base = _from_days(actor, filters, axes, parts, copy)
+    base = _select_from_rollup(actor, filters, axes, parts, copy)
     if base is None:
-        rows = rows_of(actor, filters)
-        base = _by_day(axes, filters, parts, [rows], copy.span) or _parts(split, parts, rows, len(keys))
+        rows = build_row_condition(actor, filters)
+        base = _select_by_day(axes, filters, parts, [rows], copy.span) or _select_parts(split, parts, rows, len(keys))
     query = join("WITH p AS (", base, ")")
-    columns = {name: f"CAST({_figure(m, filters)} AS {_kind(m)})" for name, m in measures.items() if m.direct is None}
+    columns = {
+        name: f"CAST({_build_figure(m, filters)} AS {_choose_sql_type(m)})"
+        for name, m in measures.items()
+        if m.direct is None
+    }
     joins = ""
-    for number, ((column, condition), group) in enumerate(directs(measures).items()):
-        shares = shares_of(group)
+    for number, ((column, condition), group) in enumerate(group_direct_measures(measures).items()):
+        shares = list_shares(group)
         value = f"quantile_cont({column}, {shares})" if shares else f"count(DISTINCT {column})"
-        several = _unpriced_calls(actor, filters, axes, copy) if condition == UNPRICED_SEVERAL else None
-        matching_rows = join(rows_of(actor, filters), f" AND {condition}")
+        several = _select_unpriced_calls(actor, filters, axes, copy) if condition == UNPRICED_SEVERAL else None
+        matching_rows = join(build_row_condition(actor, filters), f" AND {condition}")
         rows = group_rows(
-            names(axes) if several else split,
+            quote_names(axes) if several else split,
             [f"{value} AS v"],
             several or matching_rows,
             len(keys),
@@ -99,7 +103,7 @@ def statement(
     return join(query, f" SELECT {', '.join(selected)} FROM p{joins}")
 
 
-def directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, RowAggregate]]:
+def group_direct_measures(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, RowAggregate]]:
     """Measures that see the rows, those of one column and condition together."""
     aggregates: dict[tuple[str, str], dict[str, RowAggregate]] = {}
     for name, measure in measures.items():
@@ -108,32 +112,32 @@ def directs(measures: Mapping[str, Measure]) -> dict[tuple[str, str], dict[str, 
     return aggregates
 
 
-def shares_of(group: Mapping[str, RowAggregate]) -> list[float]:
+def list_shares(group: Mapping[str, RowAggregate]) -> list[float]:
     """The percentiles of a group as shares, in order."""
     return sorted({direct.share for direct in group.values() if direct.share is not None})
 
 
-def _kind(measure: Measure) -> str:
+def _choose_sql_type(measure: Measure) -> str:
     return "DOUBLE" if measure.unit in (Unit.SHARE, Unit.PER_SECOND) else "BIGINT"
 
 
-def _from_days(
+def _select_from_rollup(
     actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], parts: list[str], copy: Copy
 ) -> Query | None:
     """The parts from the roll-up, with the newer rows and the edges of the range; None where it can't answer."""
-    if (days_and_edges := days_and_rows(actor, filters, axes, rollup.COVERED, copy)) is None:
+    if (days_and_edges := select_days_and_rows(actor, filters, axes, rollup.COVERED, copy)) is None:
         return None
     days, edges = days_and_edges
-    if (by_day := _by_day(axes, filters, parts, edges, copy.span, days)) is not None:
+    if (by_day := _select_by_day(axes, filters, parts, edges, copy.span, days)) is not None:
         return by_day
     keys = len(axes)
     split = split_rows(axes, filters, copy.span)
-    pieces = [group_rows(split_days(axes), _sums(parts), days, keys, "daily")]
-    pieces += [_parts(split, parts, rows, keys) for rows in edges]
-    return group_rows(names(axes), _sums(parts), Query(""), keys, union(pieces))
+    pieces = [group_rows(split_days(axes), _build_sums(parts), days, keys, "daily")]
+    pieces += [_select_parts(split, parts, rows, keys) for rows in edges]
+    return group_rows(quote_names(axes), _build_sums(parts), Query(""), keys, union(pieces))
 
 
-def _by_day(
+def _select_by_day(
     axes: Mapping[str, Axis],
     filters: StatisticsFilter,
     parts: list[str],
@@ -147,22 +151,26 @@ def _by_day(
     comma = ", " if axes else ""
     keys = len(axes) + 1
     local = f"CAST({span.local_sql(filters.zone, filters.start, filters.end)} AS DATE) AS _day"
-    pieces = [_parts(join(split_rows(axes, filters, span), comma, local), parts, row_query, keys) for row_query in rows]
+    pieces = [
+        _select_parts(join(split_rows(axes, filters, span), comma, local), parts, row_query, keys) for row_query in rows
+    ]
     if days is not None:
-        pieces.append(group_rows(join(split_days(axes), comma, "day AS _day"), _sums(parts), days, keys, "daily"))
+        pieces.append(group_rows(join(split_days(axes), comma, "day AS _day"), _build_sums(parts), days, keys, "daily"))
     converted_parts = ", ".join(conversion.convert_part(part) for part in parts)
     joined = f" LEFT JOIN {conversion.TABLE} ON {conversion.TABLE}.rate_day = _day)"
-    table = join("(SELECT ", names(axes), comma, converted_parts, " FROM ", union(pieces), joined)
-    return group_rows(names(axes), _sums(parts), Query(""), len(axes), table)
+    table = join("(SELECT ", quote_names(axes), comma, converted_parts, " FROM ", union(pieces), joined)
+    return group_rows(quote_names(axes), _build_sums(parts), Query(""), len(axes), table)
 
 
-def _sums(parts: list[str]) -> list[str]:
+def _build_sums(parts: list[str]) -> list[str]:
     return [f"coalesce(sum({p}), 0) AS {p}" if p in COUNTED else f"sum({p}) AS {p}" for p in parts]
 
 
-def _unpriced_calls(actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy) -> Query | None:
+def _select_unpriced_calls(
+    actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], copy: Copy
+) -> Query | None:
     """The unpriced rows of calls that have several, from the roll-up and the rows it leaves."""
-    if (days_and_edges := days_and_rows(actor, filters, axes, rollup.COVERED, copy)) is None:
+    if (days_and_edges := select_days_and_rows(actor, filters, axes, rollup.COVERED, copy)) is None:
         return None
     days, edges = days_and_edges
     comma = ", " if axes else ""
@@ -172,7 +180,7 @@ def _unpriced_calls(actor: Actor, filters: StatisticsFilter, axes: Mapping[str, 
     return union(pieces)
 
 
-def days_and_rows(
+def select_days_and_rows(
     actor: Actor,
     filters: StatisticsFilter,
     axes: Mapping[str, Axis],
@@ -180,21 +188,23 @@ def days_and_rows(
     copy: Copy,
 ) -> tuple[Query, list[Query]] | None:
     """Which whole days a roll-up of dimensions tells, and which rows it leaves to be added; None: all."""
-    first, last = rollup.whole_days(filters)
+    first, last = rollup.find_whole_days(filters)
     covered = copy.covered
-    if covered is None or not actor.sees_all_calls or not rollup.answers(filters, axes.values(), dimensions):
+    if covered is None or not actor.sees_all_calls or not rollup.can_answer(filters, axes.values(), dimensions):
         return None
     if first and last and first >= last:
         return None
-    days = join(rows_of(actor, replace(filters, start=None, end=None)), Query(" AND zone = ?", [covered.zone.key]))
+    days = join(
+        build_row_condition(actor, replace(filters, start=None, end=None)), Query(" AND zone = ?", [covered.zone.key])
+    )
     for sign, day in ((">=", first), ("<", last)):
         days = join(days, Query(f" AND day {sign} ?", [day])) if day else days
-    rows = [join(rows_of(actor, filters), Query(" AND change_seq > ?", [covered.change_seq]))]
+    rows = [join(build_row_condition(actor, filters), Query(" AND change_seq > ?", [covered.change_seq]))]
     older = Query(" AND change_seq <= ?", [covered.change_seq])
-    if first and filters.start != (border := midnight(first, covered.zone)):
-        rows.append(join(rows_of(actor, replace(filters, end=border)), older))
-    if last and filters.end != (border := midnight(last, covered.zone)):
-        rows.append(join(rows_of(actor, replace(filters, start=border)), older))
+    if first and filters.start != (border := compute_midnight(first, covered.zone)):
+        rows.append(join(build_row_condition(actor, replace(filters, end=border)), older))
+    if last and filters.end != (border := compute_midnight(last, covered.zone)):
+        rows.append(join(build_row_condition(actor, replace(filters, start=border)), older))
     return days, rows
 
 
@@ -203,27 +213,27 @@ def union(pieces: list[Query]) -> Query:
     return join("(", pieces[0], *(join(" UNION ALL ", piece) for piece in pieces[1:]), ")")
 
 
-def names(axes: Iterable[str]) -> Query:
+def quote_names(axes: Iterable[str]) -> Query:
     """The columns of axes in a statement that has made them."""
     return Query(", ".join(f'"{name}"' for name in axes))
 
 
 def split_days(axes: Mapping[str, Axis]) -> Query:
     """The columns of axes over days."""
-    return Query(", ".join(f'{_day_axis(axis)} AS "{name}"' for name, axis in axes.items()))
+    return Query(", ".join(f'{_build_day_axis(axis)} AS "{name}"' for name, axis in axes.items()))
 
 
-def _day_axis(axis: Axis) -> str:
+def _build_day_axis(axis: Axis) -> str:
     if isinstance(axis, PeriodStep):
         return f"date_trunc('{axis.value}', CAST(day AS TIMESTAMP))"
     return axis.column if isinstance(axis, Dimension) else "isodow(day)"
 
 
-def _parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
+def _select_parts(split: Query, parts: list[str], rows: Query, keys: int) -> Query:
     return group_rows(split, [f"{PARTS[part]} AS {part}" for part in parts], rows, keys)
 
 
-def _figure(measure: Measure, filters: StatisticsFilter) -> str:
+def _build_figure(measure: Measure, filters: StatisticsFilter) -> str:
     is_converted = filters.money is not None and measure.unit is Unit.NANO_USD
     return conversion.round_figure(measure.sql) if is_converted else measure.sql
 
@@ -237,7 +247,7 @@ def _group_by(keys: int) -> str:
     return f" GROUP BY {', '.join(str(n + 1) for n in range(keys))}" if keys else ""
 
 
-def rows_of(actor: Actor, filters: StatisticsFilter) -> Query:
+def build_row_condition(actor: Actor, filters: StatisticsFilter) -> Query:
     """The condition of the rows that an actor may see and a filter names."""
     condition, values = filters.condition(actor)
     return Query(f" WHERE {condition}", values)
@@ -247,18 +257,18 @@ def split_rows(axes: Mapping[str, Axis], filters: StatisticsFilter, span: Span) 
     """The columns of axes over rows."""
     query = Query("")
     for name, axis in axes.items():
-        query = join(query, ", " if query.sql else "", _axis(axis, filters, span), f' AS "{name}"')
+        query = join(query, ", " if query.sql else "", _build_axis(axis, filters, span), f' AS "{name}"')
     return query
 
 
-def _axis(axis: Axis, filters: StatisticsFilter, span: Span) -> Query:
+def _build_axis(axis: Axis, filters: StatisticsFilter, span: Span) -> Query:
     match axis:
         case Dimension():
             return Query(axis.column)
         case Tag():
-            return Query("json_extract_string(tags, ?)", [tag_path(axis.name)])
+            return Query("json_extract_string(tags, ?)", [build_tag_path(axis.name)])
         case PeriodStep.HOUR:
-            phase = hour_phase(filters.zone, filters.start or span.first)
+            phase = compute_hour_phase(filters.zone, filters.start or span.first)
             if not phase:
                 return Query("date_trunc('hour', started_at)")
             return Query(f"date_trunc('hour', started_at + to_seconds({phase})) - to_seconds({phase})")

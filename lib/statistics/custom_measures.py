@@ -14,7 +14,7 @@ from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics
 from lib.statistics.copy.rollup import Span
-from lib.statistics.cube import Query, group_rows, join, rows_of, split_rows
+from lib.statistics.cube import Query, build_row_condition, group_rows, join, split_rows
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Fold, MetricMeasure
 
@@ -29,7 +29,7 @@ _FOLDS = {
 }
 
 
-def numbers(store: Store, filters: StatisticsFilter, key: str) -> pd.DataFrame:
+def load_numbers(store: Store, filters: StatisticsFilter, key: str) -> pd.DataFrame:
     """Read the numbers recorded under a key for calls that may be in the range, as columns noted_call_id, number."""
     m = custom_metrics.c
     query = select(m.call_id, m.number).where(m.key == key, m.number.is_not(None))
@@ -42,11 +42,11 @@ def numbers(store: Store, filters: StatisticsFilter, key: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["noted_call_id", "number"]).astype({"number": "float64"})
 
 
-def statement(
+def build_statement(
     actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], measure: MetricMeasure, span: Span
 ) -> Query:
     """A column for each axis and one for the measure; a row for each combination that has a number."""
-    rows = join(rows_of(actor, filters), " AND is_final")
+    rows = join(build_row_condition(actor, filters), " AND is_final")
     source = f"calls JOIN {TABLE} ON call_id = noted_call_id"
     value = f"{_FOLDS[measure.fold]} AS value"
     return group_rows(split_rows(axes, filters, span), [value], rows, len(axes), source)

@@ -25,8 +25,8 @@ from lib.errors import InvalidInput, NotFound
 from lib.files.text import end_lines
 from lib.money import USD
 from lib.patterns import compile_pattern
-from lib.usage_files.numbers import Notation, notation_of, number
-from lib.usage_files.values import moment
+from lib.usage_files.numbers import Notation, detect_notation, parse_number
+from lib.usage_files.values import parse_moment
 
 _CURRENCY = compile_pattern(r"[A-Z]{3}")
 
@@ -155,14 +155,14 @@ def read(document: str) -> list[Rate]:
     columns = [name.strip() for name in lines[0] if name] if lines else []
     rows = [{(name or "").strip(): cell for name, cell in row.items() if isinstance(cell, str)} for row in lines]
     if {"day", "currency", "per_usd"} <= set(columns):
-        notation = notation_of((row.get("per_usd") for row in rows), separator=separator)
+        notation = detect_notation((row.get("per_usd") for row in rows), separator=separator)
         rates = [
             _check_rate(row.get("day"), row.get("currency"), row.get("per_usd"), f"Line {number}", notation)
             for number, row in enumerate(rows, start=2)
         ]
     elif columns[:1] == ["Date"] and USD in columns:
         cells = (row.get(name) for row in rows for name in columns[1:])
-        notation = notation_of(cells, separator=separator)
+        notation = detect_notation(cells, separator=separator)
         rates = [
             rate
             for number, row in enumerate(rows, start=2)
@@ -205,8 +205,8 @@ def _check_rate(
     if not _CURRENCY.fullmatch(name) or name == USD:
         raise InvalidInput(f"{label} names no currency.", f"{currency!r} is not one.", "Use three letters, as EUR.")
     try:
-        rate = number(per_usd or "none given", notation)
-        begins = moment((day or "none given").strip(), UTC)
+        rate = parse_number(per_usd or "none given", notation)
+        begins = parse_moment((day or "none given").strip(), UTC)
         if rate is None or begins is None:
             raise ValueError
     except ValueError as error:

@@ -13,9 +13,16 @@ import pandas as pd
 
 from lib.access.permissions import Actor
 from lib.files.cells import tell_apart
-from lib.money import NANO_PER_USD, USD, format_sum, usd_from_nano
-from lib.statistics.charts.chart_theme import ACCENT, colour, heat, money_axis, provider_hex, style
-from lib.statistics.charts.figure_charts import mark
+from lib.money import NANO_PER_USD, USD, convert_nano_to_usd, format_sum
+from lib.statistics.charts.chart_theme import (
+    ACCENT,
+    build_colour,
+    build_heat_layers,
+    build_money_axis,
+    find_provider_colour,
+    style,
+)
+from lib.statistics.charts.figure_charts import build_mark_selection
 from lib.statistics.export import set_types
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Measure, MetricMeasure, Shape, Unit
@@ -75,16 +82,16 @@ def cross(
     else:
         measures = [measure, *([Measure.UNPRICED] if measure is Measure.COST else [])]
         frames = [ask.pivot(actor, filters, split, measures) for split in splits]
-    of_rows = _totals(frames[0], by, measure)
+    of_rows = _build_totals(frames[0], by, measure)
     whole = frames[1]
-    total = _plain(whole[measure.value].iloc[0]) if len(whole) else None
+    total = _unwrap_scalar(whole[measure.value].iloc[0]) if len(whole) else None
     of_columns = dict[Any, Any]()
     if across is None:
         cells = pd.DataFrame({"row": list(of_rows), "column": None, "value": list(of_rows.values())})
     else:
-        of_columns = _totals(frames[2], across, measure)
+        of_columns = _build_totals(frames[2], across, measure)
         pairs = frames[3]
-        names = {"row": map(_key, pairs[by.value]), "column": map(_key, pairs[across.value])}
+        names = {"row": map(_normalise_key, pairs[by.value]), "column": map(_normalise_key, pairs[across.value])}
         cells = pd.DataFrame({name: list(keys) for name, keys in names.items()}, dtype=object)
         cells = cells.assign(value=list(pairs[measure.value]))
         if measure is Measure.COST:
@@ -99,10 +106,10 @@ def cross(
     if measure is not Measure.COST:
         return answer
     in_all = int(whole[_UNPRICED].iloc[0]) if len(whole) else 0
-    return replace(answer, row_unpriced=_totals(frames[0], by, Measure.UNPRICED), unpriced=in_all)
+    return replace(answer, row_unpriced=_build_totals(frames[0], by, Measure.UNPRICED), unpriced=in_all)
 
 
-def table(answer: Cross, name_of: Callable[[Axis, Any], str], *, totals: bool = True) -> pd.DataFrame:
+def build_table(answer: Cross, name_of: Callable[[Axis, Any], str], *, totals: bool = True) -> pd.DataFrame:
     """A row a value: its name, each column's figure, the total; the last row holds the columns' totals.
 
     Money is exact (Decimal, the columns' names end in `USD` or another currency); other figures are numbers. Costs that
@@ -112,18 +119,18 @@ def table(answer: Cross, name_of: Callable[[Axis, Any], str], *, totals: bool = 
     unit = answer.measure.unit
     suffix = f" {answer.currency}" if unit is Unit.NANO_USD else ""
     column_heads = [name_of(answer.across, column) + suffix for column in answer.columns] if answer.across else []
-    name, total, unpriced, *heads = tell_apart([title_of(answer.by), TOTAL + suffix, UNPRICED, *column_heads])
+    name, total, unpriced, *heads = tell_apart([format_title(answer.by), TOTAL + suffix, UNPRICED, *column_heads])
     is_least = bool(answer.unpriced)
     has_total = totals or not heads
     records: list[list[Any]] = []
     for row in answer.rows:
-        cells = [exact(values.get((row, column)), unit) for column in answer.columns]
-        ending = [exact(answer.row_totals.get(row), unit)] if has_total else []
+        cells = [convert_exactly(values.get((row, column)), unit) for column in answer.columns]
+        ending = [convert_exactly(answer.row_totals.get(row), unit)] if has_total else []
         left_out = [int(answer.row_unpriced.get(row) or 0)] if is_least else []
         records.append([name_of(answer.by, row), *cells, *ending, *left_out])
     if totals:
-        sums = [exact(answer.column_totals.get(column), unit) for column in answer.columns]
-        records.append([TOTAL, *sums, exact(answer.total, unit), *([answer.unpriced] if is_least else [])])
+        sums = [convert_exactly(answer.column_totals.get(column), unit) for column in answer.columns]
+        records.append([TOTAL, *sums, convert_exactly(answer.total, unit), *([answer.unpriced] if is_least else [])])
     columns = [name, *heads, *([total] if has_total else []), *([unpriced] if is_least else [])]
     frame = pd.DataFrame(records, columns=columns, dtype=object)  # else None would make floats of whole numbers
     return set_types(frame, {name: "text"} | dict.fromkeys(columns[1:], unit) | {unpriced: Unit.COUNT})
@@ -151,10 +158,11 @@ def draw(
     if len(order) > _SERIES and shape in (Shape.AREA, Shape.BARS):
         frame = frame[frame.row_name.isin(order[:_SERIES])]
         order = order[:_SERIES]
-    heights = pd.Series([drawn(value, unit) for value in frame.value], index=frame.index, dtype="float64")
+    heights = pd.Series([convert_for_axis(value, unit) for value in frame.value], index=frame.index, dtype="float64")
     left_out = frame["unpriced"] if "unpriced" in frame else [0] * len(frame)
     labels = [
-        label(value, unit, currency, int(unpriced or 0)) for value, unpriced in zip(frame.value, left_out, strict=True)
+        format_figure(value, unit, currency, int(unpriced or 0))
+        for value, unpriced in zip(frame.value, left_out, strict=True)
     ]
     data = frame.assign(shown=heights, label=labels)
     tip = [
@@ -163,7 +171,7 @@ def draw(
         alt.Tooltip("label:N", title="Figure"),
     ]
     largest = float(data.shown.max()) if data.shown.notna().any() else 0.0
-    scale = money_axis(largest, currency) if unit is Unit.NANO_USD else alt.Axis()
+    scale = build_money_axis(largest, currency) if unit is Unit.NANO_USD else alt.Axis()
     y = alt.Y("shown:Q", title=None, axis=scale, stack="zero" if stacks else None)
     x = alt.X(
         "column_name:N", sort=heads, title=None, axis=alt.Axis(labelAngle=0 if len(heads) < 9 else -40, labelLimit=86)
@@ -171,10 +179,10 @@ def draw(
     if shape is Shape.HEAT:
         tall = alt.Y("row_name:N", sort=order, title=None)
         base = alt.Chart(data[data.shown.notna()]).encode(x=x, y=tall, tooltip=tip)
-        cells, text = heat(base, "shown", "label")
-        cells = cells.add_params(mark(*_MARKED))
+        cells, text = build_heat_layers(base, "shown", "label")
+        cells = cells.add_params(build_mark_selection(*_MARKED))
         return style(cells + text if len(heads) <= 8 else cells, min(30 * len(order) + 60, 700))
-    hexes = [provider_hex(name) if by == "Provider" else _HEXES[n % _SERIES] for n, name in enumerate(order)]
+    hexes = [find_provider_colour(name) if by == "Provider" else _HEXES[n % _SERIES] for n, name in enumerate(order)]
     if shape is Shape.MULTIPLES:
         links = {"href": "url:N"} if "url" in data else {}
         bars = alt.Chart(data).mark_bar(color=ACCENT, cursor="pointer" if links else "default")
@@ -189,31 +197,31 @@ def draw(
     base = alt.Chart(data).encode(
         x=x,
         y=y,
-        color=colour("row_name", order, hexes, legend_columns=5),
+        color=build_colour("row_name", order, hexes, legend_columns=5),
         order=alt.Order("place:Q", sort="ascending"),
         tooltip=tip,
     )
     base = base.transform_calculate(place=f"indexof({order!r}, datum.row_name)")
     if shape is Shape.AREA and is_time:
         drawn_as = base.mark_area(opacity=0.85) if stacks else base.mark_line(point=True)
-        return style(drawn_as.add_params(mark(*_MARKED)), 300)
+        return style(drawn_as.add_params(build_mark_selection(*_MARKED)), 300)
     offset = {} if stacks else {"xOffset": alt.XOffset("row_name:N", sort=order)}  # rates and times are not added up
-    return style(base.mark_bar().encode(**offset).add_params(mark(*_MARKED)), 300)
+    return style(base.mark_bar().encode(**offset).add_params(build_mark_selection(*_MARKED)), 300)
 
 
-def title_of(axis: Axis) -> str:
+def format_title(axis: Axis) -> str:
     """An axis in words."""
     return axis.value.removeprefix("tag.").replace("_", " ").capitalize()
 
 
-def words_for(measure: Measure | MetricMeasure) -> str:
+def format_measure(measure: Measure | MetricMeasure) -> str:
     """A measure in words."""
     if isinstance(measure, MetricMeasure):
         return f"{measure.key} · {measure.fold}"
     return measure.value.replace("_", " ").capitalize()
 
 
-def words_of(axis: Axis, value: Any) -> str:
+def format_axis_label(axis: Axis, value: Any) -> str:
     """A value of an axis in words, where nobody knows a better name."""
     if value is None:
         return UNKNOWN
@@ -226,27 +234,27 @@ def words_of(axis: Axis, value: Any) -> str:
     return str(value)[:16].replace("T", " ") if axis is PeriodStep.HOUR else str(value)
 
 
-def exact(value: Any, unit: Unit) -> Any:
+def convert_exactly(value: Any, unit: Unit) -> Any:
     """For tables and files: dollars as Decimal, counts as int, the rest as a float; None where nothing is known."""
-    value = _plain(value)
+    value = _unwrap_scalar(value)
     if value is None:
         return None
     if unit is Unit.NANO_USD:
-        return usd_from_nano(int(value))
+        return convert_nano_to_usd(int(value))
     return int(value) if unit is Unit.COUNT else round(float(value), 6)
 
 
-def drawn(value: Any, unit: Unit) -> float | None:
+def convert_for_axis(value: Any, unit: Unit) -> float | None:
     """For an axis: dollars, percent, or the number."""
-    value = _plain(value)
+    value = _unwrap_scalar(value)
     if value is None:
         return None
     return float(value) / NANO_PER_USD if unit is Unit.NANO_USD else float(value) * (100 if unit is Unit.SHARE else 1)
 
 
-def label(value: Any, unit: Unit, currency: str = USD, unpriced: int = 0) -> str:
+def format_figure(value: Any, unit: Unit, currency: str = USD, unpriced: int = 0) -> str:
     """For a tooltip; `unpriced` calls make a sum of costs the least."""
-    value = _plain(value)
+    value = _unwrap_scalar(value)
     if value is None:
         return UNKNOWN
     match unit:
@@ -264,8 +272,8 @@ def label(value: Any, unit: Unit, currency: str = USD, unpriced: int = 0) -> str
             return f"{int(value):,}"
 
 
-def _totals(frame: pd.DataFrame, axis: Axis, measure: Measure | MetricMeasure) -> dict[Any, Any]:
-    return {_key(k): _plain(v) for k, v in zip(frame[axis.value], frame[measure.value], strict=True)}
+def _build_totals(frame: pd.DataFrame, axis: Axis, measure: Measure | MetricMeasure) -> dict[Any, Any]:
+    return {_normalise_key(k): _unwrap_scalar(v) for k, v in zip(frame[axis.value], frame[measure.value], strict=True)}
 
 
 def _sort_values(totals: Mapping[Any, Any], axis: Axis | None) -> list[Any]:
@@ -274,12 +282,12 @@ def _sort_values(totals: Mapping[Any, Any], axis: Axis | None) -> list[Any]:
     return sorted(totals, key=lambda key: (totals[key] is None, -(totals[key] or 0), str(key)))
 
 
-def _key(value: Any) -> Any:
-    value = _plain(value)
+def _normalise_key(value: Any) -> Any:
+    value = _unwrap_scalar(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _plain(value: Any) -> Any:
+def _unwrap_scalar(value: Any) -> Any:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return None
     return value.item() if hasattr(value, "item") else value

@@ -34,50 +34,53 @@ def set_types(frame: pd.DataFrame, kinds: Mapping[str, "Unit | str"]) -> pd.Data
     return frame
 
 
-def to_csv(frame: pd.DataFrame) -> bytes:
+def encode_csv(frame: pd.DataFrame) -> bytes:
     """UTF-8 CSV with a header."""
-    safe = _with_own_names(frame)
+    safe = _tell_columns_apart(frame)
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = safe[name].map(_cell)
+            safe[name] = safe[name].map(_format_cell)
     safe.columns = pd.Index([neutralise(name) for name in safe.columns])
     text: str = safe.to_csv(index=False, lineterminator="\n")
     return text.encode()
 
 
-def to_json(frame: pd.DataFrame) -> bytes:
+def encode_json(frame: pd.DataFrame) -> bytes:
     """A JSON list of records; decimals as strings, so that no reader rounds them."""
     return json.dumps(
-        [{str(name): _json(value) for name, value in row.items()} for row in _with_own_names(frame).to_dict("records")],
+        [
+            {str(name): _convert_for_json(value) for name, value in row.items()}
+            for row in _tell_columns_apart(frame).to_dict("records")
+        ],
         ensure_ascii=False,
         indent=1,
     ).encode()
 
 
-def to_parquet(frame: pd.DataFrame) -> bytes:
+def encode_parquet(frame: pd.DataFrame) -> bytes:
     """Parquet; money as decimal(38, 9), also where none is known."""
     kinds = frame.attrs.get(_KINDS, {})
-    distinct = _with_own_names(frame)
-    columns = {name: _arrow(distinct[name], kinds.get(name)) for name in distinct.columns}
+    distinct = _tell_columns_apart(frame)
+    columns = {name: _convert_to_arrow(distinct[name], kinds.get(name)) for name in distinct.columns}
     out = io.BytesIO()
     pq.write_table(pa.table(columns), out)
     return out.getvalue()
 
 
 WRITERS: dict[str, tuple[Callable[[pd.DataFrame], bytes], str]] = {
-    "csv": (to_csv, "text/csv"),
-    "json": (to_json, "application/json"),
-    "parquet": (to_parquet, "application/vnd.apache.parquet"),
+    "csv": (encode_csv, "text/csv"),
+    "json": (encode_json, "application/json"),
+    "parquet": (encode_parquet, "application/vnd.apache.parquet"),
 }
 
 
-def _cell(value: Any) -> Any:
+def _format_cell(value: Any) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"  # never an exponent
     return neutralise(value) if isinstance(value, str) else value
 
 
-def _json(value: Any) -> Any:
+def _convert_for_json(value: Any) -> Any:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, Decimal):
@@ -87,13 +90,13 @@ def _json(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _with_own_names(frame: pd.DataFrame) -> pd.DataFrame:
+def _tell_columns_apart(frame: pd.DataFrame) -> pd.DataFrame:
     distinct = frame.copy()
     distinct.columns = pd.Index(tell_apart(frame.columns))
     return distinct
 
 
-def _arrow(column: pd.Series, kind: Any = None) -> Any:
+def _convert_to_arrow(column: pd.Series, kind: Any = None) -> Any:
     if kind is None and column.dtype == object and _IS_MONEY.fullmatch(str(column.name)):
         kind = Unit.NANO_USD
     if kind is not None:

@@ -82,11 +82,11 @@ class StatisticsFilter:
                 values.extend(allowed)
         for name, value in self.tags:
             parts.append("json_extract_string(tags, ?) = ?")
-            values += [tag_path(name), value]
+            values += [build_tag_path(name), value]
         return " AND ".join(parts), values
 
 
-def tag_path(name: str) -> str:
+def build_tag_path(name: str) -> str:
     """Where a tag stands in a row's JSON, as DuckDB writes it."""
     return "/" + name.replace("~", "~0").replace("/", "~1")  # a JSON pointer: nothing else in it means anything
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from lib.access.permissions import Actor
-from lib.statistics.explore import exact
+from lib.statistics.explore import convert_exactly
 from lib.statistics.export import set_types
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure, Unit
@@ -29,23 +29,23 @@ _KINDS = {
 }
 
 
-def frame(ask: Statistics, actor: Actor, filters: StatisticsFilter) -> pd.DataFrame:
+def build_frame(ask: Statistics, actor: Actor, filters: StatisticsFilter) -> pd.DataFrame:
     """The rows with a known cost, by day."""
     figures = ask.pivot(actor, filters, _AXES, _MEASURES)
     figures = figures[figures[Measure.COST.value].notna()]
-    rows = [_row(filters.zone, *values) for values in figures.itertuples(index=False)]
-    columns = list(_row(filters.zone, "2026-01-01", "", "", "", 0, None, 0, 0))
+    rows = [_build_row(filters.zone, *values) for values in figures.itertuples(index=False)]
+    columns = list(_build_row(filters.zone, "2026-01-01", "", "", "", 0, None, 0, 0))
     kinds = {name: _KINDS.get(name, "text") for name in columns}
     return set_types(pd.DataFrame(rows, columns=columns, dtype=object), kinds)
 
 
-def unpriced_calls(ask: Statistics, actor: Actor, filters: StatisticsFilter) -> int:
+def count_unpriced_calls(ask: Statistics, actor: Actor, filters: StatisticsFilter) -> int:
     """Attempts of the range whose cost nobody knows, so that no cost of the file has them."""
     figures = ask.pivot(actor, filters, [], [Measure.UNPRICED])
-    return int(exact(figures[Measure.UNPRICED.value].iloc[0], Unit.COUNT) or 0) if len(figures) else 0
+    return int(convert_exactly(figures[Measure.UNPRICED.value].iloc[0], Unit.COUNT) or 0) if len(figures) else 0
 
 
-def _row(
+def _build_row(
     zone: ZoneInfo,
     day: str,
     provider: str,
@@ -59,21 +59,21 @@ def _row(
     local = date.fromisoformat(str(day)[:10])
     first = local.replace(day=1)
     last = (first + timedelta(days=32)).replace(day=1)
-    dollars = exact(cost, Unit.NANO_USD)
-    call_count = exact(calls, Unit.COUNT) or 0
-    quantity, unit = _quantity(exact(tokens, Unit.COUNT), call_count)
+    dollars = convert_exactly(cost, Unit.NANO_USD)
+    call_count = convert_exactly(calls, Unit.COUNT) or 0
+    quantity, unit = _choose_quantity(convert_exactly(tokens, Unit.COUNT), call_count)
     return {
         "BilledCost": dollars,
         "BillingAccountId": provider,
         "BillingAccountName": provider,
         "BillingCurrency": "USD",
-        "BillingPeriodEnd": _moment(last, zone),
-        "BillingPeriodStart": _moment(first, zone),
+        "BillingPeriodEnd": _format_moment(last, zone),
+        "BillingPeriodStart": _format_moment(first, zone),
         "ChargeCategory": "Usage",
         "ChargeClass": None,  # null: no correction of a period that was billed
         "ChargeDescription": f"{model} for {app}",
-        "ChargePeriodEnd": _moment(local + timedelta(days=1), zone),
-        "ChargePeriodStart": _moment(local, zone),
+        "ChargePeriodEnd": _format_moment(local + timedelta(days=1), zone),
+        "ChargePeriodStart": _format_moment(local, zone),
         "ConsumedQuantity": quantity,
         "ConsumedUnit": unit,
         "ContractedCost": dollars,
@@ -88,15 +88,15 @@ def _row(
         "ServiceName": f"{provider} models",
         "SkuId": model,
         "Tags": json.dumps({"app": app, "calls": call_count}, ensure_ascii=False),
-        "x_UnpricedCalls": exact(unpriced, Unit.COUNT) or 0,
+        "x_UnpricedCalls": convert_exactly(unpriced, Unit.COUNT) or 0,
     }
 
 
-def _quantity(tokens: int | None, calls: int) -> tuple[int, str]:
+def _choose_quantity(tokens: int | None, calls: int) -> tuple[int, str]:
     if tokens:
         return tokens, "Tokens"
     return (calls, "Requests") if calls else (1, "Units")
 
 
-def _moment(day: date, zone: ZoneInfo) -> str:
+def _format_moment(day: date, zone: ZoneInfo) -> str:
     return datetime.combine(day, time(), zone).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

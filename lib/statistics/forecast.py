@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.access.permissions import Actor
-from lib.money import least_sign, usd_from_nano
+from lib.money import choose_least_sign, convert_nano_to_usd
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.series import History, daily
+from lib.statistics.series import History, load_daily_history
 
 if TYPE_CHECKING:
     from lib.statistics.queries import Statistics
@@ -86,25 +86,25 @@ class Outlook:
     unpriced_calls: int = 0
 
 
-def month_end(ask: "Statistics", actor: Actor, filters: StatisticsFilter, now: datetime) -> Outlook:
+def forecast_month_end(ask: "Statistics", actor: Actor, filters: StatisticsFilter, now: datetime) -> Outlook:
     """The outlook of the month that is running in the filter's zone, of what the filter's sets leave."""
     today = now.astimezone(filters.zone).date()
-    history = daily(ask, actor, filters, today - timedelta(days=_HISTORY_DAYS), today)
-    return outlook(history, today)
+    history = load_daily_history(ask, actor, filters, today - timedelta(days=_HISTORY_DAYS), today)
+    return compute_outlook(history, today)
 
 
-def as_record(month_outlook: Outlook) -> dict[str, Any]:
+def build_record(month_outlook: Outlook) -> dict[str, Any]:
     """An outlook as one row of a file: exact dollars, None where nothing is known."""
     forecast = month_outlook.forecast
     test = month_outlook.backtest
     return {
         "month": f"{month_outlook.month:%Y-%m}",
-        "least": least_sign(month_outlook.unpriced_calls > 0),
-        "spent_usd": usd_from_nano(month_outlook.spent_nano),
+        "least": choose_least_sign(month_outlook.unpriced_calls > 0),
+        "spent_usd": convert_nano_to_usd(month_outlook.spent_nano),
         "unpriced_calls": month_outlook.unpriced_calls,
-        "forecast_usd": usd_from_nano(forecast.cost_nano) if forecast else None,
-        "low_usd": usd_from_nano(forecast.low_nano) if forecast else None,
-        "high_usd": usd_from_nano(forecast.high_nano) if forecast else None,
+        "forecast_usd": convert_nano_to_usd(forecast.cost_nano) if forecast else None,
+        "low_usd": convert_nano_to_usd(forecast.low_nano) if forecast else None,
+        "high_usd": convert_nano_to_usd(forecast.high_nano) if forecast else None,
         "interval": COVERAGE,
         "history_days": month_outlook.history_days,
         "tested_months": test.months if test else None,
@@ -115,11 +115,11 @@ def as_record(month_outlook: Outlook) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def outlook(history: History, today: date) -> Outlook:
+def compute_outlook(history: History, today: date) -> Outlook:
     """The outlook on `today`, whose cost so far may be the last of the history."""
     past = history.until(today)
     month = today.replace(day=1)
-    last = _month_end(today)
+    last = _find_month_end(today)
     spent = sum(history.cost_on(month + timedelta(days=n)) or 0 for n in range(today.day))
     unpriced = history.unpriced_since(month)
     if len(past.costs) < LEAST_DAYS:
@@ -157,7 +157,7 @@ class _Model:
         count = len(self._costs)
         self._predictions = np.full((count + 1, _AHEAD), np.nan)
         for days in range(_LEAST_TRAINED, count + 1):
-            self._predictions[days] = course(self._costs[:days], self._first.weekday(), _AHEAD)
+            self._predictions[days] = forecast_costs(self._costs[:days], self._first.weekday(), _AHEAD)
 
     def forecast(self, past_days: int, ahead: int) -> _Prediction:
         """The next `ahead` days as seen after the first `known` days."""
@@ -204,12 +204,14 @@ class _Model:
             is_known = ~np.isnan(came)
             if not is_known.any():
                 continue
-            sums.append(_miss(float(predicted[is_known].sum()), float(came[is_known].sum())))
-            days += [_miss(float(a), float(b)) for a, b in zip(predicted[is_known], came[is_known], strict=True)]
-        return conformal(sums), conformal(days)
+            sums.append(_compute_miss(float(predicted[is_known].sum()), float(came[is_known].sum())))
+            days += [
+                _compute_miss(float(a), float(b)) for a, b in zip(predicted[is_known], came[is_known], strict=True)
+            ]
+        return compute_conformal_quantile(sums), compute_conformal_quantile(days)
 
 
-def conformal(misses: Sequence[float]) -> float:
+def compute_conformal_quantile(misses: Sequence[float]) -> float:
     """The miss that `COVERAGE` of those to come stay below: the ⌈(n+1)·coverage⌉-th smallest; 1 without any."""
     if not misses:
         return 1.0
@@ -217,10 +219,10 @@ def conformal(misses: Sequence[float]) -> float:
     return sorted(misses)[min(rank, len(misses)) - 1]
 
 
-def course(costs: _Floats, first_weekday: int, ahead: int) -> _Floats:
+def forecast_costs(costs: _Floats, first_weekday: int, ahead: int) -> _Floats:
     """The expected costs of the `ahead` days after `costs`, of which the first fell on `first_weekday` (0 Monday)."""
     weekdays = (first_weekday + np.arange(len(costs) + ahead)) % 7
-    shares = _weekday_shares(costs[-_WEEKDAY_DAYS:], weekdays[: len(costs)][-_WEEKDAY_DAYS:])
+    shares = _compute_weekday_shares(costs[-_WEEKDAY_DAYS:], weekdays[: len(costs)][-_WEEKDAY_DAYS:])
     recent = costs[-_TREND_DAYS:]
     factors = shares[weekdays[: len(costs)][-_TREND_DAYS:]]
     times = np.arange(len(recent)) - (len(recent) - 1.0)
@@ -229,16 +231,16 @@ def course(costs: _Floats, first_weekday: int, ahead: int) -> _Floats:
         return np.zeros(ahead)
     levels = recent[usable] / factors[usable]
     at = times[usable]
-    slope = _slope(at, levels)
+    slope = _compute_slope(at, levels)
     level = float(np.median(levels - slope * at))
     fitted = np.maximum(level + slope * at, 0) * factors[usable]
-    scale = _mean_over_median(recent[usable], fitted)
+    scale = _compute_mean_over_median(recent[usable], fitted)
     steps = np.cumsum(_DAMPING ** np.arange(1, ahead + 1))
     expected: _Floats = np.maximum(level + slope * steps, 0) * shares[weekdays[len(costs) :]] * scale
     return expected
 
 
-def _weekday_shares(costs: _Floats, weekdays: Any) -> _Floats:
+def _compute_weekday_shares(costs: _Floats, weekdays: Any) -> _Floats:
     """Each weekday's usual cost over that of a mean day, from Monday on; they add up to 7."""
     known_costs = np.nan_to_num(costs)
     window = np.ones(7)
@@ -255,7 +257,7 @@ def _weekday_shares(costs: _Floats, weekdays: Any) -> _Floats:
     return shares * 7 / shares.sum() if shares.sum() > 0 else np.ones(7)
 
 
-def _slope(times: _Floats, values: _Floats) -> float:
+def _compute_slope(times: _Floats, values: _Floats) -> float:
     """Theil and Sen's: the median slope of all pairs."""
     first, second = np.triu_indices(len(values), 1)
     if not len(first):
@@ -263,7 +265,7 @@ def _slope(times: _Floats, values: _Floats) -> float:
     return float(np.median((values[second] - values[first]) / (times[second] - times[first])))
 
 
-def _mean_over_median(came: _Floats, fitted: _Floats) -> float:
+def _compute_mean_over_median(came: _Floats, fitted: _Floats) -> float:
     """A sum wants means, and costs are skewed: what came over what was fitted, odd days cut to three deviations."""
     misses = came - fitted
     odd = 3 * _NORMAL_MAD * float(np.median(np.abs(misses - np.median(misses))))
@@ -271,9 +273,9 @@ def _mean_over_median(came: _Floats, fitted: _Floats) -> float:
     return float(max(usual.sum(), 0) / fitted.sum()) if fitted.sum() > 0 else 1.0
 
 
-def _miss(predicted: float, came: float) -> float:
+def _compute_miss(predicted: float, came: float) -> float:
     return abs(came - predicted) / predicted if predicted > 0 else float(came > 0)
 
 
-def _month_end(day: date) -> date:
+def _find_month_end(day: date) -> date:
     return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)

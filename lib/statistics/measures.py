@@ -266,7 +266,7 @@ _UNITS = {
 }
 
 
-def axis_named(name: str) -> Axis:
+def parse_axis(name: str) -> Axis:
     """The axis of a name; InvalidInput lists those there are."""
     for kind in (Dimension, PeriodStep, Cycle):
         if name in set(kind):
@@ -279,7 +279,7 @@ def axis_named(name: str) -> Axis:
     raise InvalidInput(f"There is no dimension {name}.", "", f"Choose of {choices}.", field="by")
 
 
-def measure_named(name: str) -> Measure | MetricMeasure:
+def parse_measure(name: str) -> Measure | MetricMeasure:
     """The measure of a name; InvalidInput lists those there are."""
     if name in set(Measure):
         return Measure(name)

@@ -13,7 +13,7 @@ from lib.statistics.charts.figure_charts import MARK
 _COLUMNS = ["key", "count", "calls", "mean", "p50", "p95", "min", "max", "sum", "true_share", "most_frequent"]
 
 
-def key_table(keys: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def build_key_table(keys: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for each key; what its values have no figure of is missing. `true_share` becomes percent."""
     rows = [
         {
@@ -27,13 +27,13 @@ def key_table(keys: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys([*_COLUMNS[3:9], "true_share"], "float64"))
 
 
-def day_table(days: Iterable[tuple[date, int, float]]) -> pd.DataFrame:
+def build_day_table(days: Iterable[tuple[date, int, float]]) -> pd.DataFrame:
     """A row for each day: day (as 2026-10-31), count, mean."""
     rows = [(day.isoformat(), count, mean) for day, count, mean in days]
     return pd.DataFrame(rows, columns=["day", "count", "mean"])
 
 
-def daily(frame: pd.DataFrame, first: str, last: str, height: int = 200) -> Any:
+def build_daily_chart(frame: pd.DataFrame, first: str, last: str, height: int = 200) -> Any:
     """A key's mean on each day, from the first day of the range to its last."""
     span = alt.Scale(type="utc", domain=[f"{first}T00:00:00Z", f"{last}T00:00:00Z"])
     chart = (

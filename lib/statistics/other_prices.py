@@ -14,7 +14,7 @@ from math import gcd
 
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.rates import TEXT_RATES, Price, Rates, Tier
-from lib.providers.prices.service_tiers import priced_tier
+from lib.providers.prices.service_tiers import name_priced_tier
 from lib.statistics.cube import Query, join
 
 _MILLION = 1_000_000
@@ -54,7 +54,7 @@ class Scale:
         return rate * self.parts // _MILLION
 
 
-def scale_of(price_stretches: Sequence[Stretch]) -> Scale:
+def compute_scale(price_stretches: Sequence[Stretch]) -> Scale:
     """The scale that fits every rate."""
     tiers = chain.from_iterable(stretch.price.tiers for stretch in price_stretches if stretch.price)
     rates = {rate for tier in tiers for name in TEXT_RATES if (rate := getattr(tier.rates, name))}
@@ -62,7 +62,7 @@ def scale_of(price_stretches: Sequence[Stretch]) -> Scale:
     return Scale(_MILLION // common, max(rates, default=0) // common > _FITS)
 
 
-def stretches(
+def list_stretches(
     book: PriceBook, kind: str, model: str, start: datetime, end: datetime, service_tiers: Iterable[str] = ()
 ) -> list[Stretch]:
     """The prices of a model within a range, in order; the first begins with it.
@@ -85,7 +85,7 @@ def _find_served_tiers(price: Price | None, kind: str, service_tiers: Iterable[s
     """The tiers of a price by the words of the rows, where these name one that is not the plain one."""
     if price is None:
         return {}
-    tiers_by_word = {word: priced_tier(kind, word) for word in service_tiers}
+    tiers_by_word = {word: name_priced_tier(kind, word) for word in service_tiers}
     return {
         word: tiers for word, tier in tiers_by_word.items() if tier and (tiers := price.served_tiers(tier)) is not None
     }
@@ -93,22 +93,24 @@ def _find_served_tiers(price: Price | None, kind: str, service_tiers: Iterable[s
 
 def has_price(price_stretches: Sequence[Stretch]) -> Query:
     """Whether a price is known at a row's moment."""
-    return _by_rates(price_stretches, lambda _: Query("true"), "false")
+    return _build_rate_cases(price_stretches, lambda _: Query("true"), "false")
 
 
-def cached(price_stretches: Sequence[Stretch], scale: Scale) -> Query:
+def build_cached_cost(price_stretches: Sequence[Stretch], scale: Scale) -> Query:
     """Cost of a row's tokens with its cache hits at the model's cache prices, as SQL; in parts of a `Scale`."""
-    return _by_rates(price_stretches, lambda rates: _as_cached(rates, scale))
+    return _build_rate_cases(price_stretches, lambda rates: _sum_cached(rates, scale))
 
 
-def plain(price_stretches: Sequence[Stretch], scale: Scale) -> Query:
+def build_plain_cost(price_stretches: Sequence[Stretch], scale: Scale) -> Query:
     """Cost of a row's tokens without any cache, as SQL; in parts of a `Scale`."""
-    return _by_rates(price_stretches, lambda rates: _as_plain(rates, scale))
+    return _build_rate_cases(price_stretches, lambda rates: _sum_plain(rates, scale))
 
 
-def whole(price_stretches: Sequence[Stretch]) -> Query:
+def build_request_cost(price_stretches: Sequence[Stretch]) -> Query:
     """Cost of a row's images and of the request itself, in nano-dollars, as SQL."""
-    return _by_rates(price_stretches, lambda rates: Query("pictures * ? + ?", [rates.image or 0, rates.request or 0]))
+    return _build_rate_cases(
+        price_stretches, lambda rates: Query("pictures * ? + ?", [rates.image or 0, rates.request or 0])
+    )
 
 
 def round_to_nano(column: str, scale: Scale) -> str:
@@ -121,24 +123,24 @@ def round_to_nano(column: str, scale: Scale) -> str:
     return f"({nano} + CAST({is_up} AS INTEGER))"
 
 
-def _as_cached(rates: Rates, scale: Scale) -> Query:
-    read = _either(rates.cache_read, rates.input)
-    write = _either(rates.cache_write, rates.input)
+def _sum_cached(rates: Rates, scale: Scale) -> Query:
+    read = _choose_rate(rates.cache_read, rates.input)
+    write = _choose_rate(rates.cache_write, rates.input)
     parts = {
         "greatest(0, prompt - read - written)": rates.input,
         "read": read,
         "greatest(0, written - long)": write,
-        "long": _either(rates.cache_write_1h, write),
+        "long": _choose_rate(rates.cache_write_1h, write),
     }
-    return _sum(parts | _answer(rates), scale)
+    return _sum(parts | _list_answer_rates(rates), scale)
 
 
-def _as_plain(rates: Rates, scale: Scale) -> Query:
-    return _sum({"prompt": rates.input} | _answer(rates), scale)
+def _sum_plain(rates: Rates, scale: Scale) -> Query:
+    return _sum({"prompt": rates.input} | _list_answer_rates(rates), scale)
 
 
-def _answer(rates: Rates) -> dict[str, int]:
-    reasoning = _either(rates.reasoning, rates.output)
+def _list_answer_rates(rates: Rates) -> dict[str, int]:
+    reasoning = _choose_rate(rates.reasoning, rates.output)
     return {"greatest(0, answer - thought)": rates.output, "thought": reasoning}
 
 
@@ -149,7 +151,9 @@ def _sum(parts: dict[str, int], scale: Scale) -> Query:
     return Query(sql, [scale.of(rate) for rate in parts.values()])
 
 
-def _by_rates(price_stretches: Sequence[Stretch], sql: Callable[[Rates], Query], otherwise: str = "NULL") -> Query:
+def _build_rate_cases(
+    price_stretches: Sequence[Stretch], sql: Callable[[Rates], Query], otherwise: str = "NULL"
+) -> Query:
     """A CASE over the price's moments, the newest first, and its tiers, the highest first."""
     query = Query("CASE")
     for stretch in reversed(price_stretches):
@@ -158,12 +162,14 @@ def _by_rates(price_stretches: Sequence[Stretch], sql: Callable[[Rates], Query],
             query = join(query, Query(f" WHEN started_at >= ? THEN {otherwise}", [moment]))
             continue
         for word, tiers in stretch.served.items():
-            query = join(query, _of_tiers(tiers, Query("started_at >= ? AND service_tier = ?", [moment, word]), sql))
-        query = join(query, _of_tiers(stretch.price.plain_tiers, Query("started_at >= ?", [moment]), sql))
+            query = join(
+                query, _build_tier_branches(tiers, Query("started_at >= ? AND service_tier = ?", [moment, word]), sql)
+            )
+        query = join(query, _build_tier_branches(stretch.price.plain_tiers, Query("started_at >= ?", [moment]), sql))
     return join(query, f" ELSE {otherwise} END")
 
 
-def _of_tiers(tiers: Sequence[Tier], condition: Query, sql: Callable[[Rates], Query]) -> Query:
+def _build_tier_branches(tiers: Sequence[Tier], condition: Query, sql: Callable[[Rates], Query]) -> Query:
     """The branches of a CASE for rows that meet a condition, those of the longest prompts first."""
     first, *higher = tiers
     query = Query("")
@@ -173,5 +179,5 @@ def _of_tiers(tiers: Sequence[Tier], condition: Query, sql: Callable[[Rates], Qu
     return join(query, " WHEN ", condition, " THEN ", sql(first.rates))
 
 
-def _either(rate: int | None, otherwise: int) -> int:
+def _choose_rate(rate: int | None, otherwise: int) -> int:
     return otherwise if rate is None else rate

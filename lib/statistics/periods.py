@@ -63,7 +63,7 @@ class Bucket:
     end: datetime
 
 
-def midnight(day: date, zone: ZoneInfo) -> datetime:
+def compute_midnight(day: date, zone: ZoneInfo) -> datetime:
     """The moment a local day begins, in UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
@@ -72,48 +72,48 @@ def resolve(
     period: ReportPeriod, zone: ZoneInfo, now: datetime, first: date | None = None, last: date | None = None
 ) -> ReportRange:
     """The range a period means now. What has not happened yet is left out of the comparison, too."""
-    first, last = _days(period, now.astimezone(zone).date(), first, last)
-    start = midnight(first, zone)
-    end = midnight(last + timedelta(days=1), zone)
-    whole_month = first.day == 1 and last == _months_before(first, -1) - timedelta(days=1)
+    first, last = _find_days(period, now.astimezone(zone).date(), first, last)
+    start = compute_midnight(first, zone)
+    end = compute_midnight(last + timedelta(days=1), zone)
+    whole_month = first.day == 1 and last == _subtract_months(first, -1) - timedelta(days=1)
     if period is ReportPeriod.YEAR:
-        previous_day = _months_before(first, 12)
+        previous_day = _subtract_months(first, 12)
     elif period is ReportPeriod.MONTH or whole_month:
-        previous_day = _months_before(first, 1)
+        previous_day = _subtract_months(first, 1)
     else:
         previous_day = first - (last - first) - timedelta(days=1)
-    previous_start = midnight(previous_day, zone)
+    previous_start = compute_midnight(previous_day, zone)
     if whole_month and end <= now:
         return ReportRange(start, end, previous_start, start)
     elapsed = min(end, _cut_to_five_minutes(now)) - start
     return ReportRange(start, end, previous_start, min(previous_start + max(elapsed, timedelta(0)), start))
 
 
-def last_year(current: ReportRange, zone: ZoneInfo, now: datetime) -> ReportRange:
+def compare_to_last_year(current: ReportRange, zone: ZoneInfo, now: datetime) -> ReportRange:
     """Compare the range with the same local days a year earlier, as far as it has happened; 29 Feb becomes the 28th."""
     days = [moment.astimezone(zone).date() for moment in (current.start, current.end)]
     start, end = (
-        midnight(day.replace(year=day.year - 1, day=28 if (day.month, day.day) == (2, 29) else day.day), zone)
+        compute_midnight(day.replace(year=day.year - 1, day=28 if (day.month, day.day) == (2, 29) else day.day), zone)
         for day in days
     )
     elapsed = min(current.end, _cut_to_five_minutes(now)) - current.start
     return replace(current, previous_start=start, previous_end=min(end, start + max(elapsed, timedelta(0))))
 
 
-def _days(period: ReportPeriod, today: date, first: date | None, last: date | None) -> tuple[date, date]:
+def _find_days(period: ReportPeriod, today: date, first: date | None, last: date | None) -> tuple[date, date]:
     """The first and the last day of a period, both in it."""
     if period is ReportPeriod.CUSTOM and first is not None:
         return min(first, last or first), max(first, last or first)
     if period is ReportPeriod.MONTH:
         return today.replace(day=1), today
     if period is ReportPeriod.LAST_MONTH:
-        return _months_before(today.replace(day=1), 1), today.replace(day=1) - timedelta(days=1)
+        return _subtract_months(today.replace(day=1), 1), today.replace(day=1) - timedelta(days=1)
     if period is ReportPeriod.YEAR:
-        return _months_before(today.replace(day=1), 11), today
+        return _subtract_months(today.replace(day=1), 11), today
     return today - timedelta(days=6 if period is ReportPeriod.DAYS_7 else 29), today
 
 
-def _months_before(day: date, months: int) -> date:
+def _subtract_months(day: date, months: int) -> date:
     month = day.year * 12 + day.month - 1 - months
     return date(month // 12, month % 12 + 1, day.day)
 
@@ -123,7 +123,7 @@ def _cut_to_five_minutes(moment: datetime) -> datetime:
     return moment.replace(minute=moment.minute // 5 * 5, second=0, microsecond=0)
 
 
-def steps_for(start: datetime, end: datetime) -> list[PeriodStep]:
+def list_steps(start: datetime, end: datetime) -> list[PeriodStep]:
     """The steps that cut a range into a readable number of buckets, finest first."""
     days = (end - start) / timedelta(days=1)
     limits = {
@@ -147,18 +147,18 @@ def default_step(start: datetime, end: datetime) -> PeriodStep:
         if days <= 190
         else PeriodStep.MONTH
     )
-    offered = steps_for(start, end)
+    offered = list_steps(start, end)
     return readable if readable in offered else offered[-1]
 
 
-def buckets(start: datetime, end: datetime, step: PeriodStep, zone: ZoneInfo) -> list[Bucket]:
+def list_buckets(start: datetime, end: datetime, step: PeriodStep, zone: ZoneInfo) -> list[Bucket]:
     """Every bucket that touches the range, in order; the first and last may reach beyond it."""
     cut_buckets: list[Bucket] = []
     if step is PeriodStep.HOUR:
         current = start.astimezone(UTC)
-        current -= timedelta(seconds=(current.timestamp() + hour_phase(zone, start)) % 3600)
+        current -= timedelta(seconds=(current.timestamp() + compute_hour_phase(zone, start)) % 3600)
         while current < end:
-            cut_buckets.append(Bucket(bucket_key(current, step, zone), current, current + timedelta(hours=1)))
+            cut_buckets.append(Bucket(build_bucket_key(current, step, zone), current, current + timedelta(hours=1)))
             current += timedelta(hours=1)
         return cut_buckets
     day = start.astimezone(zone).date()
@@ -166,60 +166,60 @@ def buckets(start: datetime, end: datetime, step: PeriodStep, zone: ZoneInfo) ->
         day -= timedelta(days=day.weekday())
     elif step is PeriodStep.MONTH:
         day = day.replace(day=1)
-    while (begin := midnight(day, zone)) < end:
-        day = _next(day, step)
-        cut_buckets.append(Bucket(bucket_key(begin, step, zone), begin, midnight(day, zone)))
+    while (begin := compute_midnight(day, zone)) < end:
+        day = _add_step(day, step)
+        cut_buckets.append(Bucket(build_bucket_key(begin, step, zone), begin, compute_midnight(day, zone)))
     return cut_buckets
 
 
-def hour_phase(zone: ZoneInfo, start: datetime) -> int:
+def compute_hour_phase(zone: ZoneInfo, start: datetime) -> int:
     """Seconds by which local hours begin before those of UTC: not zero in India, Nepal and a few more."""
-    return _offset(start, zone) % 3600
+    return _compute_offset(start, zone) % 3600
 
 
-def bucket_key(start: datetime, step: PeriodStep, zone: ZoneInfo) -> str:
+def build_bucket_key(start: datetime, step: PeriodStep, zone: ZoneInfo) -> str:
     """The key of the bucket that begins at `start`."""
     local = start.astimezone(zone)
     return local.isoformat(timespec="minutes") if step is PeriodStep.HOUR else local.date().isoformat()
 
 
-def _next(day: date, step: PeriodStep) -> date:
+def _add_step(day: date, step: PeriodStep) -> date:
     if step is PeriodStep.MONTH:
-        return _months_before(day, -1)
+        return _subtract_months(day, -1)
     return day + timedelta(days=7 if step is PeriodStep.WEEK else 1)
 
 
 @lru_cache(maxsize=64)
-def offsets(zone: ZoneInfo, start: datetime, end: datetime) -> list[tuple[datetime, int]]:
+def list_offsets(zone: ZoneInfo, start: datetime, end: datetime) -> list[tuple[datetime, int]]:
     """(until, seconds east of UTC) for each stretch of one offset in the range, in order; the last is `end`."""
     changes: list[tuple[datetime, int]] = []
     moment = start
     while moment < end:
         later = min(moment + timedelta(days=1), end)
-        if _offset(later, zone) != (offset := _offset(moment, zone)):
+        if _compute_offset(later, zone) != (offset := _compute_offset(moment, zone)):
             low = moment
             high = later
             while high - low > timedelta(seconds=1):
                 middle = (low + (high - low) / 2).replace(microsecond=0)
                 middle = max(middle, low + timedelta(seconds=1))
-                low, high = (middle, high) if _offset(middle, zone) == offset else (low, middle)
+                low, high = (middle, high) if _compute_offset(middle, zone) == offset else (low, middle)
             changes.append((high.replace(microsecond=0), offset))
             later = high
         moment = later
-    return [*changes, (end, _offset(end, zone))]
+    return [*changes, (end, _compute_offset(end, zone))]
 
 
-def _offset(moment: datetime, zone: ZoneInfo) -> int:
+def _compute_offset(moment: datetime, zone: ZoneInfo) -> int:
     delta = moment.astimezone(zone).utcoffset()
     return int(delta.total_seconds()) if delta else 0
 
 
-def local_time_sql(zone: ZoneInfo, start: datetime, end: datetime) -> str:
+def build_local_time_sql(zone: ZoneInfo, start: datetime, end: datetime) -> str:
     """DuckDB's expression for `started_at` as wall time in the zone; holds within the range.
 
     Microseconds are added as whole numbers, which takes a third of what adding an interval does.
     """
-    *changes, (_, last) = offsets(zone, start, end)
+    *changes, (_, last) = list_offsets(zone, start, end)
     if not changes and not last:
         return "started_at"
     cases = "".join(f" WHEN started_at < TIMESTAMP '{_format_utc(until)}' THEN {s}000000" for until, s in changes)

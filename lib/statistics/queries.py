@@ -18,13 +18,13 @@ import pandas as pd
 
 from lib.access.permissions import Actor
 from lib.db.engine import Store
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 from lib.statistics import conversion, cube, custom_measures
 from lib.statistics.copy import percentiles, rollup
-from lib.statistics.copy.mirror import Mirror, Version, frame_of
+from lib.statistics.copy.mirror import Mirror, Version, load_frame
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Axis, Dimension, Measure, MetricMeasure, Tag, axis_named
-from lib.statistics.periods import Cycle, PeriodStep, bucket_key
+from lib.statistics.measures import Axis, Dimension, Measure, MetricMeasure, Tag, parse_axis
+from lib.statistics.periods import Cycle, PeriodStep, build_bucket_key
 
 _MOST_ANSWERS = 400  # answers
 _FIGURES = {
@@ -96,7 +96,7 @@ class Statistics:
     ) -> pd.DataFrame:
         """Any measures split by any axes: a column for each, by its value; in order of the axes, unknown first.
 
-        Moments are the keys of `periods.buckets`; cycles are numbers. What has no attempt has no row.
+        Moments are the keys of `periods.list_buckets`; cycles are numbers. What has no attempt has no row.
         """
         names = {axis.value: axis for axis in axes}
         order = ", ".join(f'"{name}" NULLS FIRST' for name in names)
@@ -106,14 +106,14 @@ class Statistics:
         self, actor: Actor, filters: StatisticsFilter, splits: Sequence[Sequence[Axis]], measure: MetricMeasure
     ) -> list[pd.DataFrame]:
         """A custom metric split by the axes of each split: frames as of `pivot`."""
-        numbers = custom_measures.numbers(self._store, filters, measure.key)
+        numbers = custom_measures.load_numbers(self._store, filters, measure.key)
         frames = []
         with self._mirror.asking() as (_, cursor):
             cursor.register(custom_measures.TABLE, numbers)
             for split in splits:
                 axes = {axis.value: axis for axis in split}
-                query = custom_measures.statement(actor, filters, axes, measure, self._mirror.copy(None).span)
-                frame = _with_keys(frame_of(cursor, query.sql, query.values), axes, filters)
+                query = custom_measures.build_statement(actor, filters, axes, measure, self._mirror.copy(None).span)
+                frame = _add_bucket_keys(load_frame(cursor, query.sql, query.values), axes, filters)
                 frames.append(frame.rename(columns={"value": measure.value}))
         return frames
 
@@ -140,7 +140,7 @@ class Statistics:
         """Figures per value of the dimensions, the most expensive first; of the times, the first token's p95."""
         names = {dimension.value: dimension for dimension in dimensions}
         order = ", ".join(["cost_nano_usd DESC NULLS LAST", "calls DESC", *(f'"{name}"' for name in names)])
-        return _with_rate(self._frame(actor, filters, names, _SPLIT, order))
+        return _add_error_rate(self._frame(actor, filters, names, _SPLIT, order))
 
     def by_provider(self, actor: Actor, filters: StatisticsFilter) -> pd.DataFrame:
         """Figures per provider."""
@@ -157,25 +157,29 @@ class Statistics:
         """
         names = {"provider": Dimension.PROVIDER, "model": Dimension.MODEL}
         order = f"value DESC NULLS LAST, calls DESC, model LIMIT {int(most)}"
-        return self._frame(actor, filters, names, {**_values_of(measure), "calls": Measure.CALLS}, order)
+        return self._frame(actor, filters, names, {**_build_chart_columns(measure), "calls": Measure.CALLS}, order)
 
     def over_time(
         self, actor: Actor, filters: StatisticsFilter, step: PeriodStep, measure: Measure, by: Sequence[Axis]
     ) -> pd.DataFrame:
         """Sums of a measure per bucket and value of the axes: bucket, …, value. Empty buckets are left out."""
         names = {"bucket": step, **{axis.value: axis for axis in by}}
-        return self._frame(actor, filters, names, _values_of(measure), ", ".join(f'"{name}"' for name in names))
+        return self._frame(
+            actor, filters, names, _build_chart_columns(measure), ", ".join(f'"{name}"' for name in names)
+        )
 
     def trend(self, actor: Actor, filters: StatisticsFilter, step: PeriodStep) -> pd.DataFrame:
         """Figures per bucket, in order of time, as in `by`. Empty buckets are left out."""
-        return _with_rate(self._frame(actor, filters, {"bucket": step}, _SPLIT, "bucket"))
+        return _add_error_rate(self._frame(actor, filters, {"bucket": step}, _SPLIT, "bucket"))
 
     def cross_tab(
         self, actor: Actor, filters: StatisticsFilter, rows: Axis, columns: Axis, measure: Measure
     ) -> pd.DataFrame:
         """A measure for each pair of values of any two axes: row, column, value."""
         names = {"row": rows, "column": columns}
-        return self._frame(actor, filters, names, _values_of(measure), 'value DESC NULLS LAST, "row", "column"')
+        return self._frame(
+            actor, filters, names, _build_chart_columns(measure), 'value DESC NULLS LAST, "row", "column"'
+        )
 
     def choices(self, actor: Actor, dimension: Dimension) -> list[str]:
         """The values of a dimension that occur anywhere in the actor's scope, by name."""
@@ -189,8 +193,10 @@ class Statistics:
 
     def answer(self, actor: Actor, filters: StatisticsFilter, ask: Callable[[cube.Query], cube.Query]) -> pd.DataFrame:
         """The answer to a statement that another module makes around the condition of the rows."""
-        query = ask(cube.rows_of(actor, filters))
-        return self._cached_frame((query.sql, *query.values), lambda cursor: frame_of(cursor, query.sql, query.values))
+        query = ask(cube.build_row_condition(actor, filters))
+        return self._cached_frame(
+            (query.sql, *query.values), lambda cursor: load_frame(cursor, query.sql, query.values)
+        )
 
     def stats_table(
         self,
@@ -207,19 +213,19 @@ class Statistics:
         base = statistics_filter or StatisticsFilter()
         by = list(dict.fromkeys(by))
         base = replace(base, start=start or base.start, end=end or base.end)
-        names = {name: axis_named(name) for name in by}
+        names = {name: parse_axis(name) for name in by}
         order = ", ".join(f'"{name}"' for name in by)
         frame = self._frame(actor, base.in_dollars, names, {n: _FIGURES[n] for n in _TABLE}, order, keyed=False)
         for name in by:
             if name in set(PeriodStep):
                 form = "%Y-%m-%dT%H:%MZ" if name == PeriodStep.HOUR else "%Y-%m-%d"
                 frame[name] = frame[name].dt.strftime(form)
-        frame["cost_usd"] = _exact(frame.cost_nano_usd)
+        frame["cost_usd"] = _convert_to_dollars(frame.cost_nano_usd)
         columns = ["calls", "prompt_tokens", "completion_tokens", "total_tokens", "cost_usd", "unpriced_calls"]
         if base.money is not None:
             columns.insert(5, column := f"cost_{base.currency.lower()}")
             in_currency = self._frame(actor, base, names, {"cost": Measure.COST}, order, keyed=False)  # the same rows
-            frame[column] = _exact(in_currency.cost)
+            frame[column] = _convert_to_dollars(in_currency.cost)
         return frame[[*by, *columns]]
 
     def _frame(
@@ -237,25 +243,25 @@ class Statistics:
         def ask(cursor: duckdb.DuckDBPyConnection) -> pd.DataFrame:
             copy = self._copy(actor, filters, axes)
             exact_times = set[str]()
-            for (column, _), group in cube.directs(measures).items():
-                if shares := cube.shares_of(group):
-                    table = percentiles.exact(cursor, actor, filters, axes, column, shares, copy)
+            for (column, _), group in cube.group_direct_measures(measures).items():
+                if shares := cube.list_shares(group):
+                    table = percentiles.compute_exact(cursor, actor, filters, axes, column, shares, copy)
                     if table is not None:
                         cursor.register(f"found_{column}", table)
                         exact_times.add(column)
             if filters.money is not None:
-                cursor.register(conversion.TABLE, conversion.rates(filters.money, copy.span))
-            query = cube.statement(actor, filters, axes, measures, copy, exact_times)
-            frame = frame_of(cursor, query.sql + (f" ORDER BY {order}" if order else ""), query.values)
-            return _with_keys(frame, axes, filters) if keyed else frame
+                cursor.register(conversion.TABLE, conversion.build_rate_table(filters.money, copy.span))
+            query = cube.build_statement(actor, filters, axes, measures, copy, exact_times)
+            frame = load_frame(cursor, query.sql + (f" ORDER BY {order}" if order else ""), query.values)
+            return _add_bucket_keys(frame, axes, filters) if keyed else frame
 
         return self._cached_frame(
-            (filters, _scope(actor), tuple(axes.items()), tuple(measures.items()), order, keyed), ask
+            (filters, _build_scope(actor), tuple(axes.items()), tuple(measures.items()), order, keyed), ask
         )
 
     def _copy(self, actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis]) -> cube.Copy:
         """Choose what answers: a roll-up only for a question that it can answer and that needs a zone."""
-        answers = actor.sees_all_calls and rollup.answers(filters, axes.values())
+        answers = actor.sees_all_calls and rollup.can_answer(filters, axes.values())
         in_time = filters.start or filters.end or any(isinstance(axis, PeriodStep | Cycle) for axis in axes.values())
         return self._mirror.copy(filters.zone if answers and in_time else None)
 
@@ -263,7 +269,7 @@ class Statistics:
         """The answer to a statement about the rows that the actor may see."""
         condition, values = filters.condition(actor)
         sql = f"{sql} WHERE {condition} {ending}"
-        return self._cached_frame((sql, *values), lambda cursor: frame_of(cursor, sql, values))
+        return self._cached_frame((sql, *values), lambda cursor: load_frame(cursor, sql, values))
 
     def _cached_frame(
         self, question: tuple[Any, ...], ask: Callable[[duckdb.DuckDBPyConnection], pd.DataFrame]
@@ -279,36 +285,36 @@ class Statistics:
             return self._answers[key].copy(deep=False)
 
 
-def _scope(actor: Actor) -> tuple[Any, ...]:
+def _build_scope(actor: Actor) -> tuple[Any, ...]:
     """The part of a cache key that says which rows the actor may see."""
     if not actor.sees_all_calls:
         return (actor.user_id, actor.key and (actor.key.app, actor.team_id))
     return ("all",) if actor.sees_every_team else ("team", actor.team_id)
 
 
-def _values_of(measure: Measure) -> dict[str, Measure]:
+def _build_chart_columns(measure: Measure) -> dict[str, Measure]:
     """The columns of a chart's figures: how many calls a sum of costs leaves out tells whether it is the whole."""
     return {"value": measure} | ({"unpriced_calls": Measure.UNPRICED} if measure is Measure.COST else {})
 
 
-def _exact(nano: pd.Series) -> pd.Series:
-    amounts = [None if pd.isna(value) else usd_from_nano(int(value)) for value in nano]
+def _convert_to_dollars(nano: pd.Series) -> pd.Series:
+    amounts = [None if pd.isna(value) else convert_nano_to_usd(int(value)) for value in nano]
     return pd.Series(amounts, index=nano.index, dtype=object)
 
 
-def _with_rate(frame: pd.DataFrame) -> pd.DataFrame:
+def _add_error_rate(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(error_rate=frame.failed_calls / frame.calls.where(frame.calls > 0))
 
 
-def _with_keys(frame: pd.DataFrame, axes: Mapping[str, Axis], filters: StatisticsFilter) -> pd.DataFrame:
+def _add_bucket_keys(frame: pd.DataFrame, axes: Mapping[str, Axis], filters: StatisticsFilter) -> pd.DataFrame:
     for name, axis in axes.items():
         if isinstance(axis, PeriodStep):
-            keys = {bucket: _key(bucket, axis, filters) for bucket in frame[name].unique()}
+            keys = {bucket: _build_key(bucket, axis, filters) for bucket in frame[name].unique()}
             frame[name] = frame[name].map(keys)
     return frame
 
 
-def _key(bucket: pd.Timestamp, step: PeriodStep, filters: StatisticsFilter) -> str:
+def _build_key(bucket: pd.Timestamp, step: PeriodStep, filters: StatisticsFilter) -> str:
     if step is PeriodStep.HOUR:
-        return bucket_key(bucket.to_pydatetime().replace(tzinfo=UTC), step, filters.zone)
+        return build_bucket_key(bucket.to_pydatetime().replace(tzinfo=UTC), step, filters.zone)
     return bucket.date().isoformat()

@@ -9,7 +9,7 @@ import pandas as pd
 from lib.access.permissions import Actor
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Measure
-from lib.statistics.periods import PeriodStep, midnight
+from lib.statistics.periods import PeriodStep, compute_midnight
 
 if TYPE_CHECKING:
     from lib.statistics.queries import Statistics
@@ -40,10 +40,12 @@ class History:
         return History(self.first, self.costs[: max((day - self.first).days, 0)])
 
 
-def daily(ask: "Statistics", actor: Actor, filters: StatisticsFilter, first: date, last: date) -> History:
+def load_daily_history(ask: "Statistics", actor: Actor, filters: StatisticsFilter, first: date, last: date) -> History:
     """The days from the first with a call (of this filter, not before `first`) to `last`."""
     range_filters = replace(
-        filters, start=midnight(first, filters.zone), end=midnight(last + timedelta(days=1), filters.zone)
+        filters,
+        start=compute_midnight(first, filters.zone),
+        end=compute_midnight(last + timedelta(days=1), filters.zone),
     )
     frame = ask.pivot(actor, range_filters, [PeriodStep.DAY], [Measure.COST, Measure.UNPRICED])
     if frame.empty:

@@ -19,7 +19,7 @@ from lib.access.permissions import OPERATOR, Actor
 from lib.access.teams import Team, Teams
 from lib.errors import InvalidInput
 from lib.files.cells import neutralise
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
 
@@ -77,7 +77,7 @@ def make_statement(
 ) -> Sequence[StatementLine]:
     """State a month (`2026-11`) for every team, or for the one that the actor administers."""
     actor.require_team_administrator(actor.team_id, "read statements")
-    start, end = month_range(month)
+    start, end = parse_month(month)
     if not 0 <= shared_nano <= 10**18:
         raise InvalidInput("The shared cost can't be used.", "", "Give dollars, 0 or more.", field="shared")
     try:
@@ -97,7 +97,7 @@ def make_statement(
     ]
 
 
-def month_range(month: str) -> tuple[datetime, datetime]:
+def parse_month(month: str) -> tuple[datetime, datetime]:
     """The first moment of a month and that of the next, in UTC; raises InvalidInput."""
     try:
         first = date.fromisoformat(f"{month}-01")
@@ -117,7 +117,7 @@ def split(amount: int, weights: Sequence[Fraction]) -> Sequence[int]:
     return parts
 
 
-def to_csv(lines: Sequence[StatementLine]) -> bytes:
+def encode_csv(lines: Sequence[StatementLine]) -> bytes:
     """Write a statement as UTF-8 CSV with a header; what is unknown is an empty cell."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
@@ -169,4 +169,4 @@ def _make_line(
 
 
 def _format_usd(nano: int | None) -> str:
-    return "" if nano is None else f"{usd_from_nano(nano):f}"
+    return "" if nano is None else f"{convert_nano_to_usd(nano):f}"

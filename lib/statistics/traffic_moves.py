@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import pandas as pd
 
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 from lib.statistics.measures import Dimension
 
 
@@ -58,7 +58,7 @@ class Move:
         return self.cost_nano - self.high_nano, self.cost_nano - self.low_nano
 
 
-def total(moves: Iterable[Move]) -> Move:
+def sum_moves(moves: Iterable[Move]) -> Move:
     """Several moves of different values as one."""
     summed = Move(None, "")
     for move in moves:
@@ -68,20 +68,20 @@ def total(moves: Iterable[Move]) -> Move:
     return summed
 
 
-def table(moves: Iterable[Move], by: Dimension) -> pd.DataFrame:
+def build_table(moves: Iterable[Move], by: Dimension) -> pd.DataFrame:
     """The moves as a frame with exact dollars, to be shown and exported."""
     rows = [
         {
             by.value: move.value,
             "other_model": move.model,
             "calls": move.calls,
-            "cost_usd": usd_from_nano(move.cost_nano),
-            "low_usd": usd_from_nano(move.low_nano),
-            "high_usd": usd_from_nano(move.high_nano),
-            "saved_least_usd": usd_from_nano(move.saved_nano[0]),
-            "saved_most_usd": usd_from_nano(move.saved_nano[1]),
+            "cost_usd": convert_nano_to_usd(move.cost_nano),
+            "low_usd": convert_nano_to_usd(move.low_nano),
+            "high_usd": convert_nano_to_usd(move.high_nano),
+            "saved_least_usd": convert_nano_to_usd(move.saved_nano[0]),
+            "saved_most_usd": convert_nano_to_usd(move.saved_nano[1]),
             **{f"{why.value}_calls": move.stays.get(why, 0) for why in Stays},
-            "stays_usd": usd_from_nano(move.stays_nano),
+            "stays_usd": convert_nano_to_usd(move.stays_nano),
             "unpriced_calls": move.unpriced_calls,
             "uncounted_calls": move.uncounted_calls,
             "no_cache_word_calls": move.no_cache_word_calls,

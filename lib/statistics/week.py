@@ -32,7 +32,7 @@ class Week:
     movers: tuple[Mover, ...]
 
 
-def since_last_week(ask: "Statistics", actor: Actor, filters: StatisticsFilter, now: datetime) -> Week:
+def compare_weeks(ask: "Statistics", actor: Actor, filters: StatisticsFilter, now: datetime) -> Week:
     """Both weeks, cut to five minutes so that a redraw asks the same."""
     end = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0) + timedelta(minutes=5)
     this_week = replace(filters, start=end - _WEEK, end=end)

@@ -143,7 +143,7 @@ class WhatIf:
         kind, _, model = self._name(name, kinds).partition("/")
         start = filters.start or datetime(1970, 1, 1, tzinfo=UTC)
         end = filters.end or utc_now() + timedelta(days=1)
-        price_stretches = other_prices.stretches(self._book, kind, model, start, end, served)
+        price_stretches = other_prices.list_stretches(self._book, kind, model, start, end, served)
         if not any(stretch.price for stretch in price_stretches):
             why = "Nobody states what it costs."
             raise InvalidInput(f"{name} has no price.", why, "Set one on the Prices page.", field="model")
@@ -153,7 +153,7 @@ class WhatIf:
         self, actor: Actor, filters: StatisticsFilter, target: TargetModel, by: Dimension, kinds: Mapping[str, str]
     ) -> list[Move]:
         moves: dict[str | None, Move] = {}
-        frame = self._statistics.answer(actor, filters, lambda rows: _statement(rows, target, by))
+        frame = self._statistics.answer(actor, filters, lambda rows: _build_statement(rows, target, by))
         for row in frame.to_dict("records"):
             value = row["value"] if isinstance(row["value"], str) else None
             is_same_kind = kinds.get(row["provider"], row["provider"]) == target.kind
@@ -190,9 +190,9 @@ def _add_rows(move: Move, row: Mapping[Any, Any], same_kind: bool) -> Move:
 _SUMS = ("calls", "cost", "cached", "plain", "no_cache_word")
 
 
-def _statement(condition: Query, target: TargetModel, by: Dimension) -> Query:
+def _build_statement(condition: Query, target: TargetModel, by: Dimension) -> Query:
     """A row for each value, provider and state: calls, their cost, and what it would be."""
-    scale = other_prices.scale_of(target.prices)
+    scale = other_prices.compute_scale(target.prices)
     rows = join(
         f"SELECT {by.column} AS value, provider, started_at, is_final, cost_nano_usd AS cost, needs_tools, needs_json, "
         "has_partial_cost, calls AS counted, "
@@ -202,10 +202,10 @@ def _statement(condition: Query, target: TargetModel, by: Dimension) -> Query:
         " AND saved_nano_usd IS NULL AND NOT (prompt_tokens IS NULL AND coalesce(cost_nano_usd, 1) = 0)",
     )
     priced = join(
-        "SELECT value, provider, is_final, counted, cost, no_cache_word, ", _state(target), " AS state, ",
-        other_prices.cached(target.prices, scale), " AS cached, ",
-        other_prices.plain(target.prices, scale), " AS plain, ",
-        other_prices.whole(target.prices), " AS each FROM (", rows, ")",
+        "SELECT value, provider, is_final, counted, cost, no_cache_word, ", _build_state(target), " AS state, ",
+        other_prices.build_cached_cost(target.prices, scale), " AS cached, ",
+        other_prices.build_plain_cost(target.prices, scale), " AS plain, ",
+        other_prices.build_request_cost(target.prices), " AS each FROM (", rows, ")",
     )  # fmt: skip
     sums = ", ".join(
         f"CAST(sum({other_prices.round_to_nano(name, scale)} + each) AS BIGINT) AS {name}"
@@ -219,7 +219,7 @@ def _statement(condition: Query, target: TargetModel, by: Dimension) -> Query:
     )
 
 
-def _state(target: TargetModel) -> Query:
+def _build_state(target: TargetModel) -> Query:
     """Whether a row moves, or the first reason why not."""
     facts = target.facts
     query = Query("CASE")

@@ -10,16 +10,16 @@ _LOOKED_AT = 96 * 1024  # characters of base64: a JPEG's own size stands behind 
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})  # markers SOFn
 
 
-def size_in_base64(text: str) -> tuple[int, int] | None:
+def read_base64_size(text: str) -> tuple[int, int] | None:
     """Pixels of an image in base64 or a `data:` address; None when its head does not say."""
     start = text.find(",") + 1 if text.startswith("data:") else 0
-    head = _decoded(text[start : start + 64])
+    head = _decode(text[start : start + 64])
     if head.startswith(b"\xff\xd8"):
-        return _jpeg(_decoded(text[start : start + _LOOKED_AT]))
-    return size_of(head)
+        return _read_jpeg_size(_decode(text[start : start + _LOOKED_AT]))
+    return read_size(head)
 
 
-def size_of(data: bytes) -> tuple[int, int] | None:
+def read_size(data: bytes) -> tuple[int, int] | None:
     """Pixels of an image; None when its head does not say."""
     size = None
     if data.startswith(b"\x89PNG") and len(data) >= 24:
@@ -27,13 +27,13 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     elif data.startswith(b"GIF8") and len(data) >= 10:
         size = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP" and len(data) >= 30:
-        size = _webp(data)
+        size = _read_webp_size(data)
     elif data.startswith(b"\xff\xd8"):
-        return _jpeg(data[:_LOOKED_AT])
+        return _read_jpeg_size(data[:_LOOKED_AT])
     return size if size is not None and min(size) > 0 else None
 
 
-def _decoded(text: str) -> bytes:
+def _decode(text: str) -> bytes:
     whole = text[: len(text) // 4 * 4]
     try:
         return base64.b64decode(whole)
@@ -41,7 +41,7 @@ def _decoded(text: str) -> bytes:
         return b""
 
 
-def _webp(data: bytes) -> tuple[int, int] | None:
+def _read_webp_size(data: bytes) -> tuple[int, int] | None:
     kind = data[12:16]
     if kind == b"VP8X":
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
@@ -53,7 +53,7 @@ def _webp(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg(data: bytes) -> tuple[int, int] | None:
+def _read_jpeg_size(data: bytes) -> tuple[int, int] | None:
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

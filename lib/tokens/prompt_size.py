@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from lib.fast_json import encode_text
-from lib.tokens.image_size import size_in_base64
+from lib.tokens.image_size import read_base64_size
 from lib.tokens.text_estimate import measure_text
 
 _WORDS = frozenset({"system", "instructions", "messages", "input", "prompt", "suffix"})
@@ -241,7 +241,7 @@ class _Reading:
         if isinstance(source, Mapping):
             detail = str(source.get("detail") or detail)
             source = source.get("url") or source.get("data") or ""
-        width, height = _pixels(source)
+        width, height = _read_pixels(source)
         self.images.append(Image(width, height, detail))
 
     def _file(self, part: Mapping[str, Any], depth: int) -> None:
@@ -268,13 +268,13 @@ class _Reading:
         self.unseen += size < 4_096  # named by an address
 
 
-def _pixels(source: Any) -> tuple[int, int]:
+def _read_pixels(source: Any) -> tuple[int, int]:
     if not isinstance(source, str) or source.startswith(("http", "file-")):
         return 0, 0
-    return size_in_base64(source) or (0, 0)
+    return read_base64_size(source) or (0, 0)
 
 
-def scaled(image: Image, longest: int, shortest: int = 0) -> tuple[int, int]:
+def scale_down(image: Image, longest: int, shortest: int = 0) -> tuple[int, int]:
     """Width and height once the longer side fits `longest` and, if stated, the shorter one `shortest`."""
     factor = min(1.0, longest / max(image.width, image.height))
     if shortest:

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from lib.patterns import compile_pattern
 from lib.providers.kinds import ProviderKind
-from lib.tokens.prompt_size import Image, PromptSize, scaled
+from lib.tokens.prompt_size import Image, PromptSize, scale_down
 
 DEFAULT_WINDOW = 200_000  # tokens, of a model whose window nobody states
 _PAGE_BYTES = 50_000  # of a PDF: a usual page, and one of words alone, well packed
@@ -49,20 +49,22 @@ class Family(Struct, frozen=True):
 
 def estimate_prompt(size: PromptSize, kind: str, model: str) -> int:
     """The tokens of a prompt, guessed: within a quarter on most recorded requests, and seldom below three quarters."""
-    return _tokens(size, family_of(kind, model), model, is_most=False)
+    return _estimate_tokens(size, find_family(kind, model), model, is_most=False)
 
 
 def bound_prompt(size: PromptSize, kind: str, model: str, window: int | None = None) -> int:
     """The most tokens a prompt can have; `window` is the model's context window, which bounds files of unknown size."""
-    return _tokens(size, family_of(kind, model), model, is_most=True, window=window or DEFAULT_WINDOW)
+    return _estimate_tokens(size, find_family(kind, model), model, is_most=True, window=window or DEFAULT_WINDOW)
 
 
-def image_tokens(image: Image, kind: str, model: str) -> int:
+def estimate_image_tokens(image: Image, kind: str, model: str) -> int:
     """The tokens of one image, guessed."""
-    return family_of(kind, model).image(image, model, False)
+    return find_family(kind, model).image(image, model, False)
 
 
-def _tokens(size: PromptSize, family: Family, model: str, *, is_most: bool, window: int = DEFAULT_WINDOW) -> int:
+def _estimate_tokens(
+    size: PromptSize, family: Family, model: str, *, is_most: bool, window: int = DEFAULT_WINDOW
+) -> int:
     at = int(is_most)
     words, schemas = (size.words_most, size.schemas_most) if is_most else (size.words, size.schemas)
     tokens = -(-words * family.words[at] // 100) + size.ids + size.messages * family.message[at]
@@ -76,14 +78,14 @@ def _tokens(size: PromptSize, family: Family, model: str, *, is_most: bool, wind
     tokens += size.calls * family.call[at] + size.has_form * family.form[at] + size.thinks * family.thinking[at]
     for image in size.images:
         tokens += family.image(image, model, is_most)
-    return tokens + (_of_files(size, family, window, is_most=is_most) if _has_files(size) else 0)
+    return tokens + (_estimate_file_tokens(size, family, window, is_most=is_most) if _has_files(size) else 0)
 
 
 def _has_files(size: PromptSize) -> bool:
     return bool(size.hidden or size.sounds or size.files or size.unseen)
 
 
-def _of_files(size: PromptSize, family: Family, window: int, *, is_most: bool) -> int:
+def _estimate_file_tokens(size: PromptSize, family: Family, window: int, *, is_most: bool) -> int:
     """Thoughts that come back in base64 (most are dropped before the model reads them), files, sounds.
 
     All together not more than the window.
@@ -97,7 +99,7 @@ def _of_files(size: PromptSize, family: Family, window: int, *, is_most: bool) -
     return min(tokens, window)
 
 
-def _image_openai(image: Image, model: str, is_most: bool) -> int:
+def _estimate_openai_image(image: Image, model: str, is_most: bool) -> int:
     """https://platform.openai.com/docs/guides/images-vision, "Calculating costs", as of November 2026.
 
     Patches of 32 pixels, at most 1,536 (2,500 from GPT-5.4 on, 10,000 in original detail), times a factor of the small
@@ -115,7 +117,7 @@ def _image_openai(image: Image, model: str, is_most: bool) -> int:
     if is_tiled:
         if not image.width:
             return base + (8 if is_most else 4) * tile  # 768 × 2,000 pixels
-        width, height = scaled(Image(*scaled(image, 2_048)), 2_048, 768)
+        width, height = scale_down(Image(*scale_down(image, 2_048)), 2_048, 768)
         return base + -(-width // 512) * -(-height // 512) * tile
     most = 10_000 if image.detail == "original" else 2_500 if is_most else 1_536
     patches = -(-image.width // 32) * -(-image.height // 32) if image.width else most if is_most else 1_000
@@ -123,18 +125,18 @@ def _image_openai(image: Image, model: str, is_most: bool) -> int:
     return math.ceil(min(patches, most) * (2.46 if is_most else factor))
 
 
-def _image_anthropic(image: Image, model: str, is_most: bool) -> int:
+def _estimate_anthropic_image(image: Image, model: str, is_most: bool) -> int:
     """https://docs.claude.com/en/docs/build-with-claude/vision: width × height / 750, scaled to 1,568 pixels and about
     1,600 tokens; from Opus 4.7 on to 2,576 pixels and 4,784 tokens."""
     is_older = _OLDER_CLAUDE.search(model) is not None
     most = 1_640 if is_older else 4_800
     if not image.width:
         return most if is_most else 1_500
-    width, height = scaled(image, 1_568 if is_older else 2_576)
+    width, height = scale_down(image, 1_568 if is_older else 2_576)
     return min(-(-width * height // 750) + 5, most) if not is_most else min(width * height // 600 + 60, most)
 
 
-def _image_gemini(image: Image, model: str, is_most: bool) -> int:
+def _estimate_gemini_image(image: Image, model: str, is_most: bool) -> int:
     """https://ai.google.dev/gemini-api/docs/tokens: 258 up to 384 pixels, else 258 for each tile of 768; Gemini 3 takes
     1,120 (https://ai.google.dev/gemini-api/docs/media-resolution), in ultra high resolution 2,240."""
     if "gemini-3" in model or not image.width:
@@ -163,7 +165,7 @@ _OPENAI = Family(
     call=(5, 40),
     form=(40, 200),
     page=(1_000, 6_000),
-    image=_image_openai,
+    image=_estimate_openai_image,
 )
 _GPT_5 = structs.replace(_OPENAI, base=(2, 40), tools=(80, 250))
 _EMBEDS = structs.replace(_OPENAI, words=(85, 105))
@@ -179,7 +181,7 @@ _ANTHROPIC = Family(
     form=(80, 600),  # 168 measured with a schema of 40
     thinking=(28, 60),
     page=(2_300, 4_800),  # "1,500–3,000 tokens per page", and an image of it: the page on PDF support
-    image=_image_anthropic,
+    image=_estimate_anthropic_image,
 )
 _GEMINI = Family(
     words=(100, 115),
@@ -193,7 +195,7 @@ _GEMINI = Family(
     native_tool=(1_000, 5_000),
     page=(560, 1_200),  # 258 a page, in Gemini 3 560 to 1,120
     sound=(1_000, 10),  # 32 tokens a second of sound, 258 a frame
-    image=_image_gemini,
+    image=_estimate_gemini_image,
 )
 _GEMINI_2 = structs.replace(_GEMINI, words=(80, 115), schemas=(22, 160), tool=(2, 40), call=(0, 40))
 _GEMINI_3 = structs.replace(_GEMINI, call=(30, 80))  # thoughts come back with their calls
@@ -243,7 +245,7 @@ _BY_KIND: dict[str, Family] = {
 
 
 @lru_cache(maxsize=4_096)
-def family_of(kind: str, model: str) -> Family:
+def find_family(kind: str, model: str) -> Family:
     """How a model reads its prompt: by its name where that tells, else by its provider's kind."""
     lowered = model.lower()
     by_name = next((family for part, family in _BY_NAME if part in lowered), None)

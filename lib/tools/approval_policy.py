@@ -50,7 +50,7 @@ def decide(
     return PolicyDecision(ApprovalPolicy.ASK, "its policy says so")
 
 
-def subject_of(name: str) -> str:
+def build_subject(name: str) -> str:
     """The subject under which a tool's approvals and grants stand."""
     return f"tool:{name}"
 
@@ -58,7 +58,7 @@ def subject_of(name: str) -> str:
 def _is_granted(
     approvals: Approvals, actor: Actor, name: str, conversation_id: str | None, *, is_tainted: bool
 ) -> bool:
-    subject = subject_of(name)
+    subject = build_subject(name)
     if not is_tainted:
         return approvals.is_granted(actor.user_id, subject, conversation_id)
     if conversation_id is None:

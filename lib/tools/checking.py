@@ -62,7 +62,7 @@ def check_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> 
 def list_schema_errors(schema: Mapping[str, Any], value: Any) -> list[str]:
     """List where a JSON value does not fit a schema, at most five; a schema that can't tell is an error itself."""
     try:
-        return rules.schema_errors(schema, encode_text(value))[:_MOST_TOLD]
+        return rules.list_schema_errors(schema, encode_text(value))[:_MOST_TOLD]
     except NotComputed as error:
         return [f"The schema can't be used: {error.why}"]
     except RecursionError:

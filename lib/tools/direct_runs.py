@@ -22,7 +22,7 @@ from lib.approvals.approvals import Approvals
 from lib.clock import utc_now
 from lib.configs.tool_rules import ApprovalPolicy, ToolRules
 from lib.errors import Conflict, PermissionDenied, Throttled
-from lib.tools.approval_policy import decide, subject_of
+from lib.tools.approval_policy import build_subject, decide
 from lib.tools.checking import check_arguments, measure_json, read_arguments
 from lib.tools.registry import Tools
 from lib.tools.tool import ToolContext, ToolDefinition, ToolExecution
@@ -163,7 +163,7 @@ def ask_once(
             kind=ApprovalKind.TOOL,
             title=f"Run {definition.title or definition.name}"[:200],
             reason=reason,
-            subject=subject_of(definition.name),
+            subject=build_subject(definition.name),
             data=arguments,
             key=key[-200:],
             conversation_id=context.conversation_id,

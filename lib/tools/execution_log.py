@@ -19,7 +19,7 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import tool_executions
 from lib.errors import NotFound
-from lib.ledger.content_policy import FULL, METADATA, parameters_to_keep, text_to_keep
+from lib.ledger.content_policy import FULL, METADATA, sanitise_parameters, sanitise_text
 from lib.tools.checking import measure_json
 from lib.tools.tool import ExecutionStatus, ToolContext, ToolDefinition, ToolExecution, ToolOutput
 
@@ -139,7 +139,7 @@ class ExecutionLog:
             "result": None if document is None else keep_json(policy, document),
             "result_hash": measured.hash if measured else "",
             "result_bytes": measured.size if measured else 0,
-            "error_message": text_to_keep(policy, None if error_message is None else make_storable(error_message)),
+            "error_message": sanitise_text(policy, None if error_message is None else make_storable(error_message)),
             "cost_nano_usd": cost_nano_usd,
             "duration_ms": duration_ms,
         }
@@ -202,7 +202,7 @@ class ExecutionLog:
         actor.require(Permission.TEST_CONFIGS)
         query = (
             select(tool_executions)
-            .where(*_conditions(actor, criteria or ExecutionFilter()))
+            .where(*_list_conditions(actor, criteria or ExecutionFilter()))
             .order_by(_E.started_at.desc(), _E.id.desc())
             .limit(size)
             .offset((page - 1) * size)
@@ -213,7 +213,7 @@ class ExecutionLog:
     def get(self, actor: Actor, execution_id: str) -> ToolExecution:
         """Read one run; NotFound when the actor may not see it."""
         actor.require(Permission.TEST_CONFIGS)
-        query = select(tool_executions).where(_E.id == execution_id, _visible(actor))
+        query = select(tool_executions).where(_E.id == execution_id, _is_visible(actor))
         with self._store.read() as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
@@ -223,7 +223,7 @@ class ExecutionLog:
     def of_turn(self, actor: Actor, turn_id: str) -> Sequence[ToolExecution]:
         """List the runs of a turn in the order in which they began."""
         actor.require(Permission.TEST_CONFIGS)
-        query = select(tool_executions).where(_E.turn_id == turn_id, _visible(actor)).order_by(_E.id)
+        query = select(tool_executions).where(_E.turn_id == turn_id, _is_visible(actor)).order_by(_E.id)
         with self._store.read() as connection:
             return [_read(row, actor) for row in connection.execute(query).mappings()]
 
@@ -235,7 +235,7 @@ class ExecutionLog:
         query = (
             select(_E.tool, _E.server, func.count(), failed, func.avg(_E.duration_ms), func.max(_E.duration_ms))
             .add_columns(func.sum(_E.cost_nano_usd), func.max(_E.started_at))
-            .where(*_conditions(actor, criteria or ExecutionFilter()), ended)
+            .where(*_list_conditions(actor, criteria or ExecutionFilter()), ended)
             .group_by(_E.tool, _E.server)
             .order_by(func.count().desc(), _E.tool)
         )
@@ -259,20 +259,20 @@ def keep_json(policy: str, value: Any) -> Any:
     """Make of a JSON value what a content policy lets be kept: all of it, masked, or nothing."""
     if policy == METADATA or value is None:
         return None
-    return value if policy == FULL else parameters_to_keep(policy, {"kept": value})["kept"]
+    return value if policy == FULL else sanitise_parameters(policy, {"kept": value})["kept"]
 
 
-def _conditions(actor: Actor, criteria: ExecutionFilter) -> list[ColumnElement[bool]]:
+def _list_conditions(actor: Actor, criteria: ExecutionFilter) -> list[ColumnElement[bool]]:
     equal = ("tool", "server", "status", "app", "user_id", "conversation_id", "call_id", "turn_id")
     conditions = [_E[name] == getattr(criteria, name) for name in equal if getattr(criteria, name) is not None]
     if criteria.since is not None:
         conditions.append(_E.started_at >= criteria.since)
     if criteria.until is not None:
         conditions.append(_E.started_at < criteria.until)
-    return [_visible(actor), *conditions]
+    return [_is_visible(actor), *conditions]
 
 
-def _visible(actor: Actor) -> ColumnElement[bool]:
+def _is_visible(actor: Actor) -> ColumnElement[bool]:
     """Runs that an actor sees: of the chosen team for who views statistics, else their own; with a key its app's."""
     if actor.sees_every_team:
         return true()

@@ -82,7 +82,7 @@ def fill(template: HttpTemplate, arguments: Mapping[str, Any], secrets: Mapping[
     """Fill a request with arguments; InvalidInput where a path's value is missing or leads elsewhere."""
     address = _PLACE.sub(lambda placeholder: _fill_path(placeholder[1], arguments), template.url.strip())
     pairs = [(name, _fill(text, arguments)) for name, text in template.query.items()]
-    query = urlencode([pair for name, filled in pairs for pair in _pair(name, filled)])
+    query = urlencode([pair for name, filled in pairs for pair in _build_query_pairs(name, filled)])
     if query:
         address += "?" + query
     if len(address) > LONGEST_ADDRESS:
@@ -107,7 +107,7 @@ def _fill_body(template: HttpTemplate, arguments: Mapping[str, Any]) -> Any:
 def _fill_path(name: str, arguments: Mapping[str, Any]) -> str:
     if name not in arguments:
         raise InvalidInput(f"The argument {name} is missing.", "It stands in the address.")
-    text = _as_text(arguments[name])
+    text = _convert_to_text(arguments[name])
     parts = text.replace("\\", "/").split("/")
     if not text or any(part in (".", "..") for part in parts):
         raise InvalidInput(f"The argument {name} can't stand in an address.", "It is empty or leads elsewhere.")
@@ -119,7 +119,7 @@ def _fill(part: Any, arguments: Mapping[str, Any]) -> Any:
         case str():
             if (whole := _PLACE.fullmatch(part.strip())) is not None:
                 return arguments.get(whole[1], _ABSENT)
-            return _PLACE.sub(lambda placeholder: _as_text(arguments.get(placeholder[1], "")), part)
+            return _PLACE.sub(lambda placeholder: _convert_to_text(arguments.get(placeholder[1], "")), part)
         case Mapping():
             filled = {str(name): _fill(inner, arguments) for name, inner in part.items()}
             return {name: inner for name, inner in filled.items() if inner is not _ABSENT}
@@ -129,14 +129,14 @@ def _fill(part: Any, arguments: Mapping[str, Any]) -> Any:
             return part
 
 
-def _pair(name: str, filled: Any) -> list[tuple[str, str]]:
+def _build_query_pairs(name: str, filled: Any) -> list[tuple[str, str]]:
     """A part of the query, one for each of a list."""
     if filled is _ABSENT or filled is None:
         return []
-    return [(name, _as_text(part)) for part in (filled if isinstance(filled, list) else [filled])]
+    return [(name, _convert_to_text(part)) for part in (filled if isinstance(filled, list) else [filled])]
 
 
-def _as_text(argument: Any) -> str:
+def _convert_to_text(argument: Any) -> str:
     if isinstance(argument, str):
         return argument
     return "" if argument is None else encode_text(argument)

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, se
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import changeable, require_team, usable
+from lib.access.team_scope import filter_changeable, filter_usable, require_team
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import ALL_TEAMS, approval_grants, tools
@@ -126,7 +126,7 @@ class HttpTools:
         """Read one tool with its request; NotFound."""
         actor.require(Permission.VIEW_CONFIGS)
         with self._store.read() as connection:
-            return _read_tool(_find(connection, name, usable(actor, _T.team_id)))
+            return _read_tool(_find(connection, name, filter_usable(actor, _T.team_id)))
 
     def create(self, actor: Actor, draft: HttpToolDraft) -> HttpTool:
         """Register a tool; Conflict when its name is taken by one of any source that has a row."""
@@ -148,13 +148,15 @@ class HttpTools:
         _require_address(actor, draft)
         draft.check()
         with self._store.write() as connection:
-            row = _find(connection, draft.name, changeable(actor, _T.team_id))
+            row = _find(connection, draft.name, filter_changeable(actor, _T.team_id))
             if row["definition"] != draft.to_document():
                 _revoke_grants(connection, draft.name)
             change: dict[str, Any] = {"definition": draft.to_document(), "updated_at": utc_now()}
             if draft.secret_headers is not None:
                 change["secret_headers"] = self._seal(connection, draft)
-            elif row["secret_headers"] and row["secret_headers"].get("host") != hosts.host_of(_base(draft.request)):
+            elif row["secret_headers"] and row["secret_headers"].get("host") != hosts.parse_host(
+                _read_base_address(draft.request)
+            ):
                 why = "They are not sent anywhere else."
                 raise InvalidInput(
                     "The secret headers belong to another host.", why, "Enter them again.", field="headers"
@@ -169,7 +171,7 @@ class HttpTools:
         """Remove a tool and its secrets; the rows of its runs stay."""
         actor.require(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
-            _find(connection, name, changeable(actor, _T.team_id))
+            _find(connection, name, filter_changeable(actor, _T.team_id))
             connection.execute(delete(tools).where(_T.name == name))
             _revoke_grants(connection, name)
             audit.record(connection, actor, "tool.delete", name)
@@ -216,7 +218,11 @@ class HttpTools:
         for secret in draft.secret_headers.values():
             remember(secret)
         sealed = self._vault.encrypt(json.dumps(dict(draft.secret_headers)), within=connection)
-        return {"names": list(draft.secret_headers), "sealed": sealed, "host": hosts.host_of(_base(draft.request))}
+        return {
+            "names": list(draft.secret_headers),
+            "sealed": sealed,
+            "host": hosts.parse_host(_read_base_address(draft.request)),
+        }
 
     def _forget_and_get(self, actor: Actor, name: str) -> HttpTool:
         self._forget()
@@ -283,7 +289,7 @@ def _read_tool(row: RowMapping) -> HttpTool:
         result_schema=draft.result_schema,
         annotations=draft.annotations,
         source=SourceKind.HTTP,
-        server=hosts.parse(_base(draft.request)).hostname or "",
+        server=hosts.parse(_read_base_address(draft.request)).hostname or "",
     )
     names = tuple((row["secret_headers"] or _NO_COLUMNS).get("names", ()))
     return HttpTool(definition, draft.request, names, row["revision"])
@@ -297,7 +303,7 @@ def _find(connection: Connection, name: str, *conditions: ColumnElement[bool]) -
     return row
 
 
-def _base(request: HttpTemplate) -> str:
+def _read_base_address(request: HttpTemplate) -> str:
     """The address up to its host."""
     head, _, location = request.url.strip().partition("://")
     return f"{head}://{location.partition('/')[0]}/"

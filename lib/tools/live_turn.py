@@ -13,7 +13,7 @@ from lib.configs.tool_rules import ToolRules
 from lib.tools.tool import ExecutionStatus, ToolDefinition, ToolExecution
 from lib.tools.tool_search import choose_described
 from lib.tools.toolset import Toolset
-from lib.tools.turn import RUNNING, PendingTool, ToolResult, TurnState, asking_message, result_messages
+from lib.tools.turn import RUNNING, PendingTool, ToolResult, TurnState, build_asking_message, build_tool_messages
 
 
 class LiveTurn:
@@ -72,13 +72,13 @@ class LiveTurn:
 
     def take_asking(self, call: LiveCall, tool_calls: Sequence[dict[str, str]]) -> None:
         """Add the round in which the model asked for tools to the messages."""
-        self.state.messages.append(asking_message(call.attempt.answer, list(tool_calls), call.attempt.thoughts))
+        self.state.messages.append(build_asking_message(call.attempt.answer, list(tool_calls), call.attempt.thoughts))
 
     def take_results(self) -> None:
         """Add the results of the round to the messages, in the order in which they were asked for."""
         order = {call["id"]: number for number, call in enumerate(self.state.messages[-1]["tool_calls"])}
         results = sorted(self.state.results, key=lambda tool_result: order.get(tool_result.tool_call_id, len(order)))
-        self.state.messages += result_messages(results, sees_images=self.state.sees_images)
+        self.state.messages += build_tool_messages(results, sees_images=self.state.sees_images)
         self.state.results = []
 
     def note_outside(self, definition: ToolDefinition) -> None:
@@ -107,12 +107,12 @@ class LiveTurn:
         self.ended.set()
 
 
-def tool_calls_of(call: LiveCall) -> list[dict[str, str]]:
+def list_tool_calls(call: LiveCall) -> list[dict[str, str]]:
     """The tools that a call's answer asks for."""
     return [dict(tool_call) for _, tool_call in sorted(call.attempt.tool_calls.items())]
 
 
-def result_of(tool_call_id: str, name: str, execution: ToolExecution, text: str) -> ToolResult:
+def describe_tool_run(tool_call_id: str, name: str, execution: ToolExecution, text: str) -> ToolResult:
     """Make of a run what the model is told."""
     images = execution.output.images if execution.output is not None else ()
     return ToolResult(tool_call_id, name, text, images)
@@ -123,4 +123,4 @@ def is_waiting_for_answer(execution: ToolExecution) -> bool:
     return execution.status == ExecutionStatus.NEEDS_INPUT
 
 
-__all__ = ["CallView", "LiveTurn", "PendingTool", "is_waiting_for_answer", "result_of", "tool_calls_of"]
+__all__ = ["CallView", "LiveTurn", "PendingTool", "describe_tool_run", "is_waiting_for_answer", "list_tool_calls"]

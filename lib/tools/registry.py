@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lib.access.permissions import Actor, Permission
 from lib.access.stop_switch import StopSwitch
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.configs.configuration import Configuration
 from lib.configs.tool_rules import ApprovalPolicy, ToolRules
 from lib.db.engine import Store
@@ -97,7 +97,7 @@ class Tools:
                 continue
             own = settings.get(definition.name, NO_SETTINGS)
             refusal = own.find_refusal(definition, actor, app)
-            if refusal is None and _policy(own, definition, actor, rules) is ApprovalPolicy.DENY:
+            if refusal is None and _resolve_policy(own, definition, actor, rules) is ApprovalPolicy.DENY:
                 refusal = f"The tool {definition.name} is denied by policy."
             if refusal is None:
                 usable[definition.name] = definition
@@ -121,7 +121,7 @@ class Tools:
     def policy(self, actor: Actor, name: str, rules: ToolRules | None) -> ApprovalPolicy:
         """Choose what happens before a tool runs for an actor, by its annotations, settings, role and configuration."""
         definition = self.find(actor, name)
-        return _policy(self._settings.load().get(name, NO_SETTINGS), definition, actor, rules)
+        return _resolve_policy(self._settings.load().get(name, NO_SETTINGS), definition, actor, rules)
 
     async def run(
         self,
@@ -150,10 +150,10 @@ class Tools:
         if settings.policy_for(definition, actor.role, None) is ApprovalPolicy.DENY:
             raise PermissionDenied("The tool can't be used here.", f"The tool {name} is denied by policy.")
         if execution is None:
-            opening = (new_id(), definition, _storable(arguments), context, float(settings.seconds))
+            opening = (make_id(), definition, _convert_to_storable(arguments), context, float(settings.seconds))
             execution = await asyncio.to_thread(self.executions.open, *opening)
         else:
-            resumed = (execution, _storable(arguments), float(settings.seconds))
+            resumed = (execution, _convert_to_storable(arguments), float(settings.seconds))
             execution = await asyncio.to_thread(self.executions.begin, *resumed)
         opened(execution)
         run = _ToolRun(self.executions, source, definition, settings, context, longest_output, self._stops)
@@ -164,7 +164,7 @@ class Tools:
     ) -> ToolExecution:
         """Write the row of a run that may not be: an unknown tool, a denied one. The model is told why."""
         definition = ToolDefinition(name=name[:64], description="", source="")
-        opening = (new_id(), definition, _storable(arguments), context, 0.0)
+        opening = (make_id(), definition, _convert_to_storable(arguments), context, 0.0)
         execution = await asyncio.to_thread(self.executions.open, *opening)
         output = ToolOutput(why, is_error=True)
         return await asyncio.to_thread(self.executions.close, execution, status, output, why)
@@ -173,7 +173,7 @@ class Tools:
         self, definition: ToolDefinition, arguments: Any, context: ToolContext, output: ToolOutput
     ) -> ToolExecution:
         """Write the row of something that was done for a model without a source: the search of tools."""
-        execution = self.executions.open(new_id(), definition, arguments, context, 0.0)
+        execution = self.executions.open(make_id(), definition, arguments, context, 0.0)
         return self.executions.close(execution, ExecutionStatus.OK, output, duration_ms=0)
 
     def _find_allowed(self, actor: Actor, name: str) -> tuple[ToolDefinition, ToolSource]:
@@ -296,7 +296,7 @@ def read_rules(configuration: Configuration | ToolRules | None) -> ToolRules | N
     return ToolRules.from_record(configuration.tools)
 
 
-def _policy(
+def _resolve_policy(
     settings: ToolSettings, definition: ToolDefinition, actor: Actor, rules: ToolRules | None
 ) -> ApprovalPolicy:
     rule = rules.policy_of(definition.name) if rules is not None else None
@@ -308,7 +308,7 @@ def _fail(status: ExecutionStatus, why: str) -> tuple[ExecutionStatus, ToolOutpu
     return status, ToolOutput(why, is_error=True), why
 
 
-def _storable(arguments: Mapping[str, Any] | str) -> Any:
+def _convert_to_storable(arguments: Mapping[str, Any] | str) -> Any:
     """Arguments as their row holds them: an object where they are one."""
     try:
         return read_arguments(arguments)

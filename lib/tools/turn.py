@@ -129,7 +129,7 @@ def join_outputs(output: ToolOutput) -> str:
     return text or ("Done." if not output.images else "A picture.")
 
 
-def result_messages(results: list[ToolResult], *, sees_images: bool) -> list[dict[str, Any]]:
+def build_tool_messages(results: list[ToolResult], *, sees_images: bool) -> list[dict[str, Any]]:
     """Write results as messages: one of the role tool each, and pictures in a user message for models that see."""
     sent: list[dict[str, Any]] = [
         {"role": "tool", "tool_call_id": tool_result.tool_call_id, "content": tool_result.text}
@@ -143,7 +143,7 @@ def result_messages(results: list[ToolResult], *, sees_images: bool) -> list[dic
     return [*sent, {"role": "user", "content": pictures}] if pictures else sent
 
 
-def asking_message(
+def build_asking_message(
     text: str, tool_calls: list[dict[str, str]], thoughts: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """Write the round in which a model asked for tools as a message of the assistant.
@@ -204,7 +204,7 @@ def combine_views(turn: TurnView) -> CallView:
     )
 
 
-def status_of(state: str) -> str:
+def translate_status(state: str) -> str:
     """The status of an answer, in the ledger's words, by how its turn ended."""
     return state if state in ("ok", "timeout", "truncated", "refused", "cancelled") else _STATUSES.get(state, "error")
 
@@ -214,7 +214,7 @@ def _sum(counts: list[int | None]) -> int | None:
     return sum(known_counts) if known_counts else None
 
 
-def request_of(state: TurnState, request: CallRequest, tools: list[dict[str, Any]], call_id: str) -> CallRequest:
+def build_request(state: TurnState, request: CallRequest, tools: list[dict[str, Any]], call_id: str) -> CallRequest:
     """Make the request of the next round."""
     parameters = {**state.parameters, "tools": tools} if tools else dict(state.parameters)
     is_first = call_id == state.turn_id

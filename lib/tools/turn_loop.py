@@ -18,17 +18,17 @@ from lib.approvals.approval import Approval, ApprovalKind, ApprovalRequest, Appr
 from lib.approvals.approvals import Approvals
 from lib.calls.calls import Calls
 from lib.calls.live_call import Listener, LiveCall
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.tool_rules import ApprovalPolicy
 from lib.errors import InvalidInput, LLMManagerError, NotFound
-from lib.tools.approval_policy import decide, subject_of
+from lib.tools.approval_policy import build_subject, decide
 from lib.tools.checking import read_arguments
 from lib.tools.direct_runs import ask_once
-from lib.tools.live_turn import LiveTurn, result_of, tool_calls_of
+from lib.tools.live_turn import LiveTurn, describe_tool_run, list_tool_calls
 from lib.tools.registry import Tools
 from lib.tools.tool import ExecutionStatus, ToolContext, ToolDefinition, ToolExecution, ToolOutput
 from lib.tools.tool_search import DEFINITION, SEARCH, describe, search_tools
-from lib.tools.turn import MOST_AT_ONCE, WAITING, PendingTool, join_outputs, request_of
+from lib.tools.turn import MOST_AT_ONCE, WAITING, PendingTool, build_request, join_outputs
 from lib.tools.turn_rows import TurnRows
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class TurnLoop:
         """Rounds from a call that is open on."""
         while True:
             await self._calls.follow(call)
-            tool_calls = tool_calls_of(call)
+            tool_calls = list_tool_calls(call)
             status = call.row.status if call.row is not None else "error"
             self._live.add_cost(call.row.cost_nano_usd if call.row is not None else None)
             if (end := self._find_end(status, tool_calls)) is not None:
@@ -151,8 +151,8 @@ class TurnLoop:
 
     async def _open_round(self) -> LiveCall:
         state = self._live.state
-        call_id = new_id() if state.calls else state.turn_id
-        request = request_of(state, self._live.request, self._live.describe_tools(), call_id)
+        call_id = make_id() if state.calls else state.turn_id
+        request = build_request(state, self._live.request, self._live.describe_tools(), call_id)
         call = await self._calls.open(request, self._program)
         self.last_call = call
         if not state.calls:
@@ -256,7 +256,7 @@ class TurnLoop:
             return
         live.note_outside(definition)
         text = output.needs_input.message if output.needs_input is not None else join_outputs(output)
-        live.state.results.append(result_of(tool_call_id, name, execution, text))
+        live.state.results.append(describe_tool_run(tool_call_id, name, execution, text))
 
     async def _ask(
         self, definition: ToolDefinition, tool_call: dict[str, str], context: ToolContext, reason: str
@@ -270,13 +270,13 @@ class TurnLoop:
         if self._refuses:
             await self._ask_or_refuse(definition, tool_call, arguments, context, reason)
             return
-        opening = (new_id(), definition, arguments, context, 0.0, ExecutionStatus.WAITING, f"asked because {reason}")
+        opening = (make_id(), definition, arguments, context, 0.0, ExecutionStatus.WAITING, f"asked because {reason}")
         execution = self._note(await asyncio.to_thread(self._tools.executions.open, *opening))
         request = ApprovalRequest(
             kind=ApprovalKind.TOOL,
             title=f"Run {definition.title or definition.name}"[:200],
             reason=reason,
-            subject=subject_of(definition.name),
+            subject=build_subject(definition.name),
             data=arguments,
             key=f"{context.turn_id}:{execution.id}",
             conversation_id=context.conversation_id,
@@ -328,10 +328,10 @@ class TurnLoop:
             kind=ApprovalKind.TOOL,
             title=f"{definition.title or definition.name} asks: {question.message}"[:200],
             reason="the tool needs to know more before it goes on",
-            subject=subject_of(definition.name),
+            subject=build_subject(definition.name),
             data=execution.arguments,
             form_schema=question.form_schema,
-            key=f"{execution.turn_id}:{execution.id}:{new_id()}",
+            key=f"{execution.turn_id}:{execution.id}:{make_id()}",
             conversation_id=execution.conversation_id,
             call_id=execution.call_id,
             deadline=utc_now() + _DECIDE_WITHIN,
@@ -357,7 +357,7 @@ class TurnLoop:
         execution = self._note(
             await self._tools.refuse(tool_call["name"], tool_call["arguments"], context, status, why)
         )
-        self._live.state.results.append(result_of(tool_call["id"], tool_call["name"], execution, why))
+        self._live.state.results.append(describe_tool_run(tool_call["id"], tool_call["name"], execution, why))
 
     async def _search(self, context: ToolContext, tool_call: dict[str, str]) -> None:
         """Search the tools for the model, and describe those that were found from the next round on."""
@@ -372,7 +372,9 @@ class TurnLoop:
             await asyncio.to_thread(self._tools.record, DEFINITION, {"query": query}, context, describe(hits))
         )
         output = execution.output or ToolOutput()
-        live.state.results.append(result_of(tool_call["id"], tool_call["name"], execution, join_outputs(output)))
+        live.state.results.append(
+            describe_tool_run(tool_call["id"], tool_call["name"], execution, join_outputs(output))
+        )
 
     async def _suspend(self) -> None:
         """Wait for people: write the state down and end the task."""
@@ -429,7 +431,7 @@ class TurnLoop:
         closing = (execution, ExecutionStatus.DENIED, ToolOutput(why, is_error=True), why)
         self._note(await asyncio.to_thread(self._tools.executions.close, *closing))
         await asyncio.to_thread(self._approvals.end, self._live.actor, approval.id)
-        self._live.state.results.append(result_of(tool.tool_call_id, tool.name, execution, why))
+        self._live.state.results.append(describe_tool_run(tool.tool_call_id, tool.name, execution, why))
 
     async def _end(self, status: str, reason: str) -> None:
         state = self._live.state

@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 
 from lib.access.membership import find_person
 from lib.access.permissions import OPERATOR, Actor
-from lib.access.team_scope import owned
+from lib.access.team_scope import filter_owned
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import processes, tool_turns
@@ -95,7 +95,7 @@ class TurnRows:
 
     def read(self, actor: Actor, turn_id: str) -> RowMapping | None:
         """Read the row of the actor's own turn; None when there is none."""
-        own = owned(actor, _T.user_id, _T.team_id)
+        own = filter_owned(actor, _T.user_id, _T.team_id)
         with self._store.read() as connection:
             return connection.execute(select(tool_turns).where(_T.id == turn_id, own)).mappings().first()
 

@@ -22,7 +22,7 @@ from lib.approvals.approvals import Approvals
 from lib.calls.calls import Calls
 from lib.calls.live_call import CallView, LiveCall
 from lib.calls.request import CallRequest, Origin, Within
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.configs.configuration import Configuration
 from lib.configs.tool_rules import ToolRules
 from lib.db.engine import Store
@@ -144,7 +144,7 @@ class Turns:
         row = self._rows.read(actor, turn_id)
         if row is None:
             return None
-        executions = [_with_words(run, live) for run in self._tools.executions.of_turn(actor, turn_id)]
+        executions = [_add_words(run, live) for run in self._tools.executions.of_turn(actor, turn_id)]
         return self._build_view(actor, turn_id, row["state"], row["reason"], row["calls"], executions)
 
     def call_view(self, actor: Actor, call_id: str) -> CallView:
@@ -308,7 +308,7 @@ class Turns:
                 self._live.pop(turn_id, None)
 
 
-def _with_words(execution: ToolExecution, live: LiveTurn | None) -> ToolExecution:
+def _add_words(execution: ToolExecution, live: LiveTurn | None) -> ToolExecution:
     """A run as its row says it, with the words that its owner may see while the turn is fresh."""
     fresh = live.executions.get(execution.id) if live is not None else None
     if fresh is None or execution.output is not None or fresh.status != execution.status:
@@ -318,7 +318,7 @@ def _with_words(execution: ToolExecution, live: LiveTurn | None) -> ToolExecutio
 
 def _make_live(request: TurnRequest) -> LiveTurn:
     call = request.call
-    turn_id = call.call_id or new_id()
+    turn_id = call.call_id or make_id()
     parameters = {name: setting for name, setting in call.parameters.items() if name != "tools"}
     state = TurnState(
         turn_id=turn_id,

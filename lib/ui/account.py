@@ -8,7 +8,7 @@ from lib.services import Services
 from lib.ui import blocks, session, session_keys
 
 
-def menu(services: Services, actor: Actor) -> None:
+def draw_menu(services: Services, actor: Actor) -> None:
     """Draw the menu; its dialogs open over the page."""
     with st.sidebar:
         choose_team(services, actor)
@@ -18,15 +18,15 @@ def menu(services: Services, actor: Actor) -> None:
             ["Preferences", "Change password", "Sign out"],
             icon=":material/account_circle:",
             type="tertiary",
-            help=f"Signed in as {blocks.plain(actor.name)}, {actor.role.value}",
+            help=f"Signed in as {blocks.escape_markdown(actor.name)}, {actor.role.value}",
             key="account",
         )
     if choice == "Preferences":
-        from lib.ui.preferences import preferences_dialog
+        from lib.ui.preferences import show_preferences_dialog
 
-        preferences_dialog(services, actor)
+        show_preferences_dialog(services, actor)
     elif choice == "Change password":
-        _password_dialog(services, actor)
+        _draw_password_dialog(services, actor)
     elif choice == "Sign out":
         session.sign_out()
 
@@ -49,7 +49,7 @@ def choose_team(services: Services, actor: Actor) -> None:
 
 
 @st.dialog("Change your password")
-def _password_dialog(services: Services, actor: Actor) -> None:
+def _draw_password_dialog(services: Services, actor: Actor) -> None:
     with st.form("password", border=False):
         old = st.text_input("Current password", type="password", autocomplete="current-password")
         new = st.text_input("New password, 12 characters or more", type="password", autocomplete="new-password")
@@ -66,4 +66,4 @@ def _password_dialog(services: Services, actor: Actor) -> None:
     except LLMManagerError as error:
         blocks.show_error(error)
         return
-    session.to_login()
+    session.redirect_to_login()

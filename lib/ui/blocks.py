@@ -15,21 +15,21 @@ _DOLLAR_AMOUNT = compile_pattern(r"(?<!\\)\$(?=\d)")
 _MARKDOWN_SIGNS = frozenset("\\`*_{}[]()<>#+-!|~$:@")
 
 
-def compact() -> bool:
+def is_compact() -> bool:
     """Whether a phone asks (layout only, never access): `Sec-CH-UA-Mobile` or `Mobi` in the user agent."""
     headers = st.context.headers
     return headers.get("Sec-Ch-Ua-Mobile") == "?1" or "Mobi" in (headers.get("User-Agent") or "")
 
 
 @contextmanager
-def header(title: str) -> Iterator[None]:
+def show_header(title: str) -> Iterator[None]:
     """The page's title; what is drawn inside the `with` stands at its right (always at least one control)."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.title(title, anchor=False, width="stretch")
         yield
 
 
-def tabs(labels: Sequence[str], parameter: str = "tab") -> tuple[str, Any]:
+def show_tabs(labels: Sequence[str], parameter: str = "tab") -> tuple[str, Any]:
     """Tabs of which the open one stands in the address as `?tab=what-if`: its label, and where it is drawn.
 
     The address is the only state. The widget is told what it says and keeps its identity: a default that followed the
@@ -52,18 +52,18 @@ def _write_tab(key: str, parameter: str, first: str) -> None:
         st.query_params[parameter] = opened.lower()
 
 
-def row(**options: Any) -> Any:
+def start_row(**options: Any) -> Any:
     """A horizontal container in the product's spacing: filter bars, scope lines, footers."""
     return st.container(horizontal=True, **({"vertical_alignment": "center", "gap": "small"} | options))
 
 
 def leave_room_for_toolbar() -> None:
     """Leave a band above a table where the screen is touched: the table's toolbar always lies on what stands there."""
-    if compact():
+    if is_compact():
         st.space("medium")
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """`text` with Markdown's signs escaped: for data where Streamlit reads Markdown (labels, captions, errors)."""
     joined = text.replace("\n", " ").replace("://", "://\u2060")  # a word joiner: addresses don't become links
     return "".join("\\" + sign if sign in _MARKDOWN_SIGNS else sign for sign in joined)
@@ -71,11 +71,11 @@ def plain(text: str) -> str:
 
 def show_error(error: LLMManagerError) -> None:
     """Draw a product error: what happened as the title, why and what to do below it."""
-    st.error(plain(error.body) or "Try again.", title=plain(error.title), icon=":material/error:")
+    st.error(escape_markdown(error.body) or "Try again.", title=escape_markdown(error.title), icon=":material/error:")
 
 
 @contextmanager
-def errors_shown() -> Iterator[None]:
+def show_errors() -> Iterator[None]:
     """Draw a product error in place instead of a trace; anything else is a bug and passes."""
     try:
         yield
@@ -84,9 +84,9 @@ def errors_shown() -> Iterator[None]:
 
 
 @contextmanager
-def empty_state(icon: str, fact: str, sentence: str, *, wide: bool = False) -> Iterator[None]:
+def show_empty_state(icon: str, fact: str, sentence: str, *, wide: bool = False) -> Iterator[None]:
     """A centred card: a grey icon, a fact, a sentence on what will be here; actions are drawn inside the `with`."""
-    _, middle, _ = (None, st.container(), None) if wide or compact() else st.columns([1, 1.7, 1])
+    _, middle, _ = (None, st.container(), None) if wide or is_compact() else st.columns([1, 1.7, 1])
     with middle.container(border=True, horizontal_alignment="center"):
         st.space("small")
         st.markdown(f"# :gray[:material/{icon}:]", text_alignment="center")
@@ -97,7 +97,7 @@ def empty_state(icon: str, fact: str, sentence: str, *, wide: bool = False) -> I
         st.space("small")
 
 
-def facts(pairs: Sequence[tuple[str, str]], columns: int = 2) -> None:
+def show_facts(pairs: Sequence[tuple[str, str]], columns: int = 2) -> None:
     """Label over value in a grid; values are Markdown, so escape data with `plain`."""
     with st.grid(columns, min_column_width=74 if columns > 3 else 120, gap="xsmall"):
         for label, value in pairs:
@@ -122,7 +122,7 @@ class Fresh:
         st.session_state[self._count] = st.session_state.get(self._count, 0) + 1
 
 
-def progress(unit: str) -> Callable[[int, int], None]:
+def show_progress(unit: str) -> Callable[[int, int], None]:
     """A bar below what was asked for; call it with how much is done, of how much."""
     bar = st.progress(0.0, unit.capitalize())
 
@@ -148,20 +148,22 @@ def show_failure(message: str) -> None:
     """A stored error message, whose first sentence says what happened."""
     title, _, explanation = message.partition(". ")
     st.error(
-        plain(explanation) or "There is no further detail.", title=plain(title.rstrip(".")), icon=":material/error:"
+        escape_markdown(explanation) or "There is no further detail.",
+        title=escape_markdown(title.rstrip(".")),
+        icon=":material/error:",
     )
 
 
-def model_markdown(text: str) -> str:
+def sanitise_markdown(text: str) -> str:
     """Model output as Markdown that loads nothing: images become links, dollar amounts are not read as formulas.
 
     A line ends where the model ended it: poems, addresses and logs stay in their lines.
     """
     text = _IMAGE.sub("[", text)
-    return _with_line_ends(_DOLLAR_AMOUNT.sub(r"\\$", text))
+    return _keep_line_ends(_DOLLAR_AMOUNT.sub(r"\\$", text))
 
 
-def _with_line_ends(text: str) -> str:
+def _keep_line_ends(text: str) -> str:
     """Two blanks at the end of each line that another follows, Markdown's sign for a break; code stays as it is."""
     lines = text.split("\n")
     fence = ""

@@ -17,7 +17,7 @@ from lib.statistics.periods import PeriodStep
 from lib.ui import blocks
 
 
-def note(services: Services, actor: Actor, statistics_filter: StatisticsFilter) -> None:
+def show_note(services: Services, actor: Actor, statistics_filter: StatisticsFilter) -> None:
     """That figures are in the report currency, and what is not in them; nothing while that is the dollar."""
     if (book := statistics_filter.money) is not None:
         frame = services.statistics.pivot(
@@ -25,10 +25,10 @@ def note(services: Services, actor: Actor, statistics_filter: StatisticsFilter) 
         ).dropna()
         costs = zip(frame.day, frame.cost, strict=True)
         without = sum(bool(cost) and book.on(date.fromisoformat(day)) is None for day, cost in costs)
-        st.caption(words(book.currency, without))
+        st.caption(describe_currency(book.currency, without))
 
 
-def words(currency: str, days_without_rate: int) -> str:
+def describe_currency(currency: str, days_without_rate: int) -> str:
     """`Cost is in EUR, each day at its rate.`, and what is not in it."""
     line = f"Cost is in {currency}, each day at its rate."
     match days_without_rate:
@@ -40,7 +40,7 @@ def words(currency: str, days_without_rate: int) -> str:
             return f"{line} {many} days have no rate and are not in it."
 
 
-def settings(services: Services, actor: Actor) -> None:
+def show_settings(services: Services, actor: Actor) -> None:
     """Choose the currency, add a rate, import a list."""
     rates = services.exchange_rates
     currencies = rates.choices(actor)
@@ -56,7 +56,7 @@ def settings(services: Services, actor: Actor) -> None:
                 "Report in", names, names.index(report_currency) if report_currency in names else 0, width=140
             )
             if st.button("Save currency"):
-                with blocks.errors_shown():
+                with blocks.show_errors():
                     rates.choose(actor, selected_currency)
                     st.rerun()
         for name, (many, first, last) in currencies.items():
@@ -69,16 +69,16 @@ def settings(services: Services, actor: Actor) -> None:
             per_usd = st.text_input("For one dollar", placeholder="0.92", width=140)
             sent = st.form_submit_button("Add rate")
     if sent:
-        with blocks.errors_shown():
-            rates.set(actor, Rate(day, currency, _decimal(per_usd)))
+        with blocks.show_errors():
+            rates.set(actor, Rate(day, currency, _parse_decimal(per_usd)))
             st.rerun()
     file = st.file_uploader("Import rates: CSV with day, currency, per_usd, or the ECB's history", type="csv")
     if file is not None and st.button("Import rates", icon=":material/upload:"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             st.toast(f"{rates.import_csv(actor, decode_text(file.getvalue())):,} rates are in.")
 
 
-def _decimal(text: str) -> Decimal:
+def _parse_decimal(text: str) -> Decimal:
     try:
         return Decimal(text.strip())
     except InvalidOperation as error:

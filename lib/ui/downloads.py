@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def row(table: "pd.DataFrame", file_name: str, note: Callable[..., None], *, key: str) -> None:
+def show_row(table: "pd.DataFrame", file_name: str, note: Callable[..., None], *, key: str) -> None:
     """How many rows there are, and buttons for CSV and JSON of exactly them; `note(form, rows=…)` is told."""
     from lib.statistics.export import WRITERS
 
-    with blocks.row():
+    with blocks.start_row():
         st.caption(f"{len(table)} {'row' if len(table) == 1 else 'rows'}", width="stretch")
         for kind, label in (("csv", "CSV"), ("json", "JSON")):
             st.download_button(

@@ -6,7 +6,7 @@ from lib.ui import blocks
 
 def draw_page(actor: Actor, title: str, permission: Permission) -> None:
     """Draw the reason and who can help; nothing of the page itself."""
-    with blocks.empty_state("lock", f"{title} is not open to you", explain(actor, permission), wide=True):
+    with blocks.show_empty_state("lock", f"{title} is not open to you", explain(actor, permission), wide=True):
         pass
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from lib.money import USD, sign_of
+from lib.money import USD, read_sign
 
 _SIGN_PX = 7.3
 _PADDING_PX = 20
@@ -30,7 +30,7 @@ STATUS_COLOURS = {
 }
 
 
-def count(value: float | None) -> str:
+def format_count(value: float | None) -> str:
     """Exact under 10,000, then `176.3k`, `305.55M`, `1.20B`."""
     if value is None:
         return "—"
@@ -40,12 +40,12 @@ def count(value: float | None) -> str:
     return f"{value / 1e9:.2f}B"
 
 
-def money_column(currency: str) -> str:
+def choose_money_format(currency: str) -> str:
     """The format of a table's column of amounts."""
-    return "dollar" if currency == USD else "euro" if currency == "EUR" else f"{sign_of(currency)}%.2f"
+    return "dollar" if currency == USD else "euro" if currency == "EUR" else f"{read_sign(currency)}%.2f"
 
 
-def column_width(texts: Iterable[str], least: int) -> int:
+def compute_column_width(texts: Iterable[str], least: int) -> int:
     """Pixels of a table's column that cuts none of these texts, also in bold, and is not under `least`.
 
     Streamlit measures a column by regular letters and gives a fixed one what it is told: a sum in bold, or larger than
@@ -54,7 +54,7 @@ def column_width(texts: Iterable[str], least: int) -> int:
     return max([least, *(round(len(text) * _SIGN_PX + _PADDING_PX) for text in texts)])
 
 
-def duration(milliseconds: float | None) -> str:
+def format_duration(milliseconds: float | None) -> str:
     """`840 ms`, `1.24 s`, `12.4 s`, `2 min 05 s`."""
     if milliseconds is None:
         return "—"
@@ -68,26 +68,26 @@ def duration(milliseconds: float | None) -> str:
     return f"{minutes} min {seconds:02d} s"
 
 
-def size(octets: int) -> str:
+def format_size(octets: int) -> str:
     """`120 bytes`, `4 kB`, `1.2 MB`, in steps of 1,024."""
     if octets < 1024:
-        return number_of(octets, "byte")
+        return format_number_of(octets, "byte")
     return f"{octets / 1024:,.0f} kB" if octets < 1024**2 else f"{octets / 1024**2:,.1f} MB"
 
 
-def number_of(many: int, noun: str) -> str:
+def format_number_of(many: int, noun: str) -> str:
     """`1 passage`, `1,200 passages`: of nouns that take an s."""
     return f"{many:,} {noun}" if many == 1 else f"{many:,} {noun}s"
 
 
-def share(fraction: float | None) -> str:
+def format_share(fraction: float | None) -> str:
     """`37.9 %`; under one percent two decimals."""
     if fraction is None:
         return "—"
     return f"{fraction * 100:.2f} %" if 0 < abs(fraction) < 0.01 else f"{fraction * 100:.1f} %"
 
 
-def moment(value: datetime | None, zone: ZoneInfo) -> str:
+def format_moment(value: datetime | None, zone: ZoneInfo) -> str:
     """`31 Oct 2026, 14:22:28` in the given zone."""
     if value is None:
         return "—"
@@ -95,12 +95,12 @@ def moment(value: datetime | None, zone: ZoneInfo) -> str:
     return f"{local.day} {local:%b %Y, %H:%M:%S}"
 
 
-def minute(value: datetime | None, zone: ZoneInfo) -> str:
+def format_minute(value: datetime | None, zone: ZoneInfo) -> str:
     """`31 Oct 2026, 14:22` in the given zone, where seconds would only take room."""
-    return moment(value, zone).rpartition(":")[0] if value is not None else moment(value, zone)
+    return format_moment(value, zone).rpartition(":")[0] if value is not None else format_moment(value, zone)
 
 
-def speed(tokens_per_second: float | None) -> str:
+def format_speed(tokens_per_second: float | None) -> str:
     """`46 tok/s`; one decimal under ten."""
     if tokens_per_second is None:
         return "—"

@@ -12,13 +12,13 @@ from lib.ui import blocks
 
 
 @st.dialog("Preferences")
-def preferences_dialog(services: Services, actor: Actor) -> None:
+def show_preferences_dialog(services: Services, actor: Actor) -> None:
     """Show and save the actor's own preferences."""
     zone = services.preferences.report_zone(actor).key
-    slugs = _configurations(services, actor)
+    slugs = _list_configurations(services, actor)
     preferred_slug = services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None)
     with st.form("preferences", border=False):
-        names = zone_names(zone)
+        names = list_zone_names(zone)
         new_zone = st.selectbox(
             "Report time zone",
             names,
@@ -45,14 +45,14 @@ def preferences_dialog(services: Services, actor: Actor) -> None:
     st.rerun()
 
 
-def zone_names(current: str) -> list[str]:
+def list_zone_names(current: str) -> list[str]:
     """Names people look for, UTC first, then by continent; the current one is always there."""
     zones = {name for name in available_timezones() if "/" in name and not name.startswith(("Etc/", "SystemV/"))}
     other_zones = (zones | {current}) - {"UTC"}
     return ["UTC", *sorted(other_zones)]
 
 
-def _configurations(services: Services, actor: Actor) -> list[str]:
+def _list_configurations(services: Services, actor: Actor) -> list[str]:
     if not actor.can(Permission.VIEW_CONFIGS):
         return []
     return [c.slug for c in services.configurations.list(actor) if c.is_active]

@@ -10,38 +10,38 @@ import streamlit as st
 
 from lib import services as service_root
 from lib.access.permissions import Actor, Permission
-from lib.access.session_cookie import token_from
+from lib.access.session_cookie import find_token
 from lib.errors import PermissionDenied
 from lib.services import Services
 from lib.ui import blocks, session_keys
 
 
-def services() -> Services:
+def ensure_services() -> Services:
     """The process's services."""
     return service_root.current()
 
 
-def token() -> str | None:
+def read_token() -> str | None:
     """The session's token from the browser's cookie."""
-    return token_from(st.context.cookies)
+    return find_token(st.context.cookies)
 
 
-def actor() -> Actor:
+def require_actor() -> Actor:
     """Whose session this is; without one the script stops here and the browser goes to the login page."""
-    signed_in = services().sessions.find_actor(token())
+    signed_in = ensure_services().sessions.find_actor(read_token())
     if signed_in is None:
-        to_login()
-    return signed_in.with_origin(place())  # type: ignore[union-attr]  # to_login never returns
+        redirect_to_login()
+    return signed_in.with_origin(describe_place())  # type: ignore[union-attr]  # to_login never returns
 
 
-def place() -> str:
+def describe_place() -> str:
     """From where the browser comes, for the audit log; a proxy's word counts where uvicorn trusts the proxy."""
     return f"page {st.context.ip_address or 'localhost'}"
 
 
 def require(permission: Permission) -> Actor:
     """The actor, if they hold the permission; otherwise the page says what is missing and stops."""
-    signed_in = actor()
+    signed_in = require_actor()
     try:
         signed_in.require(permission)
     except PermissionDenied as error:
@@ -52,13 +52,13 @@ def require(permission: Permission) -> Actor:
 
 def require_administrator() -> Actor:
     """The actor, if they administer their team or manage the encryption key; otherwise the page says so and stops."""
-    signed_in = actor()
+    signed_in = require_actor()
     return signed_in if signed_in.rules_team else require(Permission.MANAGE_ENCRYPTION_KEYS)
 
 
 def require_super_admin() -> Actor:
     """The actor, if they may manage people; otherwise the page says so and stops."""
-    signed_in = actor()
+    signed_in = require_actor()
     try:
         signed_in.require_super_admin()
     except PermissionDenied as error:
@@ -69,17 +69,19 @@ def require_super_admin() -> Actor:
 
 def show_pause(signed_in: Actor) -> None:
     """Say on a page from which models are called that calls are stopped or paused, why, and who can change it."""
-    stops = services().stops
+    stops = ensure_services().stops
     stops.refresh()
     if (refusal := stops.find_refusal(signed_in)) is None:
         return
     text = refusal.body
     if signed_in.sees_every_team:
         text = f"{refusal.why.rstrip('.')}. Start them again on Access, Teams."
-    st.warning(blocks.plain(text), title=blocks.plain(refusal.title), icon=":material/pause_circle:")
+    st.warning(
+        blocks.escape_markdown(text), title=blocks.escape_markdown(refusal.title), icon=":material/pause_circle:"
+    )
 
 
-def to_login() -> None:
+def redirect_to_login() -> None:
     """Send the browser to the login page and end the script."""
     from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
     from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -93,9 +95,9 @@ def to_login() -> None:
 
 def sign_out() -> None:
     """End the session in every tab."""
-    if (current := token()) is not None:
-        services().sessions.end(current)
-    to_login()
+    if (current := read_token()) is not None:
+        ensure_services().sessions.end(current)
+    redirect_to_login()
 
 
 def register(pages: dict[str, Any]) -> None:

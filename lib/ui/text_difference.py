@@ -11,7 +11,7 @@ import streamlit as st
 
 from lib.limited.child import NotComputed
 from lib.limited.difference import compute_rows_by_membership
-from lib.limited.rules import differences
+from lib.limited.rules import compute_differences
 from lib.patterns import compile_pattern
 from lib.ui import blocks
 
@@ -25,7 +25,7 @@ def show(first: str, second: str, names: tuple[str, str]) -> None:
     """The table of both, and what it leaves out."""
     rows, notes = compare(first, second)
     if any(_is_marked(row) for row in rows):
-        st.markdown(table(rows, names, (find_code(first), find_code(second))))
+        st.markdown(format_table(rows, names, (find_code(first), find_code(second))))
     else:
         st.caption("They are the same." if first == second else "Only blanks and line ends differ.")
     for note in notes:
@@ -40,7 +40,7 @@ def compare(first: str, second: str) -> tuple[list[list[Any]], list[str]]:
         second = second[:LONGEST]
         notes.append(f"The first {LONGEST:,} signs of each are compared.")
     try:
-        rows = differences(first, second)
+        rows = compute_differences(first, second)
     except NotComputed:
         rows = compute_rows_by_membership(first, second)
         notes.append("Comparing word by word takes too long: these are the lines that only one of them has.")
@@ -62,7 +62,7 @@ def find_code(text: str) -> frozenset[str]:
     return frozenset(lines)
 
 
-def table(
+def format_table(
     rows: Sequence[Sequence[Any]],
     names: tuple[str, str],
     code: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset()),
@@ -71,14 +71,14 @@ def table(
 
     `code` are the lines of each text that are written in letters of one width.
     """
-    first_name, second_name = map(blocks.plain, names)
+    first_name, second_name = map(blocks.escape_markdown, names)
     lines = [f"| | {first_name} | {second_name} |", "|---|---|---|"]
     for row in rows:
         if isinstance(row[0], int):
             lines.append(f"| | :gray[⋯ {row[0]:,} lines that both have] | |")
             continue
         sign = "≠" if _is_marked(row) else ""
-        lines.append(f"| {sign} | {_cell(row[0], 'red', code[0])} | {_cell(row[1], 'green', code[1])} |")
+        lines.append(f"| {sign} | {_format_cell(row[0], 'red', code[0])} | {_format_cell(row[1], 'green', code[1])} |")
     return "\n".join(lines)
 
 
@@ -86,7 +86,7 @@ def _is_marked(row: Sequence[Any]) -> bool:
     return not isinstance(row[0], int) and (None in row or any(is_marked for side in row for _, is_marked in side))
 
 
-def _cell(side: Sequence[Sequence[Any]] | None, colour: str, code: frozenset[str]) -> str:
+def _format_cell(side: Sequence[Sequence[Any]] | None, colour: str, code: frozenset[str]) -> str:
     if side is None:
         return ""
     if "".join(text for text, _ in side) in code:
@@ -94,7 +94,7 @@ def _cell(side: Sequence[Sequence[Any]] | None, colour: str, code: frozenset[str
     parts = []
     is_start = True
     for text, is_marked in side:
-        escaped = blocks.plain(text.lstrip()) if is_start else blocks.plain(text)
+        escaped = blocks.escape_markdown(text.lstrip()) if is_start else blocks.escape_markdown(text)
         indent = _HARD_SPACE * (len(text) - len(text.lstrip())) if is_start else ""
         is_start = is_start and not text.strip()
         parts.append(indent + (f":{colour}-background[{escaped}]" if is_marked and escaped.strip() else escaped))
@@ -104,7 +104,7 @@ def _cell(side: Sequence[Sequence[Any]] | None, colour: str, code: frozenset[str
 def _write_code(text: str, colour: str) -> str:
     """A piece of a line as code, marked where it has a colour; as text where its brackets would end the mark."""
     if colour and (not text.strip() or any(sign in text for sign in "[]\\")):
-        escaped = blocks.plain(text)
+        escaped = blocks.escape_markdown(text)
         return f":{colour}-background[{escaped}]" if escaped.strip() else escaped
     longest = max((len(run) for run in _TICKS.findall(text)), default=0)
     fence = "`" * (longest + 1)

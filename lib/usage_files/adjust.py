@@ -10,8 +10,8 @@ from typing import Any
 
 from lib.fast_json import decode
 from lib.files.cells import restore
-from lib.usage_files.model_ids import model_id, without_snapshot
-from lib.usage_files.numbers import number
+from lib.usage_files.model_ids import derive_model_id, strip_snapshot
+from lib.usage_files.numbers import parse_number
 from lib.usage_files.source import Row
 
 Raw = dict[str, Any]
@@ -21,7 +21,7 @@ _TRUE = (True, "True", "true", "t", "1")
 _ZERO = (0, "0", "0.0", Decimal(0))
 
 
-def litellm(raw: Raw, row: Row) -> str | None:
+def correct_litellm(raw: Raw, row: Row) -> str | None:
     """The status, what the cache gave, cached tokens out of the metadata; a cost of 0 for tokens is none."""
     raw["status"] = "error" if row.get("status") == "failure" else "ok"
     if row.get("cache_hit") in _TRUE:
@@ -35,7 +35,7 @@ def litellm(raw: Raw, row: Row) -> str | None:
         raw["model"] = model.removeprefix(f"{provider}/")
     details = row.get("metadata")
     if details and "cache" in (text := details if isinstance(details, str) else str(details)):
-        values = _object(details) if text is details else details
+        values = _parse_json(details) if text is details else details
         usage = values.get("additional_usage_values") or values.get("usage_object") or {}
         for name, ours in _CACHE_FIELDS.items():
             raw[ours] = usage.get(name)
@@ -44,7 +44,7 @@ def litellm(raw: Raw, row: Row) -> str | None:
     return None
 
 
-def openai_usage(raw: Raw, row: Row) -> str | None:
+def correct_openai_usage(raw: Raw, row: Row) -> str | None:
     """How the calls were served: a batch is a tier of its own."""
     if str(row.get("batch")).lower() in ("true", "1"):
         raw["service_tier"] = "batch"
@@ -64,7 +64,7 @@ MODALITIES = {
 }
 
 
-def openai_costs(raw: Raw, row: Row) -> str | None:
+def correct_openai_costs(raw: Raw, row: Row) -> str | None:
     """Dollars only; the model out of the line item."""
     currency = row.get("amount.currency", row.get("amount_currency", "usd"))
     if str(currency).lower() != "usd":
@@ -73,7 +73,7 @@ def openai_costs(raw: Raw, row: Row) -> str | None:
     return "no amount" if raw.get("cost_usd") in (None, "") else None
 
 
-def anthropic_usage(raw: Raw, row: Row) -> str | None:
+def correct_anthropic_usage(raw: Raw, row: Row) -> str | None:
     """The prompt is what was fresh, read and written."""
     five = row.get("cache_creation.ephemeral_5m_input_tokens", row.get("cache_creation_5m_input_tokens"))
     hour = row.get("cache_creation.ephemeral_1h_input_tokens", row.get("cache_creation_1h_input_tokens"))
@@ -91,18 +91,18 @@ def anthropic_usage(raw: Raw, row: Row) -> str | None:
 def _name_claude(raw: Raw) -> None:
     """One name in every file of Anthropic's: the id without its day, which is told apart."""
     if model := raw.get("model"):
-        claude_id = model_id(str(model))
-        raw["canonical_model"] = without_snapshot(claude_id)
+        claude_id = derive_model_id(str(model))
+        raw["canonical_model"] = strip_snapshot(claude_id)
         raw["served_model"] = claude_id if claude_id != raw["canonical_model"] else None
 
 
-def anthropic_costs(raw: Raw, row: Row) -> str | None:
+def correct_anthropic_costs(raw: Raw, row: Row) -> str | None:
     """Dollars only; cents of the interface, dollars of the console."""
     if str(row.get("currency") or "USD").upper() != "USD":
         return "not in dollars"
     if "amount" in row:  # cents, as a decimal text
         try:
-            cents = number(row["amount"])
+            cents = parse_number(row["amount"])
         except ValueError:
             return "cost can't be read"
         raw["cost_usd"] = None if cents is None else Decimal(cents) / 100
@@ -113,15 +113,15 @@ def anthropic_costs(raw: Raw, row: Row) -> str | None:
     return None
 
 
-def langfuse(raw: Raw, row: Row) -> str | None:
+def correct_langfuse(raw: Raw, row: Row) -> str | None:
     """Generations only; the parts of usage and cost, where they are told, go before the older sums."""
     if str(row.get("type") or "GENERATION").upper() not in ("GENERATION", "EMBEDDING"):
         return "not a call of a model"
     raw["status"] = "error" if str(row.get("level")).upper() == "ERROR" else "ok"
-    usage = _object(row.get("usageDetails") or row.get("usage_details") or {})
+    usage = _parse_json(row.get("usageDetails") or row.get("usage_details") or {})
     if usage:
-        raw |= _langfuse_parts(usage)
-    costs = _object(row.get("costDetails") or row.get("cost_details") or {})
+        raw |= _sum_langfuse_parts(usage)
+    costs = _parse_json(row.get("costDetails") or row.get("cost_details") or {})
     if costs:
         raw["cost_usd"] = costs.get("total", _sum(*(value for name, value in costs.items() if name != "total")))
     elif raw.get("cost_usd") in _ZERO:
@@ -129,7 +129,7 @@ def langfuse(raw: Raw, row: Row) -> str | None:
     return None
 
 
-def _langfuse_parts(usage: Mapping[str, Any]) -> Raw:
+def _sum_langfuse_parts(usage: Mapping[str, Any]) -> Raw:
     """The ledger's tokens out of a map whose entries may overlap.
 
     Langfuse's own integrations write exclusive parts (`input`, `input_cached_tokens`, `output`,
@@ -138,10 +138,10 @@ def _langfuse_parts(usage: Mapping[str, Any]) -> Raw:
     holds, and tells which entries are parts: those that add up to it.
     """
     counts = {name: value for name, value in usage.items() if not isinstance(value, dict | list | bool)}
-    parts = {name: count for name, value in counts.items() if (count := number(value)) is not None}
+    parts = {name: count for name, value in counts.items() if (count := parse_number(value)) is not None}
     total = parts.pop("total", parts.pop("total_tokens", None))
-    sides = {name: _side_of(name) for name in parts}
-    exclusive = _exclusive(parts, sides, total)
+    sides = {name: _find_side(name) for name in parts}
+    exclusive = _find_exclusive(parts, sides, total)
     prompt = [name for name in exclusive if sides[name] == "input"]
     answer = [name for name in exclusive if sides[name] == "output"]
     read = [name for name in parts if sides[name] == "input" and _is_cached(name) and not _is_written(name)]
@@ -165,7 +165,7 @@ _MAIN = {  # one key holds a whole side, or what its other parts leave of it
 }
 
 
-def _side_of(name: str) -> str:
+def _find_side(name: str) -> str:
     plain = name.lower()
     if any(word in plain for word in ("output", "completion", "candidate", "response", "answer", *_THOUGHTS)):
         return "output"
@@ -180,7 +180,7 @@ def _is_written(name: str) -> bool:
     return _is_cached(name) and any(word in name.lower() for word in ("creation", "write", "written"))
 
 
-def _exclusive(parts: Mapping[str, Any], sides: Mapping[str, str], total: Any) -> list[str]:
+def _find_exclusive(parts: Mapping[str, Any], sides: Mapping[str, str], total: Any) -> list[str]:
     """The entries that are parts; the others break one of them down.
 
     With a total: all of them if they add up to it, else the smallest set of sides' main entries and their extensions
@@ -188,11 +188,11 @@ def _exclusive(parts: Mapping[str, Any], sides: Mapping[str, str], total: Any) -
     """
     mains = [name for side in _MAIN.values() for name in [*filter(parts.__contains__, side)][:1]]
     if total is None:
-        return list(parts) if not mains else [name for name in parts if name in mains or _extends(name)]
+        return list(parts) if not mains else [name for name in parts if name in mains or _is_extension(name)]
     if sum(parts.values()) == total:
         return list(parts)
     breakdowns = [name for name in parts if name not in mains]
-    first = [name for name in breakdowns if _extends(name)]
+    first = [name for name in breakdowns if _is_extension(name)]
     for size in range(len(breakdowns) + 1):
         for extra in itertools.islice(
             itertools.combinations([*first, *(n for n in breakdowns if n not in first)], size), 200
@@ -202,13 +202,13 @@ def _exclusive(parts: Mapping[str, Any], sides: Mapping[str, str], total: Any) -
     return [*mains, *first]
 
 
-def _extends(name: str) -> bool:
+def _is_extension(name: str) -> bool:
     """Whether an entry is told apart from its side's main one: cached tokens, thoughts, and `input_…`, `output_…`."""
     plain = name.lower()
     return _is_cached(plain) or any(word in plain for word in _THOUGHTS) or plain.startswith(("input_", "output_"))
 
 
-def any_table(raw: Raw, row: Row) -> str | None:
+def correct_any_table(raw: Raw, row: Row) -> str | None:
     """A column of currencies says whether costs are in dollars."""
     currency = next((row[name] for name in _CURRENCY if row.get(name) not in (None, "")), "USD")
     is_foreign = str(currency).strip().upper() not in ("USD", "US$", "$", "US DOLLAR")
@@ -221,7 +221,7 @@ _CURRENCY = (
 )
 
 
-def own(raw: Raw, row: Row) -> str | None:
+def correct_own(raw: Raw, row: Row) -> str | None:
     """Text that the export kept from being run as a formula, as it was."""
     for name, value in raw.items():  # what the export kept from being run as a formula
         if isinstance(value, str):
@@ -231,11 +231,11 @@ def own(raw: Raw, row: Row) -> str | None:
 
 def _sum(*parts: Any) -> Any:
     """Numbers added up; None when none is known; ValueError when one is none."""
-    numbers = [amount for part in parts if (amount := number(part)) is not None]
+    numbers = [amount for part in parts if (amount := parse_number(part)) is not None]
     return sum(numbers) if numbers else None
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _parse_json(value: Any) -> dict[str, Any]:
     """A JSON object, also one that a CSV's cell holds as text."""
     if isinstance(value, str):
         try:

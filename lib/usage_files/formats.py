@@ -68,7 +68,7 @@ FORMATS: dict[str, UsageFileFormat] = {
             "llm-manager", "LLM Manager, Activity export",
             (frozenset({"ID", "Date/Time", "is_final"}), frozenset({"call_id", "is_final", "cost_nano_usd"})),
             _LEDGER | _OWN_HEADS,
-            adjust.own,
+            adjust.correct_own,
         ),
         UsageFileFormat(
             "litellm", "LiteLLM SpendLogs", (frozenset({"request_id", "spend", "startTime"}),),
@@ -78,7 +78,7 @@ FORMATS: dict[str, UsageFileFormat] = {
                 "app": ("team_id",), "user": ("user",), "prompt_tokens": ("prompt_tokens",),
                 "completion_tokens": ("completion_tokens",), "total_tokens": ("total_tokens",), "cost_usd": ("spend",),
             },
-            adjust.litellm, said_by="litellm",
+            adjust.correct_litellm, said_by="litellm",
         ),
         UsageFileFormat(
             "openai-usage", "OpenAI usage", (frozenset({"num_model_requests", "input_tokens", "start_time"}),),
@@ -90,7 +90,7 @@ FORMATS: dict[str, UsageFileFormat] = {
                 "cache_read_tokens": ("input_cached_tokens",), "cache_write_tokens": ("input_cache_write_tokens",),
                 "service_tier": ("service_tier",),
             },
-            adjust.openai_usage, is_sum=True, provider="openai", told_apart_by=_GROUPS,
+            adjust.correct_openai_usage, is_sum=True, provider="openai", told_apart_by=_GROUPS,
         ),
         UsageFileFormat(
             "openai-costs", "OpenAI costs",
@@ -99,7 +99,7 @@ FORMATS: dict[str, UsageFileFormat] = {
                 "started_at": ("start_time",), "finished_at": ("end_time",), "model": ("line_item",),
                 "app": ("project_name", "project_id"), "cost_usd": ("amount.value", "amount_value"),
             },
-            adjust.openai_costs, is_sum=True, provider="openai", said_by="provider",
+            adjust.correct_openai_costs, is_sum=True, provider="openai", said_by="provider",
             told_apart_by=("line_item", "project_id", "organization_id", "api_key_id"),
         ),
         UsageFileFormat(
@@ -115,7 +115,7 @@ FORMATS: dict[str, UsageFileFormat] = {
                 "cache_read_tokens": ("cache_read_input_tokens", "usage_input_tokens_cache_read"),
                 "completion_tokens": ("output_tokens", "usage_output_tokens"), "service_tier": ("service_tier",),
             },
-            adjust.anthropic_usage, is_sum=True, provider="anthropic",
+            adjust.correct_anthropic_usage, is_sum=True, provider="anthropic",
             told_apart_by=(
                 "workspace_id", "workspace", "api_key_id", "api_key", "service_tier", "usage_type", "context_window",
                 "inference_geo", "speed", "account_id", "service_account_id",
@@ -128,7 +128,7 @@ FORMATS: dict[str, UsageFileFormat] = {
                 "started_at": ("starting_at", "usage_date_utc"), "finished_at": ("ending_at",), "model": ("model",),
                 "app": ("workspace", "workspace_id"), "cost_usd": ("cost_usd",),
             },
-            adjust.anthropic_costs, is_sum=True, provider="anthropic", said_by="provider",
+            adjust.correct_anthropic_costs, is_sum=True, provider="anthropic", said_by="provider",
             told_apart_by=(
                 "workspace_id", "workspace", "api_key", "description", "cost_type", "token_type", "context_window",
                 "service_tier", "usage_type", "inference_geo", "speed",
@@ -152,7 +152,7 @@ FORMATS: dict[str, UsageFileFormat] = {
                 "cost_usd": ("totalCost", "total_cost", "calculatedTotalCost"),
                 "error_message": ("statusMessage", "status_message"),
             },
-            adjust.langfuse, said_by="langfuse",
+            adjust.correct_langfuse, said_by="langfuse",
         ),
     )
 }  # fmt: skip
@@ -181,7 +181,7 @@ GENERIC = UsageFileFormat(
         "first_token_ms": ("first_token_ms", "ttft_ms"),
         "calls": ("calls", "requests", "num_requests", "request_count"),
     },
-    adjust.any_table, in_utc=False, said_by="file",
+    adjust.correct_any_table, in_utc=False, said_by="file",
 )  # fmt: skip
 FIELDS = tuple(GENERIC.columns)
 
@@ -195,14 +195,14 @@ def recognise(columns: Iterable[str]) -> UsageFileFormat:
     )
 
 
-def suggested(columns: Iterable[str]) -> dict[str, str]:
+def suggest_columns(columns: Iterable[str]) -> dict[str, str]:
     """Our fields and the columns of an unknown table that look like them, each used once."""
-    plain = {_plain(column): column for column in reversed(list(columns))}
+    plain = {_normalise_column(column): column for column in reversed(list(columns))}
     matches = {name: next((plain[c] for c in names if c in plain), None) for name, names in GENERIC.columns.items()}
     return {name: column for name, column in matches.items() if column is not None}
 
 
-def by_name(name: str) -> UsageFileFormat:
+def find_format(name: str) -> UsageFileFormat:
     """A format by its name; InvalidInput lists them."""
     if name == GENERIC.name:
         return GENERIC
@@ -213,6 +213,6 @@ def by_name(name: str) -> UsageFileFormat:
         raise InvalidInput(f"There is no format {name}.", "", f"Choose of {names}.", field="format") from None
 
 
-def _plain(column: str) -> str:
+def _normalise_column(column: str) -> str:
     """A head without case and signs: `Input Tokens` → `input_tokens`."""
     return "_".join("".join(c if c.isalnum() else " " for c in column).lower().split())

@@ -14,7 +14,7 @@ _VERSION_FIRST = ("3", "3.5", "3.7")
 _SNAPSHOT = compile_pattern(r"(?:-\d{8}|@\d{8}|-latest)$")
 
 
-def model_id(name: str) -> str:
+def derive_model_id(name: str) -> str:
     """The id behind a display name, without what a line item says beside it; any other name as it is."""
     display_name = name.partition(" (")[0].partition(" Usage")[0].strip()
     claude = _CLAUDE.fullmatch(display_name)
@@ -28,6 +28,6 @@ def model_id(name: str) -> str:
     return f"claude-{number}-{family}" if version in _VERSION_FIRST else f"claude-{family}-{number}"
 
 
-def without_snapshot(model: str) -> str:
+def strip_snapshot(model: str) -> str:
     """An id of Anthropic's without the day of its snapshot."""
     return _SNAPSHOT.sub("", model) if model.startswith("claude-") else model

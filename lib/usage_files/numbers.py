@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from lib.money import nano_from_usd
+from lib.money import convert_usd_to_nano
 from lib.patterns import compile_pattern
 
 MOST_NANO = 10**18  # $1,000,000,000, as of limits and prices: sums of such still fit into 63 bits
@@ -40,13 +40,13 @@ class Notation(StrEnum):
     UNKNOWN = "unknown"
 
 
-def notation_of(cells: Iterable[Any], *, separator: str = ",") -> Notation:
+def detect_notation(cells: Iterable[Any], *, separator: str = ",") -> Notation:
     """The notation of a file whose cells are separated by `separator`, by the numbers in some of its cells."""
     has_point = has_comma = has_comma_at_all = has_two_ways = False
     for cell in cells:
         if not isinstance(cell, str) or cell.isdecimal():
             continue
-        _, digits = _bare(cell)
+        _, digits = _split_sign(cell)
         has_point |= _POINT_ONLY.fullmatch(digits) is not None
         has_comma |= _COMMA_ONLY.fullmatch(digits) is not None
         two_ways = _TWO_WAYS.fullmatch(digits) is not None
@@ -61,7 +61,7 @@ def notation_of(cells: Iterable[Any], *, separator: str = ",") -> Notation:
     return Notation.UNKNOWN if has_two_ways else Notation.POINT
 
 
-def number(value: Any, notation: Notation = Notation.POINT) -> int | Decimal | None:
+def parse_number(value: Any, notation: Notation = Notation.POINT) -> int | Decimal | None:
     """A number; None for nothing; ValueError for anything else."""
     if value is None:
         return None
@@ -76,11 +76,11 @@ def number(value: Any, notation: Notation = Notation.POINT) -> int | Decimal | N
     return _read(value, notation) if isinstance(value, str) else _refuse(value)
 
 
-def whole(value: Any, notation: Notation = Notation.POINT) -> int | None:
+def parse_count(value: Any, notation: Notation = Notation.POINT) -> int | None:
     """A count, also one as `3.0`; None for nothing."""
-    if notation is Notation.UNKNOWN and isinstance(value, str) and _TWO_WAYS.fullmatch(_bare(value)[1]):
+    if notation is Notation.UNKNOWN and isinstance(value, str) and _TWO_WAYS.fullmatch(_split_sign(value)[1]):
         value = value.replace(".", "").replace(",", "")  # of a count both ways are the same
-    count = number(value, notation)
+    count = parse_number(value, notation)
     if count is None:
         return None
     if not 0 <= count <= MOST_COUNT:  # first: a whole number of a billion digits may stand there as 1e999999999
@@ -90,9 +90,9 @@ def whole(value: Any, notation: Notation = Notation.POINT) -> int | None:
     return int(count)
 
 
-def dollars(value: Any, notation: Notation = Notation.POINT) -> Decimal | None:
+def parse_dollars(value: Any, notation: Notation = Notation.POINT) -> Decimal | None:
     """An amount; None for nothing."""
-    parsed = number(value, notation)
+    parsed = parse_number(value, notation)
     if parsed is None:
         return None
     amount = Decimal(parsed)
@@ -101,16 +101,16 @@ def dollars(value: Any, notation: Notation = Notation.POINT) -> Decimal | None:
     return amount
 
 
-def nano(value: Any, notation: Notation = Notation.POINT) -> int | None:
+def parse_nano(value: Any, notation: Notation = Notation.POINT) -> int | None:
     """Dollars as nano-dollars; None for nothing."""
-    usd = dollars(value, notation)
-    return None if usd is None else nano_from_usd(usd)
+    usd = parse_dollars(value, notation)
+    return None if usd is None else convert_usd_to_nano(usd)
 
 
 def _read(text: str, notation: Notation) -> Decimal | None:
     if text.strip().lower() in _NOTHING:
         return None
-    sign, digits = _bare(text)
+    sign, digits = _split_sign(text)
     if notation is Notation.UNKNOWN:
         if _TWO_WAYS.fullmatch(digits):
             raise ValueError(f"{text[:40]} can be read in two ways")
@@ -125,7 +125,7 @@ def _read(text: str, notation: Notation) -> Decimal | None:
         _refuse(text)
 
 
-def _bare(text: str) -> tuple[int, str]:
+def _split_sign(text: str) -> tuple[int, str]:
     """A number's sign (1 or -1) and its digits without what stands around them."""
     digits = _SPACES.sub("", text[:100])
     sign = 1

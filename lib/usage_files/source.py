@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO
 
 from lib.errors import InvalidInput
-from lib.files.text import marked_encoding
+from lib.files.text import find_marked_encoding
 from lib.patterns import compile_pattern
 
 _SEPARATOR_NAMED = compile_pattern(r"sep=([,;\t|])\s*", re.IGNORECASE)
@@ -63,7 +63,7 @@ class UsageFile:
             return ","
         text = io.TextIOWrapper(self.file, encoding, newline="")
         try:
-            return _first_line(text)[1]
+            return _read_first_line(text)[1]
         finally:
             text.detach()
 
@@ -72,7 +72,7 @@ class UsageFile:
         encoding, is_json = self._look()
         text = io.TextIOWrapper(self.file, encoding, newline="")
         try:
-            yield from _json_rows(text) if is_json else _csv_rows(text)
+            yield from _iterate_json_rows(text) if is_json else _iterate_csv_rows(text)
         except UnicodeDecodeError as error:
             raise InvalidInput(
                 "The file is not text in UTF-8.", f"Byte {error.start} is none.", "Save it so."
@@ -89,13 +89,13 @@ class UsageFile:
         if not head.strip():
             raise InvalidInput("The file is empty.", "", "Choose another one.")
         self.file.seek(0)
-        marked = marked_encoding(head)
+        marked = find_marked_encoding(head)
         is_json = head.decode(marked or "utf-8", "ignore").lstrip()[:1] in ("[", "{")
         return ("utf-8-sig" if marked is None else marked), is_json
 
 
-def _csv_rows(text: io.TextIOWrapper) -> Iterator[Row]:
-    first, sign = _first_line(text)
+def _iterate_csv_rows(text: io.TextIOWrapper) -> Iterator[Row]:
+    first, sign = _read_first_line(text)
     lines = csv.reader(itertools.chain([first], text), delimiter=sign)
     header = [name.strip() for name in next(lines, [])]
     while header and not header[-1]:
@@ -111,7 +111,7 @@ def _csv_rows(text: io.TextIOWrapper) -> Iterator[Row]:
             yield dict(zip(header, cells, strict=False))
 
 
-def _first_line(text: io.TextIOWrapper) -> tuple[str, str]:
+def _read_first_line(text: io.TextIOWrapper) -> tuple[str, str]:
     """The line of column names and the sign between cells; Excel's `sep=;` before it says which."""
     first = text.readline()
     while first and not first.strip():
@@ -121,11 +121,11 @@ def _first_line(text: io.TextIOWrapper) -> tuple[str, str]:
     return first, max(SEPARATORS, key=first.count)
 
 
-def _json_rows(text: io.TextIOWrapper) -> Iterator[Row]:
+def _iterate_json_rows(text: io.TextIOWrapper) -> Iterator[Row]:
     is_empty = True
     odd = 0
     for value in _Values(text):
-        for row in _rows_of(value, 0):
+        for row in _iterate_rows(value, 0):
             if isinstance(row, Odd):
                 odd += 1
             else:
@@ -135,34 +135,34 @@ def _json_rows(text: io.TextIOWrapper) -> Iterator[Row]:
         raise InvalidInput("The file holds no rows.", "Its JSON is not made of objects.", "Export it again.")
 
 
-def _rows_of(value: Any, depth: int) -> Iterator[Row]:
+def _iterate_rows(value: Any, depth: int) -> Iterator[Row]:
     """A page's rows, those of a list of pages, or the value as a row."""
     if isinstance(value, Odd):
         yield value
     elif isinstance(value, list) and depth < _DEEPEST:
         for inner in value:
-            yield from _rows_of(inner, depth + 1)
+            yield from _iterate_rows(inner, depth + 1)
     elif not isinstance(value, dict):
         yield Odd("no object")
     elif isinstance(value.get("data"), list) and depth < _DEEPEST:
         for bucket in value["data"]:
-            yield from _rows_of(bucket, depth + 1)
+            yield from _iterate_rows(bucket, depth + 1)
     else:
-        yield from _bucket(value)
+        yield from _iterate_bucket(value)
 
 
-def _bucket(value: Row) -> Iterator[Row]:
+def _iterate_bucket(value: Row) -> Iterator[Row]:
     """A row, or those of a bucket's results with the bucket's times."""
     results = value.get("results", value.get("result"))
     if not isinstance(results, list):
-        yield _flat(value)
+        yield _flatten(value)
         return
     times = {name: item for name, item in value.items() if name not in ("results", "result", "object")}
     for result in results:
-        yield times | _flat(result) if isinstance(result, dict) else Odd("no object")
+        yield times | _flatten(result) if isinstance(result, dict) else Odd("no object")
 
 
-def _flat(value: Row) -> Row:
+def _flatten(value: Row) -> Row:
     """Objects within objects as `outer.inner`, beside the whole."""
     inner = {
         f"{name}.{key}": item for name, part in value.items() if isinstance(part, dict) for key, item in part.items()

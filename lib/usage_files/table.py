@@ -12,8 +12,8 @@ from typing import Any
 
 from lib.errors import InvalidInput
 from lib.usage_files.adjust import Raw
-from lib.usage_files.formats import GENERIC, UsageFileFormat, by_name, recognise, suggested
-from lib.usage_files.numbers import Notation, dollars, notation_of, whole
+from lib.usage_files.formats import GENERIC, UsageFileFormat, find_format, recognise, suggest_columns
+from lib.usage_files.numbers import Notation, detect_notation, parse_count, parse_dollars
 from lib.usage_files.source import Odd, Row, UsageFile
 
 TOKENS = (
@@ -60,14 +60,14 @@ class Table:
     def count_of(self, raw: Raw, name: str) -> int | None:
         """A count among raw values; SkippedRow."""
         try:
-            return whole(raw.get(name), self.notation)
+            return parse_count(raw.get(name), self.notation)
         except ValueError:
             raise SkippedRow(f"{name.replace('_', ' ')} can't be read") from None
 
     def cost_of(self, raw: Raw) -> Decimal | None:
         """The cost among raw values, in dollars; SkippedRow."""
         try:
-            return dollars(raw.get("cost_usd"), self.notation)
+            return parse_dollars(raw.get("cost_usd"), self.notation)
         except ValueError as error:
             why = "cost is more than $1,000,000,000" if "more than" in str(error) else "cost can't be read"
             raise SkippedRow(why) from None
@@ -79,8 +79,8 @@ def look_at(source: UsageFile, form_name: str | None = None, mapping: Mapping[st
     InvalidInput when a field or a column of the mapping is not there.
     """
     columns = [*dict.fromkeys(name for row in islice(source.rows(), _LOOKED_AT) for name in row)]
-    form = by_name(form_name) if form_name else recognise(columns)
-    ours = suggested(columns) if form is GENERIC else form.mapping(columns)
+    form = find_format(form_name) if form_name else recognise(columns)
+    ours = suggest_columns(columns) if form is GENERIC else form.mapping(columns)
     ours = {name: column for name, column in (ours | dict(mapping or {})).items() if column}
     return Table(form, columns, ours, Notation.POINT)
 
@@ -89,7 +89,7 @@ def open_table(source: UsageFile, form_name: str | None = None, mapping: Mapping
     """`look_at`, checked, and with the notation of its numbers."""
     table = look_at(source, form_name, mapping)
     _check(table)
-    return weighed(table, source)
+    return add_notation(table, source)
 
 
 def open_mapped(source: UsageFile, mapping: Mapping[str, str]) -> Table:
@@ -97,17 +97,17 @@ def open_mapped(source: UsageFile, mapping: Mapping[str, str]) -> Table:
     columns = [*dict.fromkeys(name for row in islice(source.rows(), _LOOKED_AT) for name in row)]
     table = Table(GENERIC, columns, {name: column for name, column in mapping.items() if column}, Notation.POINT)
     _check(table)
-    return weighed(table, source)
+    return add_notation(table, source)
 
 
-def weighed(table: Table, source: UsageFile) -> Table:
+def add_notation(table: Table, source: UsageFile) -> Table:
     """The table with the notation that its numbers are written in."""
     columns = [column for name, column in table.mapping.items() if name in NUMBERS]
     cells = (row.get(column) for row in islice(source.rows(), _WEIGHED) for column in columns)
-    return replace(table, notation=notation_of(cells, separator=source.separator))
+    return replace(table, notation=detect_notation(cells, separator=source.separator))
 
 
-def rows_of(table: Table, source: UsageFile) -> Iterator[tuple[Row, Raw | SkippedRow]]:
+def iterate_rows(table: Table, source: UsageFile) -> Iterator[tuple[Row, Raw | SkippedRow]]:
     """Every row with its raw values, or why it has none."""
     for row in source.rows():
         try:

@@ -19,14 +19,14 @@ _BEFORE_ZONE = compile_pattern(r"(?<!\s)\s++(?=[+-]\d{2}:?\d{2}$)")
 _YEAR_FIRST = compile_pattern(r"(?P<year>\d{4})/(?P<month>\d{1,2})/(?P<day>\d{1,2})(?:[ T]+(?P<time>.+))?")
 
 
-def moment(value: Any, zone: tzinfo) -> datetime | None:
+def parse_moment(value: Any, zone: tzinfo) -> datetime | None:
     """A date or time (ISO, `20261103`, `2026/11/3`, `3.11.2026`), or a Unix time in seconds or parts; None for nothing.
 
     `11/03/2026` is none: half the world reads it as March.
     """
     if value is None or value == "":
         return None
-    parsed = _read_iso(value) if type(value) is str and value[4:5] == "-" else _written(str(value).strip())
+    parsed = _read_iso(value) if type(value) is str and value[4:5] == "-" else _parse_other_form(str(value).strip())
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=zone)
     if parsed.tzinfo is not UTC:
@@ -36,7 +36,7 @@ def moment(value: Any, zone: tzinfo) -> datetime | None:
     return parsed
 
 
-def milliseconds(value: int | Decimal | None, factor: int = 1) -> int | None:
+def convert_to_milliseconds(value: int | Decimal | None, factor: int = 1) -> int | None:
     """A length of time times `factor` (1000 for seconds); None for nothing."""
     if value is None:
         return None
@@ -52,7 +52,7 @@ def text(value: Any, longest: int) -> str | None:
     return str(value).replace("\x00", "")[:longest].strip() or None
 
 
-def between(start: datetime | None, end: datetime | None) -> int | None:
+def count_milliseconds(start: datetime | None, end: datetime | None) -> int | None:
     """Whole milliseconds from one moment to another; None where one is not known or they run backwards."""
     if start is None or end is None or end < start:
         return None
@@ -60,7 +60,7 @@ def between(start: datetime | None, end: datetime | None) -> int | None:
     return min(LARGEST, took.days * 86_400_000 + took.seconds * 1000 + took.microseconds // 1000)
 
 
-def _written(value: str) -> datetime:
+def _parse_other_form(value: str) -> datetime:
     """A moment in another form than ISO's."""
     if len(value) == 8 and value.isdecimal():
         return datetime.strptime(value, "%Y%m%d")

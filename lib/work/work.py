@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.errors import InvalidInput, NotFound
 from lib.ledger.step_results import StepResults
@@ -67,7 +67,7 @@ class Work:
 
         `payload` is JSON and bookkeeping only. No more than a queue's limit run at once for one team.
         """
-        run_id = run_id or new_id()
+        run_id = run_id or make_id()
         if len(run_id) > LONGEST_ID:
             raise InvalidInput("The run's id is too long.", f"At most {LONGEST_ID} signs.", field="run_id")
         options: dict[str, Any] = {"workflow_name": "run", "queue_name": queue.value, "workflow_id": run_id}

@@ -145,7 +145,7 @@ def find_taken(definition: Definition, steps: Sequence[Step]) -> set[tuple[str, 
     return {way for way in list_ways(definition) if (way[0], way[1]) in ports_taken}
 
 
-def to_junit(results: Sequence[BenchResult]) -> str:
+def write_junit(results: Sequence[BenchResult]) -> str:
     """Write results as JUnit XML, as CI systems read it: a suite for each workflow."""
     root = ElementTree.Element("testsuites")
     for result in results:
@@ -163,14 +163,14 @@ def to_junit(results: Sequence[BenchResult]) -> str:
                 suite, "testcase", classname=result.slug, name=_printable(case.name), time=f"{case.seconds:.3f}"
             )
             if not case.passed:
-                message = _printable(case.failures[0])
+                message = _strip_unprintable(case.failures[0])
                 failure = ElementTree.SubElement(element, "failure", message=message)
-                failure.text = _printable("\n".join(case.failures))
+                failure.text = _strip_unprintable("\n".join(case.failures))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _printable(text: str) -> str:
+def _strip_unprintable(text: str) -> str:
     """Text without what XML can't hold."""
     return "".join(
         sign
@@ -179,7 +179,7 @@ def _printable(text: str) -> str:
     )
 
 
-def with_case(definition: Definition, case: TestCase) -> Definition:
+def add_case(definition: Definition, case: TestCase) -> Definition:
     """A definition with one case more, or in place of the one of its name."""
     other_cases = tuple(other for other in definition.cases if other.name != case.name)
     return replace(definition, cases=(*other_cases, case))

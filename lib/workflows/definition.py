@@ -471,7 +471,7 @@ def load_definition(document: str | bytes) -> Definition:
     return parse_definition(translate_original(raw) if is_original(raw) else raw)
 
 
-def to_document(definition: Definition) -> dict[str, Any]:
+def build_document(definition: Definition) -> dict[str, Any]:
     """Turn a definition into plain values, defaults left out, in the order of its fields."""
     return dict(msgspec.to_builtins(definition, str_keys=True))
 
@@ -504,7 +504,7 @@ def decode_definition(text: str) -> Definition:
         raise DefinitionTooNew(_explain(str(error))) from error
 
 
-def to_yaml(definition: Definition) -> str:
+def write_yaml(definition: Definition) -> str:
     """Write a definition as YAML for people: long texts in blocks, keys in the order of the fields."""
     import yaml
 
@@ -516,7 +516,7 @@ def to_yaml(definition: Definition) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     Dumper.add_representer(str, represent_text)
-    document = to_document(definition)
+    document = build_document(definition)
     return str(
         yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
     )
@@ -524,7 +524,7 @@ def to_yaml(definition: Definition) -> str:
 
 def compute_hash(definition: Definition) -> str:
     """Compute SHA-256 over what a definition does: places in the drawing, labels and test cases are left out."""
-    document = to_document(definition)
+    document = build_document(definition)
     document.pop("cases", None)
     for _, graph in _list_raw_graphs(document):
         for node in graph.get("nodes", ()):

@@ -139,7 +139,7 @@ def require_condition(value: Any) -> bool:
     """Return an expression's value as a condition; raises ExpressionError when it is neither true nor false."""
     if isinstance(value, bool):
         return value
-    raise ExpressionError(f"it is {to_text(value)[:60]!r}, neither true nor false")
+    raise ExpressionError(f"it is {convert_to_text(value)[:60]!r}, neither true nor false")
 
 
 def evaluate_condition(source: str, scope: Mapping[str, Any]) -> bool:
@@ -204,7 +204,7 @@ class _Filling:
         return value
 
     def _write(self, match: re.Match[str]) -> str:
-        text = to_text(find_value(match[1].split("."), self._scope))
+        text = convert_to_text(find_value(match[1].split("."), self._scope))
         self._count(len(text))
         return text
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.errors import InvalidInput
 from lib.fast_json import decode, encode
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 from lib.workflows.definition import Field
 
 MESSAGES = "messages"  # the field that gets a whole conversation
@@ -26,7 +26,7 @@ def check_inputs(fields: Sequence[Field], inputs: Mapping[str, Any]) -> dict[str
                 problems.append(f"{field.label or name} is missing.")
             elif field.required and value == "" and field.type != "boolean":
                 problems.append(f"{field.label or name} is empty.")
-            values[name] = field.default if value is None else _empty(field)
+            values[name] = field.default if value is None else _read_default(field)
             continue
         try:
             values[name] = _read_value(field, value)
@@ -47,7 +47,7 @@ def fill_from_messages(
     """
     inputs = dict(given) if isinstance(given, Mapping) else {}
     users = [message for message in messages if message.get("role") == "user"]
-    words = text_of(dict(users[-1])) if users else ""
+    words = read_message_text(dict(users[-1])) if users else ""
     main = find_main_field(fields)
     if main is not None:
         inputs.setdefault(main.name, words)
@@ -61,7 +61,7 @@ def find_main_field(fields: Sequence[Field]) -> Field | None:
     return next((f for f in fields if f.type in ("text", "long_text", "json") and f.name != MESSAGES), None)
 
 
-def _empty(field: Field) -> Any:
+def _read_default(field: Field) -> Any:
     return field.default if field.default is not None else ("" if field.type in ("text", "long_text") else None)
 
 

@@ -372,7 +372,7 @@ def build_run(row: Mapping[Any, Any], **further_fields: Any) -> Run:
     )
 
 
-def new_run_row(**values: Any) -> dict[str, Any]:
+def build_run_row(**values: Any) -> dict[str, Any]:
     """Build the row of a run that has not begun."""
     return {
         "state": RunState.QUEUED,

@@ -12,7 +12,7 @@ from typing import Any
 from lib.calls.calls import Calls
 from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest, Origin, Within
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.errors import ErrorKind, NotFound, Throttled
 from lib.fast_json import hash_json
 from lib.ledger.step_results import StepResults
@@ -116,7 +116,7 @@ class ModelCalls:
             parameters=question.parameters or {},
             tags={"workflow": execution.run.slug, **(question.tags or {})},
             within=Within(workflow_run_id=execution.run.id, workflow_step=name_step(f"{context.path}#{key}")),
-            call_id=new_id(),
+            call_id=make_id(),
             bounded=execution.run.cost_cap_nano_usd is not None,
         )
 
@@ -228,6 +228,6 @@ def _explain_failure(view: CallView) -> StepError:
     return StepError(message, is_transient=is_transient)
 
 
-def with_tools(parameters: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def add_tools(parameters: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Parameters of a call that offers tools."""
     return {**parameters, "tools": [dict(tool) for tool in tools]} if tools else dict(parameters)

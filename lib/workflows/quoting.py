@@ -13,7 +13,7 @@ from lib.access.permissions import Actor
 from lib.calls.calls import Calls
 from lib.calls.request import CallRequest, Origin
 from lib.errors import LLMManagerError
-from lib.limited.expressions import ExpressionError, to_text
+from lib.limited.expressions import ExpressionError, convert_to_text
 from lib.prompts.prompts import Prompts
 from lib.prompts.template import PRODUCTION
 from lib.workflows.definition import (
@@ -186,7 +186,7 @@ def _fill(prompt: str, system: str, scope: Mapping[str, Any], further_tokens: in
     def replace(match: Any) -> str:
         nonlocal unknown
         try:
-            return to_text(find_value(match[1].split("."), scope))
+            return convert_to_text(find_value(match[1].split("."), scope))
         except ExpressionError:
             unknown += UNKNOWN_TOKENS
             return ""

@@ -18,9 +18,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.stop_switch import StopSwitch
-from lib.access.team_scope import usable
+from lib.access.team_scope import filter_usable
 from lib.calls.calls import Calls
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configurations import Configurations
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
@@ -127,7 +127,7 @@ class WorkflowRuns:
         a workflow that is switched off.
         """
         actor.require(Permission.TEST_CONFIGS)
-        run_id = run_id or new_id()
+        run_id = run_id or make_id()
         with self._store.write() as connection:
             workflow = load_workflow(connection, slug)
             require_may_run(actor, workflow)
@@ -535,7 +535,7 @@ def is_visible(actor: Actor) -> ColumnElement[bool]:
         return true()
     is_own = R.user_id == actor.user_id
     if actor.can(Permission.MANAGE_WORKFLOWS) or actor.sees_all_calls:
-        return or_(is_own, usable(actor, R.team_id))
+        return or_(is_own, filter_usable(actor, R.team_id))
     return is_own
 
 

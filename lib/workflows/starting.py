@@ -14,7 +14,7 @@ from lib.db.tables import configurations
 from lib.errors import Conflict
 from lib.fast_json import encode_text
 from lib.workflows.definition import AgentsNode, Definition, PromptNode
-from lib.workflows.journal import new_run_row
+from lib.workflows.journal import build_run_row
 from lib.workflows.run import Trigger
 from lib.workflows.workflow import VersionSelector, Workflow, WorkflowVersion, load_version
 from lib.workflows.workflows import resolve_pins
@@ -66,7 +66,7 @@ def build_start_row(
     """Build the row of a run that has not begun, for inputs that were checked."""
     cap = plan.version.definition.cost_cap_usd
     own_cap = cap_nano_usd if cap_nano_usd is not None or cap is None else round(cap * 1_000_000_000)
-    return new_run_row(
+    return build_run_row(
         id=run_id,
         workflow_id=plan.workflow.id,
         version=plan.version.version,

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.team_scope import require_team
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.configuration import check_slug
 from lib.db.engine import Store
 from lib.db.tables import (
@@ -32,12 +32,12 @@ from lib.limited.rules import unified_difference
 from lib.workflows.definition import (
     Definition,
     WorkflowNode,
+    build_document,
     compute_hash,
     encode_definition,
     load_definition,
     parse_definition,
-    to_document,
-    to_yaml,
+    write_yaml,
 )
 from lib.workflows.original_format import is_original, translate_original
 from lib.workflows.triggers.unattended import list_tool_names
@@ -121,8 +121,8 @@ class Workflows:
         """Lines of a unified diff of two versions in YAML; empty when they are equal."""
         old_version = self.version(actor, slug, old)
         after = self.version(actor, slug, new)
-        old_lines = to_yaml(old_version.definition).splitlines()
-        new_lines = to_yaml(after.definition).splitlines()
+        old_lines = write_yaml(old_version.definition).splitlines()
+        new_lines = write_yaml(after.definition).splitlines()
         names = f"version {old_version.version}", f"version {after.version}"
         return unified_difference(old_lines, new_lines, names)
 
@@ -208,7 +208,7 @@ class Workflows:
         if is_active is not None:
             values["is_active"] = is_active
         if runners is not None:
-            values["runners"] = _to_runners(runners).to_record()
+            values["runners"] = _convert_to_runners(runners).to_record()
         with self._store.write() as connection:
             require_may_change(actor, load_workflow(connection, slug))
             row = find_workflow(connection, slug)
@@ -266,7 +266,7 @@ class Workflows:
                     "description": workflow.description,
                     "runners": workflow.runners.to_record(),
                     "labels": dict(workflow.labels),
-                    "versions": [{"reason": v.reason, "definition": to_document(v.definition)} for v in versions],
+                    "versions": [{"reason": v.reason, "definition": build_document(v.definition)} for v in versions],
                 }
             )
         with self._store.write() as connection:
@@ -410,7 +410,7 @@ def _insert_workflow(
     reason: str,
 ) -> str:
     now = utc_now()
-    workflow_id = new_id()
+    workflow_id = make_id()
     row = {
         "id": workflow_id,
         "slug": slug,
@@ -420,7 +420,7 @@ def _insert_workflow(
         "is_active": True,
         "user_id": actor.user_id,
         "team_id": require_team(actor),
-        "runners": _to_runners(runners).to_record(),
+        "runners": _convert_to_runners(runners).to_record(),
         "created_at": now,
         "updated_at": now,
     }
@@ -449,7 +449,7 @@ def _check_name(name: str, slug: str) -> str:
     return name.strip()[:200] or slug.replace("-", " ").capitalize()
 
 
-def _to_runners(runners: Runners | Mapping[str, Any] | None) -> Runners:
+def _convert_to_runners(runners: Runners | Mapping[str, Any] | None) -> Runners:
     return runners if isinstance(runners, Runners) else read_runners(runners or {})
 
 

@@ -17,7 +17,7 @@ from lib.access.audit import Audit, AuditCriteria
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.activity.call_filter import ActivityFilter
 from lib.cli import operator as command_line
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log
 from lib.errors import Conflict, LLMManagerError, PermissionDenied
@@ -139,7 +139,7 @@ def written(store: Store, count: int = 60, at: datetime | None = None) -> None:
     now = utc_now()
     rows = [
         {
-            **{"id": new_id(), "at": at or now - timedelta(hours=number), "user_id": None, "detail": {"n": number}},
+            **{"id": make_id(), "at": at or now - timedelta(hours=number), "user_id": None, "detail": {"n": number}},
             **{"user_name": ("amira", "jonas")[number % 2], "action": f"x.{number % 3}", "subject": f"=s{number}"},
         }
         for number in range(count)
@@ -192,7 +192,7 @@ def test_every_door_says_from_where(services: Services) -> None:
     services.users.create(command_line.OPERATOR, "jonas", GOOD, Role.DEVELOPER)
     old = utc_now() - timedelta(days=60)
     with services.store.write() as connection:
-        row = {"id": new_id(), "at": old, "user_name": "x", "action": "x", "subject": "x", "detail": {}}
+        row = {"id": make_id(), "at": old, "user_name": "x", "action": "x", "subject": "x", "detail": {}}
         connection.execute(insert(audit_log), row)
     services.retention.change(AMIRA.with_origin("page " + "x" * 200), Days(audit=30))
     services.retention.run_if_due(lambda: True)

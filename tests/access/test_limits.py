@@ -14,7 +14,7 @@ from lib.access.api_keys import ApiKeys
 from lib.access.grants import NO_LIMITS, KeyGrant, Limits
 from lib.access.limits import Claim, LimitDecision, LimitKind, RateLimits
 from lib.access.permissions import OPERATOR, Role, make_actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.compiled_statements import CompiledStatement
 from lib.db.engine import Store
 from lib.db.tables import audit_log, open_calls, rate_counters
@@ -47,8 +47,8 @@ def ask(store: Store, limits: RateLimits, *claims: Claim, now: datetime | None =
 def open_row(key_id: str | None, now: datetime) -> dict[str, Any]:
     """A row of `open_calls`."""
     return {
-        "id": new_id(),
-        "call_id": new_id(),
+        "id": make_id(),
+        "call_id": make_id(),
         "attempt": 1,
         "started_at": now,
         "app": "bot",

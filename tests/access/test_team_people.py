@@ -23,7 +23,7 @@ from lib.budgets.budget import CallFacts
 from lib.budgets.budgets import Budgets
 from lib.budgets.holds import Want, reserve_many
 from lib.budgets.refusal import BudgetRefusal
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import (
     access_links,
@@ -108,7 +108,7 @@ def test_a_key_stops_when_its_owner_leaves_the_team_and_goes_on_when_handed_over
     token, key = ApiKeys(store).create(jonas, app="bot")
     with store.write() as connection:
         fixed = {"owner_id": jonas.user_id, "team_id": team.id, "created_at": utc_now(), "updated_at": utc_now()}
-        connection.execute(insert(collections).values(id=new_id(), name="papers", embedding_model="m", **fixed))
+        connection.execute(insert(collections).values(id=make_id(), name="papers", embedding_model="m", **fixed))
     teams.remove(lead, team.id, jonas.user_id or "")
     assert ApiKeys(store).authenticate(token) is None
     assert ApiKeys(store).list(lead)[0].state() == "owner left the team"
@@ -138,21 +138,21 @@ def test_a_persons_words_are_erased_and_the_figures_stay(store: Store) -> None:
     own = [log(store, jonas, **words) for _ in range(3)]
     other = log(store, **words)
     fixed = {"owner_id": jonas.user_id, "created_at": utc_now()}
-    talk, papers = new_id(), new_id()
+    talk, papers = make_id(), make_id()
     with store.write() as connection:
         connection.execute(insert(conversations).values(id=talk, app="a", title=SECRET, last_at=utc_now(), **fixed))
         said = {"role": "user", "content": SECRET, "tokens": 1, "status": "ok", "conversation_id": talk}
-        connection.execute(insert(messages).values(id=new_id(), **said, **fixed))
+        connection.execute(insert(messages).values(id=make_id(), **said, **fixed))
         connection.execute(
             insert(collections).values(id=papers, name=SECRET, embedding_model="m", updated_at=utc_now(), **fixed)
         )
         paper = {"title": SECRET, "kind": "manual", "source": "paste", "media_type": "text/plain", "size": 1}
         paper |= {"sha256": "", "state": "ready", "created_by": jonas.user_id, "updated_at": utc_now()}
-        connection.execute(insert(documents).values(id=new_id(), collection_id=papers, created_at=utc_now(), **paper))
+        connection.execute(insert(documents).values(id=make_id(), collection_id=papers, created_at=utc_now(), **paper))
         connection.execute(
-            insert(saved_views).values(id=new_id(), user_id=jonas.user_id, name=SECRET, query={}, created_at=utc_now())
+            insert(saved_views).values(id=make_id(), user_id=jonas.user_id, name=SECRET, query={}, created_at=utc_now())
         )
-        run = {"id": new_id(), "started_at": utc_now(), "deadline_at": utc_now(), "tool": "t", "source": "native"}
+        run = {"id": make_id(), "started_at": utc_now(), "deadline_at": utc_now(), "tool": "t", "source": "native"}
         run |= {"status": "ok", "user_id": jonas.user_id, "app": "a", "origin": "tool", "content_policy": "full"}
         run |= {"arguments": {"q": SECRET}, "arguments_hash": "", "arguments_bytes": 1}
         connection.execute(insert(tool_executions).values(**run))
@@ -312,9 +312,9 @@ def test_a_teams_budget_holds_for_its_calls_alone(store: Store) -> None:
         ours, theirs, more = reserve_many(
             connection,
             [
-                Want(new_id(), CallFacts("openai", "bot", team_id=team.id), 600),
-                Want(new_id(), CallFacts("openai", "bot"), 600),
-                Want(new_id(), CallFacts("openai", "bot", team_id=team.id), 1),
+                Want(make_id(), CallFacts("openai", "bot", team_id=team.id), 600),
+                Want(make_id(), CallFacts("openai", "bot"), 600),
+                Want(make_id(), CallFacts("openai", "bot", team_id=team.id), 1),
             ],
             utc_now(),
         )

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from lib.access.permissions import Actor, Role, make_actor
-from lib.clock import id_at, new_id, utc_now
+from lib.clock import make_id, make_id_at, utc_now
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads, users
 from lib.ledger.closing import take_sequence
@@ -44,7 +44,7 @@ def log_all(store: Store, rows: Iterable[dict[str, Any]]) -> list[str]:
         values = dict(given)
         words = {name: values.pop(name) for name in _WORDS if name in values}
         at = values.pop("at", None) or now - timedelta(seconds=values.pop("ago", 60))
-        row = {"id": new_id(), "call_id": new_id(), "started_at": at, "finished_at": at, **_ATTEMPT, **_ENDED}
+        row = {"id": make_id(), "call_id": make_id(), "started_at": at, "finished_at": at, **_ATTEMPT, **_ENDED}
         logs.append({**row, **_OPTIONAL, **values})
         if words:
             payloads.append({**dict.fromkeys(_WORDS), "id": logs[-1]["id"], **words})
@@ -58,7 +58,7 @@ def log_all(store: Store, rows: Iterable[dict[str, Any]]) -> list[str]:
 
 def opened(store: Store, user: Actor = AMIRA, **values: Any) -> str:
     """A call that runs; the id of its row."""
-    row = {"id": new_id(), "call_id": new_id(), "started_at": utc_now(), "user_id": user.user_id, "owner": new_id()}
+    row = {"id": make_id(), "call_id": make_id(), "started_at": utc_now(), "user_id": user.user_id, "owner": make_id()}
     with store.write() as connection:
         connection.execute(insert(open_calls), {**row, **_ATTEMPT, "holds": [], **values})
     return str({**row, **values}["id"])
@@ -80,7 +80,7 @@ def many(store: Store, count: int, seed: int = 1, days: int = 30) -> None:
             at = now - timedelta(seconds=draw.random() * days * 86_400)
             rows.append(
                 {
-                    "id": id_at(int(at.timestamp() * 1000), draw.getrandbits(12), draw.getrandbits(62)),
+                    "id": make_id_at(int(at.timestamp() * 1000), draw.getrandbits(12), draw.getrandbits(62)),
                     "at": at,
                     "user_id": draw.choice((AMIRA, JONAS, LI)).user_id,
                     "provider": draw.choice(("openai", "anthropic", "groq")),

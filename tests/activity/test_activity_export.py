@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.activity.call_export import csv_cell, sql_literal
+from lib.activity.call_export import format_csv_cell, format_sql_literal
 from lib.activity.call_filter import CUSTOM, ActivityFilter
 from lib.activity.call_log import Activity
 from lib.db.engine import Store
@@ -56,9 +56,9 @@ def test_text_can_not_run_as_a_formula_and_figures_stay_figures(store: Store) ->
         for name in ("Prompt", "Model", "app"):
             assert row[name].startswith("'")
             assert row[name][1:] in evil
-    assert csv_cell(-5) == "-5"
-    assert csv_cell(Decimal("-0.5")) == "-0.5"
-    assert csv_cell({"a": "=1"}) == '{"a": "=1"}'
+    assert format_csv_cell(-5) == "-5"
+    assert format_csv_cell(Decimal("-0.5")) == "-0.5"
+    assert format_csv_cell({"a": "=1"}) == '{"a": "=1"}'
 
 
 @pytest.mark.feature("COST-6")
@@ -114,7 +114,7 @@ def test_sql_runs_and_brings_the_texts_back_unharmed(store: Store) -> None:
 def test_any_text_is_one_sql_literal(words: str) -> None:
     words = words.replace("\x00", "").encode("utf-8", "replace").decode()
     connection = sqlite3.connect(":memory:")
-    assert connection.execute(f"SELECT {sql_literal(words)}").fetchone() == (words,)
+    assert connection.execute(f"SELECT {format_sql_literal(words)}").fetchone() == (words,)
     connection.close()
 
 

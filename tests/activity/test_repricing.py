@@ -9,13 +9,13 @@ from sqlalchemy import insert, select
 from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.activity import repricing
 from lib.activity.repricing import Repricing, RepricingScope
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import audit_log, providers, usage_logs
 from lib.errors import PermissionDenied
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.price_entries import Prices
-from lib.providers.prices.rates import Rates, plain
+from lib.providers.prices.rates import Rates, build_plain_price
 from tests.statistics.ledger_rows import call, write
 
 DAY = datetime(2026, 10, 1, tzinfo=UTC)
@@ -28,13 +28,13 @@ def row(**more: Any) -> dict[str, Any]:
 
 
 def book(rates: Rates = RATES) -> PriceBook:
-    return PriceBook([plain("openai", "gpt-5.1", DAY - timedelta(days=1), rates)])
+    return PriceBook([build_plain_price("openai", "gpt-5.1", DAY - timedelta(days=1), rates)])
 
 
 @pytest.fixture
 def ledger(store: Store) -> Store:
     now = utc_now()
-    account = {"id": new_id(), "name": "work", "kind": "openai", "created_at": now, "updated_at": now}
+    account = {"id": make_id(), "name": "work", "kind": "openai", "created_at": now, "updated_at": now}
     with store.write() as connection:
         connection.execute(insert(providers).values(**account))
     write(
@@ -155,7 +155,7 @@ def test_a_removed_provider_and_answers_from_the_cache_keep_their_cost(store: St
 @pytest.mark.feature("COST-1")
 def test_a_new_price_rewrites_no_row(ledger: Store) -> None:
     before, prices = costs(ledger), PriceBook([], ledger)
-    Prices(ledger, prices).set(OPERATOR, plain("openai", "gpt-5.1", DAY - timedelta(days=1), RATES))
+    Prices(ledger, prices).set(OPERATOR, build_plain_price("openai", "gpt-5.1", DAY - timedelta(days=1), RATES))
     assert costs(ledger) == before
     assert Repricing(ledger, prices).preview(OPERATOR, RepricingScope()).total.changed == 4
     assert costs(ledger) == before

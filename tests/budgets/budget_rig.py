@@ -11,7 +11,7 @@ from lib.budgets.budgets import Budgets
 from lib.budgets.holds import Held, reserve, settle, sweep
 from lib.budgets.refusal import BudgetRefusal
 from lib.budgets.state import BudgetState
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.db.tables import api_keys
 
@@ -43,7 +43,7 @@ class Rig:
         self, amount: int | None, now: datetime = NOW, facts: CallFacts = FACTS
     ) -> tuple[str, BudgetRefusal | Held]:
         """A call that may cost `amount`: its id, and the answer."""
-        log_id = new_id()
+        log_id = make_id()
         with self.store.write() as connection:
             return log_id, reserve(connection, facts, log_id, amount, now)
 

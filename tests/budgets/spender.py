@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import reserve, settle
 from lib.budgets.refusal import BudgetRefusal
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 
 
@@ -16,7 +16,7 @@ def spend(store: Store, calls: int, amount: int) -> int:
     """Reserve and settle in transactions of their own; every third call costs a little less than was held."""
     passed = 0
     for number in range(calls):
-        log_id = new_id()
+        log_id = make_id()
         with store.write() as connection:
             answer = reserve(connection, CallFacts("openai", "tests"), log_id, amount, utc_now())
         if isinstance(answer, BudgetRefusal):

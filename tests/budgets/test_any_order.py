@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lib.budgets.holds import Want, reserve_many, settle_many
 from lib.budgets.refusal import BudgetRefusal
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from tests.budgets.budget_rig import FACTS, NOW, Rig
 from tests.counts import repeats
@@ -30,7 +30,7 @@ def test_spent_and_held_are_exactly_what_happened(
 ) -> None:
     """Every example is an app of its own: the others' budgets in the store are not about it."""
     rig, now = Rig(store), NOW
-    facts = replace(FACTS, app=new_id())
+    facts = replace(FACTS, app=make_id())
     budget = rig.budget(limit=LIMIT, subject=facts.app)
     open_calls: dict[str, int] = {}
     spent = 0
@@ -39,7 +39,7 @@ def test_spent_and_held_are_exactly_what_happened(
         with store.write() as connection:
             if kind == "reserve":
                 assert isinstance(value, list)
-                wants = [Want(new_id(), facts, amount, wished_nano=30) for amount in value]
+                wants = [Want(make_id(), facts, amount, wished_nano=30) for amount in value]
                 for want, answer in zip(wants, reserve_many(connection, wants, now), strict=True):
                     left = LIMIT - spent - sum(open_calls.values())
                     fits = left > 0 if want.amount_nano is None else want.amount_nano <= left

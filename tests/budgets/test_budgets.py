@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from sqlalchemy import insert, select
 
 from lib.access.permissions import OPERATOR
-from lib.budgets.budget import Window, window_at, window_name
+from lib.budgets.budget import Window, compute_window, format_window
 from lib.budgets.forecast import Forecast, Pace, forecast
 from lib.budgets.holds import HOLD_LASTS
 from lib.budgets.refusal import BudgetRefusal
@@ -38,9 +38,9 @@ def rig(store: Store) -> Rig:
     ],
 )
 def test_windows_are_cut_in_utc(period: str, moment: str, start: str, end: str, name: str) -> None:
-    found = window_at(period, datetime.fromisoformat(moment))
+    found = compute_window(period, datetime.fromisoformat(moment))
     assert found == Window(*(datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (start, end)))
-    assert window_name(period, found.start) == name
+    assert format_window(period, found.start) == name
 
 
 def test_a_budget_made_in_mid_window_begins_with_what_the_ledger_shows(rig: Rig) -> None:
@@ -148,7 +148,7 @@ def test_a_change_before_the_first_call_of_a_window_leaves_the_window_before_as_
     changed = rig.budgets.update(OPERATOR, budget.budget.id, now=later, **change_)
     assert rig.budgets.history(OPERATOR, budget.budget.id)[1:] == [before]
     assert rig.budgets.notices(OPERATOR) == told
-    assert changed.now.window == window_at(period, later)
+    assert changed.now.window == compute_window(period, later)
     assert (changed.now.spent_nano, changed.now.limit_nano) == (0, change_.get("limit_nano", 10 * DOLLAR))
     held, _ = rig.reserve(DOLLAR, later)
     rig.settle(held, DOLLAR, later)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.budgets.estimate import DEFAULT_CEILING, completion_ceiling, upper_bound_nano
+from lib.budgets.estimate import DEFAULT_CEILING, compute_completion_ceiling, compute_upper_bound_nano
 from lib.providers.chunks import Usage
 from lib.providers.prices.rates import Price, Rates, Tier
 
@@ -23,7 +23,7 @@ def test_no_usage_within_the_estimate_costs_more(
     of_model: Rates, data: st.DataObject, prompt: int, answer: int, images: int
 ) -> None:
     price = Price("openai", "m", AT, (Tier(0, of_model),))
-    bound = upper_bound_nano(price, prompt, answer, images)
+    bound = compute_upper_bound_nano(price, prompt, answer, images)
     used = data.draw(st.integers(0, prompt))
     written = data.draw(st.integers(0, used))
     usage = Usage(
@@ -39,8 +39,8 @@ def test_no_usage_within_the_estimate_costs_more(
 
 def test_a_long_prompts_own_rates_are_used_and_no_price_is_no_bound() -> None:
     price = Price("openai", "m", AT, (Tier(0, Rates(1_000_000, 0)), Tier(1000, Rates(5_000_000, 0))))
-    assert upper_bound_nano(price, 1001, 10) == 1001 * 5
-    assert upper_bound_nano(None, 1000, 10) is None
+    assert compute_upper_bound_nano(price, 1001, 10) == 1001 * 5
+    assert compute_upper_bound_nano(None, 1000, 10) is None
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_a_long_prompts_own_rates_are_used_and_no_price_is_no_bound() -> None:
     ],
 )
 def test_the_ceiling_of_an_answer(parameters: dict[str, int], longest: int | None, ceiling: int) -> None:
-    assert completion_ceiling(parameters, longest) == ceiling
+    assert compute_completion_ceiling(parameters, longest) == ceiling
 
 
 def test_absurd_numbers_stay_within_the_columns() -> None:
     price = Price("openai", "m", AT, (Tier(0, Rates(10**10, 10**10)),))
-    ceiling = completion_ceiling({"max_tokens": 10**400, "n": 10**400})
-    assert upper_bound_nano(price, 10**12, ceiling) == 10**15
+    ceiling = compute_completion_ceiling({"max_tokens": 10**400, "n": 10**400})
+    assert compute_upper_bound_nano(price, 10**12, ceiling) == 10**15

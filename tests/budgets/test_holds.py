@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select
 from lib.access.permissions import OPERATOR
 from lib.budgets.holds import HOLD_LASTS, Held, Want, release, reserve_many, settle_many
 from lib.budgets.refusal import BudgetRefusal
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, open_calls
 from tests.budgets.budget_rig import DOLLAR, FACTS, NOW, Rig
@@ -169,7 +169,7 @@ def test_a_call_of_unknown_cost_holds_what_is_wished_or_what_is_left(rig: Rig) -
 
     def reserve(wished: int) -> BudgetRefusal | Held:
         with rig.store.write() as connection:
-            return reserve_many(connection, [Want(new_id(), FACTS, None, wished)], NOW)[0]
+            return reserve_many(connection, [Want(make_id(), FACTS, None, wished)], NOW)[0]
 
     assert reserve(7) == (budget.budget.id,)
     assert rig.figures(budget) == (0, 7)
@@ -192,7 +192,7 @@ def test_a_soft_budget_counts_and_never_stops(rig: Rig) -> None:
 
 def test_calls_that_open_together_are_decided_one_after_the_other(rig: Rig) -> None:
     budget = rig.budget(limit=3 * DOLLAR)
-    wants = [Want(new_id(), FACTS, DOLLAR) for _ in range(5)] + [Want(new_id(), FACTS, 0)]
+    wants = [Want(make_id(), FACTS, DOLLAR) for _ in range(5)] + [Want(make_id(), FACTS, 0)]
     with rig.store.write() as connection:
         answers = reserve_many(connection, wants, NOW)
     assert [isinstance(answer, BudgetRefusal) for answer in answers] == [False] * 3 + [True] * 2 + [False]
@@ -205,7 +205,7 @@ def test_calls_that_open_together_are_decided_one_after_the_other(rig: Rig) -> N
 def test_a_rolled_back_transaction_holds_nothing(rig: Rig) -> None:
     budget = rig.budget()
     with rig.store.engine.connect() as connection:
-        reserve_many(connection, [Want(new_id(), FACTS, DOLLAR)], NOW)
+        reserve_many(connection, [Want(make_id(), FACTS, DOLLAR)], NOW)
         connection.rollback()
     assert rig.figures(budget) == (0, 0)
     assert holds(rig) == 0

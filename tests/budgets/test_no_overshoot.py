@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from lib.access.permissions import OPERATOR
 from lib.budgets.holds import Want, reserve_many, settle_many
 from lib.budgets.refusal import BudgetRefusal
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_windows
 from tests.budgets.budget_rig import DOLLAR, FACTS, Rig
@@ -34,7 +34,7 @@ def test_a_hundred_calls_at_once_on_one_budget(store: Store) -> None:
     highest: list[int] = []
 
     def one(_: int) -> bool:
-        log_id = new_id()
+        log_id = make_id()
         with store.write() as connection:
             answer = reserve_many(connection, [Want(log_id, FACTS, DOLLAR)], utc_now())[0]
         if isinstance(answer, BudgetRefusal):

@@ -6,26 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.cache.proof import CONFIDENCE, prove, sizes, upper_bound
+from lib.cache.proof import CONFIDENCE, compute_sample_sizes, compute_upper_bound, prove
 from tests.counts import repeats
 
 pytestmark = pytest.mark.feature("CACHE-5")
 
 
 def test_the_sizes_are_those_of_the_tables() -> None:
-    assert sizes(10) == (299, 473, 628)
-    assert sizes(1)[0] == 2_995
+    assert compute_sample_sizes(10) == (299, 473, 628)
+    assert compute_sample_sizes(1)[0] == 2_995
 
 
 @given(st.integers(1, 2_000), st.integers(0, 20))
 def test_the_bound_is_where_so_few_errors_are_as_likely_as_one_in_twenty(samples: int, errors: int) -> None:
-    bound = upper_bound(errors, samples)
+    bound = compute_upper_bound(errors, samples)
     if errors >= samples:
         assert bound == 1.0
         return
     likely = sum(math.comb(samples, k) * bound**k * (1 - bound) ** (samples - k) for k in range(errors + 1))
     assert likely == pytest.approx(1 - CONFIDENCE, rel=1e-3)
-    assert upper_bound(errors, samples + 1) <= bound
+    assert compute_upper_bound(errors, samples + 1) <= bound
 
 
 def test_nothing_is_proved_between_the_looks() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from lib.access.audit import AuditCriteria
 from lib.access.permissions import Role, make_actor
 from lib.cache.policy import SemanticMode
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.tables import cache_decisions, cache_entries
 from lib.errors import NotFound
 from lib.settings import Settings
@@ -76,7 +76,7 @@ def test_shadow_serves_nothing_and_notes_what_it_would_have(rig: CacheRig) -> No
     assert {row.guard for row in refused} == {"name"}
     (figures,) = rig.services.cache.decisions(AMIRA, hit.configuration_id)
     assert (figures.question, figures.candidate) == (REWORDED, FIRST)
-    other = make_actor(new_id(), "ada", Role.DEVELOPER)
+    other = make_actor(make_id(), "ada", Role.DEVELOPER)
     (unseen,) = rig.services.cache.decisions(other, hit.configuration_id)
     assert "capital" not in unseen.question + unseen.candidate
     with rig.services.store.read() as connection:
@@ -88,7 +88,7 @@ def test_a_judge_decides_and_one_that_fails_or_rambles_is_a_miss(rig: CacheRig) 
     told = {"say:SAME": "semantic", "say:DIFFERENT": "none", "say:Maybe": "none", "error:500": "none"}
     for script, tier in told.items():
         judge = rig.configurations.create(
-            AMIRA, slug=f"judge-{new_id()[-6:]}", app="tests", provider="scripted", model=script
+            AMIRA, slug=f"judge-{make_id()[-6:]}", app="tests", provider="scripted", model=script
         )
         set_rules(rig, semantic=SemanticMode.JUDGED, judge_configuration_id=judge.id)
         rig.services.cache.purge(AMIRA, everything=True)
@@ -106,7 +106,7 @@ def test_without_a_judge_it_serves_only_what_is_proved_and_a_person_takes_that_b
     fill = {**sample._mapping, "label": "same", "labelled_by": "answers"}
     with rig.services.store.write() as connection:
         connection.execute(
-            insert(cache_decisions), [{**fill, "id": new_id(), "created_at": utc_now()} for _ in range(298)]
+            insert(cache_decisions), [{**fill, "id": make_id(), "created_at": utc_now()} for _ in range(298)]
         )
     (pool,) = rig.services.cache.proofs(AMIRA)
     assert pool.proof.is_proved
@@ -115,7 +115,7 @@ def test_without_a_judge_it_serves_only_what_is_proved_and_a_person_takes_that_b
     served = decisions(rig)[-1]
     assert served.was_served
     with pytest.raises(NotFound):
-        rig.services.cache.label(make_actor(new_id(), "ada", Role.DEVELOPER), served.id, "different")
+        rig.services.cache.label(make_actor(make_id(), "ada", Role.DEVELOPER), served.id, "different")
     for row in decisions(rig)[:4]:
         rig.services.cache.label(AMIRA, row.id, "different")
     rig.services.cache.label(AMIRA, served.id, "different")

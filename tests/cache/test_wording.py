@@ -66,7 +66,7 @@ NEAR_MISSES = {
 
 @pytest.mark.parametrize("language", SAME)
 def test_the_same_question_politely(language: str) -> None:
-    words = {tuple(wording.significant_words(text, language) or ()) for text in SAME[language]}
+    words = {tuple(wording.list_significant_words(text, language) or ()) for text in SAME[language]}
     assert len(words) == 1
     assert [wording.find_language(text) for text in SAME[language]] == [language] * len(SAME[language])
 
@@ -77,8 +77,8 @@ def test_the_same_question_politely(language: str) -> None:
 def test_near_misses_have_other_words_and_a_guard_that_refuses_most_of_them(
     language: str, question: str, other: str
 ) -> None:
-    assert wording.significant_words(question, language) != wording.significant_words(other, language) or (
-        wording.significant_words(question, language) is None
+    assert wording.list_significant_words(question, language) != wording.list_significant_words(other, language) or (
+        wording.list_significant_words(question, language) is None
     )
 
 
@@ -122,4 +122,4 @@ def test_a_language_that_nobody_knows_has_no_rewordings(text: str) -> None:
     "text", ["Print `x` and\nwhat is in it", 'What is "the capital" of France?', "What is {x} for?"]
 )
 def test_code_quotations_and_lines_are_compared_sign_by_sign(text: str) -> None:
-    assert wording.significant_words(text, "en") is None
+    assert wording.list_significant_words(text, "en") is None

@@ -7,7 +7,7 @@ from lib import services as service_root
 from lib.access.permissions import Actor, Role, make_actor
 from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.configs.routing import Deadlines
 from lib.services import Services
 from lib.settings import Settings
@@ -27,7 +27,7 @@ class Rig:
         self, script: str, prompt: str = "Tell me of ledgers", actor: Actor = AMIRA, **more: Any
     ) -> CallRequest:
         """A request for a configuration whose model is the script."""
-        slug = f"s-{new_id()[-12:]}"
+        slug = f"s-{make_id()[-12:]}"
         self.services.configurations.create(AMIRA, slug=slug, app="tests", provider="scripted", model=script)
         messages = [{"role": "user", "content": prompt}]
         return CallRequest(actor=actor, messages=messages, configuration=slug, **more)

@@ -8,7 +8,7 @@ from msgspec.structs import fields as struct_fields
 from msgspec.structs import replace
 
 from lib.access.permissions import OPERATOR
-from lib.calls.fingerprint import PLACES, fingerprint_of
+from lib.calls.fingerprint import PLACES, compute_fingerprint
 from lib.calls.request import CallRequest, Plan, Target, Within
 from lib.configs.configuration import Configuration
 from lib.configs.routing import Deadlines, Routing
@@ -68,7 +68,7 @@ def test_what_shapes_an_answer_shapes_the_fingerprint() -> None:
     counted = {name for kind in (ModelRequest, Wire, Endpoint) for name in PLACES[kind].counted}
     assert OTHERS.keys() == counted
     plans = [PLAN, replace(PLAN, fallbacks=(TARGET,)), *(asking(**{name: other}) for name, other in OTHERS.items())]
-    assert len({fingerprint_of(plan) for plan in plans}) == len(plans)
+    assert len({compute_fingerprint(plan) for plan in plans}) == len(plans)
 
 
 def test_whose_it_is_and_how_it_leaves_do_not() -> None:
@@ -78,7 +78,7 @@ def test_whose_it_is_and_how_it_leaves_do_not() -> None:
         app="other",
         deployments=asking(stream=False, drops=True, body={**BODY, "stream": False}, api_key="other").deployments,
     )
-    assert fingerprint_of(other) == fingerprint_of(PLAN)
+    assert compute_fingerprint(other) == compute_fingerprint(PLAN)
     shuffled = asking(body=dict(reversed(BODY.items())))
-    assert fingerprint_of(shuffled) == fingerprint_of(PLAN)
-    assert fingerprint_of(asking(system="\ud800")) != fingerprint_of(PLAN)
+    assert compute_fingerprint(shuffled) == compute_fingerprint(PLAN)
+    assert compute_fingerprint(asking(system="\ud800")) != compute_fingerprint(PLAN)

@@ -15,7 +15,7 @@ from lib.access.limits import Claim, RateLimits
 from lib.budgets import leases
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import sweep
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.failures import DatabaseAway
 from lib.db.tables import budget_holds, budget_windows, open_calls, processes, usage_logs
@@ -404,7 +404,7 @@ def test_a_call_that_a_limit_refuses_gives_back_without_a_lock(store: Store, mon
     monkeypatch.setattr("lib.budgets.holds.lock", lambda connection: pytest.fail("locked late"))
 
     def one_of_two(at: datetime) -> None:
-        asks = [OpeningRequest(new_id(), of_key, 5, Claim("tests", 10, key)) for _ in range(2)]
+        asks = [OpeningRequest(make_id(), of_key, 5, Claim("tests", 10, key)) for _ in range(2)]
         with store.write() as connection:
             answers = admission.admit(connection, asks, limits, at)
         assert [answer.kind for answer in answers] == [None, ErrorKind.LIMIT]

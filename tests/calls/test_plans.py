@@ -5,7 +5,7 @@ from msgspec.structs import asdict, fields, replace
 
 from lib.access.permissions import OPERATOR
 from lib.calls import plans as plans_module
-from lib.calls.fingerprint import KEY_OF_REQUEST, key_of
+from lib.calls.fingerprint import KEY_OF_REQUEST, build_plan_key
 from lib.calls.plan_sources import CachedPlanSources
 from lib.calls.plans import Plans
 from lib.calls.request import CachePolicy, CallRequest, Origin, Plan
@@ -39,7 +39,11 @@ def test_every_field_of_a_request_is_told_apart_or_its_own() -> None:
     assert KEY_OF_REQUEST.counted | KEY_OF_REQUEST.ignored == {field.name for field in fields(CallRequest)}
     assert OTHERS.keys() | READ_BY_PARTS == KEY_OF_REQUEST.counted
     plain = CallRequest(OPERATOR, [{"role": "user", "content": "one"}])
-    same = [name for name, other in OTHERS.items() if key_of(replace(plain, **{name: other})) == key_of(plain)]
+    same = [
+        name
+        for name, other in OTHERS.items()
+        if build_plan_key(replace(plain, **{name: other})) == build_plan_key(plain)
+    ]
     assert same == []
 
 

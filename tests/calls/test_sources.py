@@ -72,7 +72,7 @@ def rig(settings: Settings) -> Iterator[Rig]:
 def test_a_remembered_answer_needs_no_adapter_and_closes_with_cost_0_and_what_it_saved(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.calls.upstream.adapter_for", lambda *_: pytest.fail("an adapter was asked"))
+    monkeypatch.setattr("lib.calls.upstream.select_adapter", lambda *_: pytest.fail("an adapter was asked"))
     memory = rig.services.calls.recall = Memory(Remembered(*PIECES))
     view = rig.run("say:Something else+priced")
     assert (view.status, view.text, view.served_model, view.cost_nano_usd) == ("ok", "As I said", "echo-1", 0)

@@ -28,7 +28,7 @@ def frame() -> pd.DataFrame:
 
 
 def test_csv_keeps_digits_and_leaves_the_unknown_empty(frame: pd.DataFrame) -> None:
-    assert frames.as_csv(frame).decode().splitlines() == [
+    assert frames.write_csv(frame).decode().splitlines() == [
         "app,calls,total_tokens,cost_usd",
         "notes,2,40,12345678901.123456789",
         "'=1+1,1,,",
@@ -36,18 +36,18 @@ def test_csv_keeps_digits_and_leaves_the_unknown_empty(frame: pd.DataFrame) -> N
 
 
 def test_json_writes_money_as_a_number_with_every_digit(frame: pd.DataFrame) -> None:
-    rows = json.loads(frames.as_json(frame), parse_float=Decimal)
+    rows = json.loads(frames.write_json(frame), parse_float=Decimal)
     assert rows[0] == {"app": "notes", "calls": 2, "total_tokens": 40, "cost_usd": EXACT}
     assert rows[1]["cost_usd"] is None
     assert rows[1]["total_tokens"] is None
 
 
 def test_parquet_keeps_money_decimal(frame: pd.DataFrame) -> None:
-    table = pq.read_table(io.BytesIO(frames.as_parquet(frame)))
+    table = pq.read_table(io.BytesIO(frames.write_parquet(frame)))
     assert table.column_names == ["app", "calls", "total_tokens", "cost_usd"]
     assert table.column("cost_usd").to_pylist() == [EXACT, None]
 
 
 def test_an_empty_table_is_an_empty_list(frame: pd.DataFrame) -> None:
-    assert json.loads(frames.as_json(frame.head(0))) == []
-    assert frames.as_csv(frame.head(0)).decode() == "app,calls,total_tokens,cost_usd\n"
+    assert json.loads(frames.write_json(frame.head(0))) == []
+    assert frames.write_csv(frame.head(0)).decode() == "app,calls,total_tokens,cost_usd\n"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lib.access.permissions import Actor
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.conversations.conversation import Conversation, Message
 from lib.conversations.thread import Thread
 from lib.settings import Settings
@@ -20,7 +20,7 @@ class TalkRig(Rig):
 
     def configuration(self, script: str = "echo", **more: Any) -> str:
         """A configuration whose model is the script; its slug."""
-        slug = f"s-{new_id()[-12:]}"
+        slug = f"s-{make_id()[-12:]}"
         self.services.configurations.create(AMIRA, slug=slug, app="tests", provider="scripted", model=script, **more)
         return slug
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.conversations.conversation import Status
 from lib.db.tables import messages
 from lib.errors import Conflict, InvalidInput, NotFound
@@ -189,7 +189,7 @@ def test_a_question_that_was_never_sent_is_given_up_after_a_minute(rig: TalkRig)
 
     def lost(at: datetime) -> str:
         """As a process leaves it that dies between writing the message and opening the call."""
-        values = {"call_id": new_id(), "status": "running", "created_at": at}
+        values = {"call_id": make_id(), "status": "running", "created_at": at}
         with rig.services.store.write() as connection:
             connection.execute(update(messages).where(messages.c.id == leaf).values(**values))
         return rig.thread(talk).messages[-1].status

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.failures import explain_message
@@ -39,7 +39,7 @@ def test_writers_that_read_first_wait_for_one_another(store: Store) -> None:
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
-    row = {"id": new_id(), "host": "h", "pid": 1, "started_at": utc_now(), "seen_at": utc_now()}
+    row = {"id": make_id(), "host": "h", "pid": 1, "started_at": utc_now(), "seen_at": utc_now()}
     with pytest.raises(IntegrityError), store.write() as connection:
         connection.execute(insert(processes), [row, row])
     with store.read() as connection:
@@ -77,7 +77,7 @@ def test_what_an_operator_can_repair_is_a_sentence() -> None:
 
 
 def test_moments_need_a_zone(store: Store) -> None:
-    row = {"id": new_id(), "host": "h", "pid": 1, "started_at": utc_now(), "seen_at": utc_now()}
+    row = {"id": make_id(), "host": "h", "pid": 1, "started_at": utc_now(), "seen_at": utc_now()}
     with pytest.raises(Exception, match="time zone"), store.write() as connection:
         connection.execute(insert(processes), row | {"seen_at": utc_now().replace(tzinfo=None)})
     with store.write() as connection:

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from lib.access.permissions import OPERATOR, Role, make_actor
-from lib.clock import id_at
+from lib.clock import make_id_at
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs, usage_payloads
-from lib.demo import Demo, demo_user_names
+from lib.demo import Demo, name_demo_users
 from lib.demo.year import draw_blocks
 from lib.errors import Conflict, PermissionDenied
 from lib.ledger.closing import take_sequence
@@ -43,7 +43,7 @@ def test_the_year_has_what_a_real_one_has() -> None:
     assert {row["status"] for row in year} == {"ok", "error", "timeout", "cancelled", "truncated", "refused"}
     assert any(row["attempt"] == 2 and row["is_final"] for row in year)
     assert any(row["cache_read_tokens"] for row in year)
-    assert {row["user_id"] for row in year} == set(demo_user_names())
+    assert {row["user_id"] for row in year} == set(name_demo_users())
     assert all(row["started_at"] <= row["finished_at"] <= NOW for row in year)
     days = {row["started_at"].date() for row in year}
     assert 360 <= len(days) <= 367
@@ -95,7 +95,7 @@ def test_ids_and_costs_are_those_of_a_live_call() -> None:
     prices = PriceBook()
     for row in drawn(2000):
         milliseconds, entropy = round(row["started_at"].timestamp() * 1000), int(row["id"].replace("-", "")[-16:], 16)
-        assert row["id"] == id_at(milliseconds, row["attempt"], entropy & (1 << 62) - 1)
+        assert row["id"] == make_id_at(milliseconds, row["attempt"], entropy & (1 << 62) - 1)
         if row["cost_status"] == "priced" and not row["price_id"].endswith("fell"):
             usage = Usage(row["prompt_tokens"], row["completion_tokens"], row["cache_read_tokens"])
             price = prices.price(row["provider"], row["model"], row["started_at"])

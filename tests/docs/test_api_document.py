@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.gateway.api.openapi import document
+from lib.gateway.api.openapi import build_document
 from lib.settings import Settings
 from tests.gateway.api_rig import live
 
@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_answer_that_is_shown_has_every_field() -> None:
     answer, error = (json.loads(block) for block in blocks("json"))
-    schemas = document()["components"]["schemas"]
+    schemas = build_document()["components"]["schemas"]
     assert set(answer) == set(schemas["Answer"]["properties"])
     assert set(answer["usage"]) == set(schemas["Usage"]["properties"])
     assert set(error["error"]) == set(schemas["ErrorDetail"]["properties"])

@@ -44,7 +44,7 @@ def test_every_kind_of_failure_has_the_status_it_is_said_to_have() -> None:
     said = {code: int(row[0]) for row in rows("## Errors") for code in re.findall(r"`(\w+)`", row[1])}
     ours = {code for _, _, code in refusals._STATUS_OF_CLASS}
     for kind in set(ErrorKind) - {ErrorKind.PROCESS_ENDED, ErrorKind.OVERLOADED}:  # no client is left; two meanings
-        assert said[kind.value] == refusals._status_of(kind.value), kind
+        assert said[kind.value] == refusals._choose_status(kind.value), kind
     assert ours <= set(said)
     for _, status, code in refusals._STATUS_OF_CLASS:
         assert said[code] == status or code == "overloaded", code

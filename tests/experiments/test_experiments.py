@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from lib.access.audit import AuditCriteria
 from lib.access.permissions import OPERATOR
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.tables import experiment_cells, experiments, usage_logs
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.experiments.cell_requests import CellRequests
@@ -45,7 +45,7 @@ def services(rig: Rig) -> Services:
 
 
 def configuration(services: Services, script: str) -> str:
-    slug = f"s-{new_id()[-12:]}"
+    slug = f"s-{make_id()[-12:]}"
     return services.configurations.create(AMIRA, slug=slug, app="tests", provider="scripted", model=script).slug
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.settings import Settings
 from tests.calls.rig import AMIRA, Rig
 from tests.providers.wire import OPENAI_USAGE, Wire, WireServer, openai_delta, serving, sse
@@ -31,13 +31,13 @@ class Faults(Rig):
         """Register a server; its provider's id."""
         server = self._stack.enter_context(serving(script))
         provider = self.services.providers.create(
-            AMIRA, name=name or f"p{new_id()[-6:]}", kind="custom", base_url=server.url + "/v1", allow_private=True
+            AMIRA, name=name or f"p{make_id()[-6:]}", kind="custom", base_url=server.url + "/v1", allow_private=True
         )
         return provider.id, server
 
     def ask(self, provider_id: str, routing: dict[str, Any] | None = None, model: str = "m", **more: Any) -> CallView:
         """Ask through a configuration of this provider and wait for the end."""
-        slug = f"f-{new_id()[-12:]}"
+        slug = f"f-{make_id()[-12:]}"
         self.services.configurations.create(
             AMIRA, slug=slug, app="tests", provider_id=provider_id, model=model, routing=routing or {}
         )

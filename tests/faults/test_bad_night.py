@@ -22,7 +22,7 @@ from lib.db.engine import Store
 from lib.db.failures import DatabaseAway
 from lib.db.tables import usage_logs
 from lib.errors import InstallationError
-from lib.gateway.serve.routes import middleware, routes
+from lib.gateway.serve.routes import build_middleware, routes
 from lib.ledger import spool
 from lib.services import Services, build
 from lib.settings import Settings
@@ -114,7 +114,7 @@ def test_a_database_that_is_away_is_told_as_that_at_every_door(away: tuple[Servi
     asking = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/messages", "/api/generate", "/api/stream")
     reading = ("/v1/models", "/api/usage", "/api/prompts", "/api/calls/x", "/api/metrics")
     doors = [("POST", path, chat) for path in asking] + [("GET", path, None) for path in reading]
-    app = Starlette(routes=routes, middleware=middleware(lambda: b""))
+    app = Starlette(routes=routes, middleware=build_middleware(lambda: b""))
     client = TestClient(app, raise_server_exceptions=False, follow_redirects=False)
     for method, path, body in doors:
         answer = client.request(method, path, json=body, headers={"authorization": f"Bearer {key}"})
@@ -204,5 +204,5 @@ def test_a_folder_of_another_owner_is_told_and_passed_over(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(spool, "_try_lock", refuse)
-    assert list(spool.dead_spools(tmp_path)) == []
+    assert list(spool.iterate_dead_spools(tmp_path)) == []
     assert "Permission denied" in caplog.text

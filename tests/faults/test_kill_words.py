@@ -60,7 +60,7 @@ def test_a_killed_call_keeps_no_private_word_and_its_tokens(
     services.close()
     assert MAIL.encode() not in on_disk
     assert MAIL not in str(dict(kept))
-    assert (row["status"], content_policy.policy_of(kept["request"])) == ("orphaned", policy)
+    assert (row["status"], content_policy.read_stored_policy(kept["request"])) == ("orphaned", policy)
     assert kept["response_text"] is None
     assert (kept["prompt_text"] or "").startswith("[e-mail] word") is (policy == "redacted")
     assert row["prompt_tokens"] > 500

@@ -22,7 +22,7 @@ from lib.access.permissions import OPERATOR
 from lib.db.tables import open_calls
 from lib.gateway.http.request_encoding import Damaged, TooLong, UnknownCoding, unpack
 from lib.providers.chunks import Chunk, Finish, UsageReport
-from lib.providers.protocols import reader_for
+from lib.providers.protocols import find_reader
 from lib.providers.protocols.framing import DocumentFramer, Unreadable
 from lib.providers.protocols.refusal import StatedFailure
 from lib.settings import Settings
@@ -167,7 +167,7 @@ def fuzz_answers(gateway: Gateway, data: st.DataObject) -> None:
 
 def _read(protocol: str, pieces: Sequence[bytes]) -> list[Chunk] | str:
     """A stream's chunks, or why it can't be read."""
-    reader = reader_for(PAYLOADS[protocol].path)
+    reader = find_reader(PAYLOADS[protocol].path)
     assert reader is not None
     documents = DocumentFramer(reader.parse)
     chunks = list[Chunk]()

@@ -258,7 +258,7 @@ def test_the_pause_before_a_new_worker_grows_while_they_die_young(monkeypatch: p
 @pytest.mark.feature("GATE-5")
 def test_a_process_that_is_stopping_is_alive_but_not_ready(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_draining", False)
-    client = TestClient(worker.application())
+    client = TestClient(worker.build_application())
     assert client.get("/readyz").status_code == 200
     ours, its = socket.socketpair()
     with ours, its:
@@ -276,7 +276,7 @@ def test_not_ready_without_the_database(services: Services, tmp_path: Path) -> N
 
     services.store, whole = Store(gone.database_url), services.store
     try:
-        assert TestClient(worker.application()).get("/readyz").status_code == 503
+        assert TestClient(worker.build_application()).get("/readyz").status_code == 503
     finally:
         services.store.dispose()
         services.store = whole

@@ -15,7 +15,7 @@ from lib.db.failures import DatabaseAway
 from lib.gateway.api import openapi
 from lib.gateway.http.program_routes import ProgramRoutes
 from lib.gateway.serve import health
-from lib.gateway.serve.routes import middleware, program_routes, routes
+from lib.gateway.serve.routes import build_middleware, program_routes, routes
 
 SECRET = "sk-0123456789abcdefghijklmnop"
 NEVER_FAIL = {"/openapi.json", "/healthz"}  # they ask nothing of anybody
@@ -62,7 +62,7 @@ def form_of(path: str) -> Callable[[dict[str, Any]], bool]:
 def list_program_routes() -> list[tuple[str, str]]:
     return [
         (method.upper(), path)
-        for path, item in openapi.document()["paths"].items()
+        for path, item in openapi.build_document()["paths"].items()
         for method in item
         if path not in NEVER_FAIL
     ]
@@ -121,7 +121,7 @@ def test_a_client_of_anthropics_reads_of_models_in_its_form(error: Exception) ->
 def test_a_page_fails_as_a_page_to_browsers_and_as_a_line_to_others(
     method: str, path: str, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = Starlette(routes=routes, middleware=middleware(lambda: b""))
+    app = Starlette(routes=routes, middleware=build_middleware(lambda: b""))
     client = TestClient(app, follow_redirects=False, cookies={"llm_manager_session": "x"})
     with caplog.at_level(logging.ERROR):
         page, line = client.request(method, path, headers=BROWSER), client.request(method, path)

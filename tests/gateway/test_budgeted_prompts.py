@@ -11,7 +11,7 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.budgets.budget import CallFacts
 from lib.budgets.holds import reserve, settle
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire
@@ -118,7 +118,7 @@ def rig(settings: Settings) -> Iterator[Live]:
 def budget_with(rig: Live, left: int) -> str:
     """A hard budget of the app of which so much is left; its id."""
     made = rig.services.budgets.create(OPERATOR, scope="app", subject="bot", period="month", limit_nano=LIMIT)
-    log_id, now = new_id(), utc_now()
+    log_id, now = make_id(), utc_now()
     with rig.services.store.write() as connection:
         reserve(connection, CallFacts("openai", "bot"), log_id, LIMIT - left, now)
         settle(connection, log_id, LIMIT - left, now)

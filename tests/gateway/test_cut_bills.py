@@ -11,7 +11,7 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.activity.repricing import RepricingScope
 from lib.clock import utc_now
-from lib.providers.prices.rates import Rates, plain
+from lib.providers.prices.rates import Rates, build_plain_price
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Script, Wire, anthropic_text, openai_delta, sse
@@ -153,7 +153,9 @@ def test_the_asked_tier_holds_where_none_is_told(
 def test_a_row_says_which_model_answered_and_is_priced_again_by_it(rig: Live) -> None:
     start = utc_now() - timedelta(days=1)
     for model, dollars in (("maker/small", 1), ("maker/large", 5)):
-        rig.services.price_entries.set(OPERATOR, plain("openrouter", model, start, Rates(dollars * 10**9, 0)))
+        rig.services.price_entries.set(
+            OPERATOR, build_plain_price("openrouter", model, start, Rates(dollars * 10**9, 0))
+        )
     script = completion(model="maker/large")
     body = {"model": "maker/small", "models": ["maker/large"], "messages": ASKED}
     row = row_of(rig, "openrouter", script, "/v1/chat/completions", body)

@@ -19,9 +19,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from lib import services as root
 from lib.errors import InstallationError
 from lib.gateway.serve.lifespan import set_nodelay
-from lib.gateway.serve.routes import middleware, routes
-from lib.gateway.site.login import safe_next
-from lib.gateway.site.security_headers import content_security_policy
+from lib.gateway.serve.routes import build_middleware, routes
+from lib.gateway.site.login import choose_safe_next
+from lib.gateway.site.security_headers import build_content_security_policy
 from lib.gateway.site.session_guard import sockets, watch_sessions
 from lib.services import Services, build
 from lib.settings import Settings
@@ -47,7 +47,7 @@ async def stream(websocket: WebSocket) -> None:
 def client_for(services: Services) -> TestClient:
     root.use(services)
     inner = [Route("/{path:path}", secret, methods=["GET", "POST"]), WebSocketRoute("/_stcore/stream", stream)]
-    app = Starlette(routes=[*routes, *inner], middleware=middleware(lambda: b"goodbye"))
+    app = Starlette(routes=[*routes, *inner], middleware=build_middleware(lambda: b"goodbye"))
     return TestClient(app, base_url="http://testserver", follow_redirects=False)
 
 
@@ -162,16 +162,16 @@ def test_a_socket_needs_a_session_and_ends_with_it(client: TestClient) -> None:
     ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/a\n/b", "/logout", ""],
 )
 def test_next_never_leaves_this_site(address: str) -> None:
-    assert safe_next(address) == "/"
-    assert safe_next("/activity?id=1&app=b") == "/activity?id=1&app=b"
+    assert choose_safe_next(address) == "/"
+    assert choose_safe_next("/activity?id=1&app=b") == "/activity?id=1&app=b"
 
 
 def test_every_answer_carries_the_policy(client: TestClient) -> None:
     for path in ("/healthz", "/login", "/statistics", "/media/x"):
         headers = client.get(path).headers
-        assert headers["content-security-policy"] == content_security_policy()
+        assert headers["content-security-policy"] == build_content_security_policy()
         assert headers["x-content-type-options"] == "nosniff"
-    policy = content_security_policy()
+    policy = build_content_security_policy()
     assert "'sha256-" in policy
     assert "script-src 'self' 'unsafe-inline'" not in policy
     assert "img-src 'self' data: blob:;" in policy
@@ -305,7 +305,7 @@ def test_a_page_that_goes_away_while_it_is_written_to_is_no_error(services: Serv
 
     root.use(services)
     app = Starlette(
-        routes=[*routes, WebSocketRoute("/_stcore/stream", late)], middleware=middleware(lambda: b"goodbye")
+        routes=[*routes, WebSocketRoute("/_stcore/stream", late)], middleware=build_middleware(lambda: b"goodbye")
     )
     with TestClient(app, base_url="http://testserver", follow_redirects=False) as client:
         login(client)

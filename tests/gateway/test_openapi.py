@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import OPERATOR
-from lib.gateway.api.openapi import document
+from lib.gateway.api.openapi import build_document
 from lib.gateway.http.program_routes import _MODEL_HANDLERS, ProgramRoutes
 from lib.gateway.models import model_list
 from lib.gateway.serve import health
@@ -28,7 +28,7 @@ _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,r
 
 
 def described() -> dict[str, set[str]]:
-    return {path: {method.upper() for method in item} for path, item in document()["paths"].items()}
+    return {path: {method.upper() for method in item} for path, item in build_document()["paths"].items()}
 
 
 def test_the_document_names_what_is_mounted_and_nothing_else() -> None:
@@ -41,9 +41,9 @@ def test_the_document_names_what_is_mounted_and_nothing_else() -> None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document())))
-    assert names == set(document()["components"]["schemas"])
-    ids = [operation["operationId"] for item in document()["paths"].values() for operation in item.values()]
+    names = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(build_document())))
+    assert names == set(build_document()["components"]["schemas"])
+    ids = [operation["operationId"] for item in build_document()["paths"].values() for operation in item.values()]
     assert len(ids) == len(set(ids))
 
 
@@ -52,13 +52,13 @@ def test_it_is_served_without_a_key() -> None:
         raise AssertionError
 
     answer = TestClient(ProgramRoutes(nobody, program_routes)).get("/openapi.json")
-    assert answer.json() == document()
+    assert answer.json() == build_document()
     assert answer.json()["openapi"].startswith("3.1")
 
 
 def narrowed(path: Path) -> Path:
     """The document with names that are there in it, so that most requests get past the first check."""
-    found = json.loads(json.dumps(document()))
+    found = json.loads(json.dumps(build_document()))
     for name, schema in found["components"]["schemas"].items():
         if name.endswith("Request"):
             schema["properties"]["model"] = {"enum": ["rivers", "script/echo", "none-such"]}
@@ -87,7 +87,7 @@ def test_a_live_server_keeps_to_it_whatever_is_sent(settings: Settings, tmp_path
             check=False,
         )
         assert done.returncode == 0, done.stdout[-6_000:]
-        operations = sum(len(item) for item in document()["paths"].values())
+        operations = sum(len(item) for item in build_document()["paths"].values())
         assert re.search(rf"Tested: +{operations}\b", done.stdout), done.stdout[-2_000:]
         figures = rig.services.statistics.stats_table(OPERATOR, ["status"])
         assert "ok" in set(figures["status"]), "requests came as far as a model"

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
-from lib.gateway.api.prometheus import text
+from lib.gateway.api.prometheus import format_metrics
 from lib.statistics.counters import BOUNDS_S, Counters
 from tests.statistics.ledger_rows import call, write
 
@@ -17,7 +17,7 @@ LINE = re.compile(r'^llm_manager_\w+(\{(\w+="([^"\\\n]|\\.)*",?)+\})? -?[0-9.]+$
 @pytest.fixture
 def ledger(store: Store) -> Store:
     now = utc_now()
-    same = new_id()
+    same = make_id()
     write(
         store,
         call(started_at=now, cost_nano_usd=1, execution_time_ms=100, first_token_ms=90),
@@ -44,7 +44,7 @@ def test_today_is_counted_and_nothing_else(ledger: Store) -> None:
 
 @pytest.mark.feature("GATE-5")
 def test_the_text_is_what_prometheus_reads(ledger: Store) -> None:
-    body = text(Counters(ledger).snapshot())
+    body = format_metrics(Counters(ledger).snapshot())
     assert body.endswith("\n")
     for line in body.splitlines():
         assert line.startswith(("# HELP ", "# TYPE ")) or LINE.match(line), line

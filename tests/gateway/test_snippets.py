@@ -25,7 +25,7 @@ from starlette.applications import Starlette
 
 from lib import services as root
 from lib.access.permissions import OPERATOR
-from lib.gateway.serve.routes import middleware, routes
+from lib.gateway.serve.routes import build_middleware, routes
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
 from lib.snippets.app_snippets import GatewayAccess, Snippet, build_snippets
@@ -67,7 +67,7 @@ def _app(services: Services) -> Starlette:
         yield
         await asyncio.to_thread(services.calls.close)
 
-    return Starlette(routes=routes, middleware=middleware(lambda: b""), lifespan=calls_on_the_loop)
+    return Starlette(routes=routes, middleware=build_middleware(lambda: b""), lifespan=calls_on_the_loop)
 
 
 def named(connection: GatewayAccess, tab: str, title: str) -> Snippet:

@@ -12,7 +12,7 @@ from lib.db.engine import Store
 from lib.db.tables import outside_people
 from lib.errors import Conflict
 from lib.imports import Wishes
-from lib.usage_files.formats import FIELDS, recognise, suggested
+from lib.usage_files.formats import FIELDS, recognise, suggest_columns
 from tests.imports.import_rig import brought, given, service, source
 
 pytestmark = pytest.mark.feature("COST-10")
@@ -202,7 +202,7 @@ def test_any_table_in_its_own_zone(store: Store) -> None:
 
 
 def test_columns_are_suggested_and_each_field_can_be_given_another(store: Store) -> None:
-    assert suggested(["Timestamp", "Model", "Tokens In", "Spend"]) == {
+    assert suggest_columns(["Timestamp", "Model", "Tokens In", "Spend"]) == {
         "started_at": "Timestamp", "model": "Model", "prompt_tokens": "Tokens In", "cost_usd": "Spend",
     }  # fmt: skip
     file = given("when,what,in\n2026-10-01,gpt-4o-mini,5\n")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from lib.access.permissions import OPERATOR
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_windows, webhook_outbox
 from lib.jobs.scheduler import Scheduler
@@ -73,7 +73,7 @@ def test_a_hold_whose_call_never_was_is_given_back(services: Services) -> None:
     with services.store.write() as connection:
         window = connection.execute(select(budget_windows)).one()
         connection.execute(budget_windows.update().values(held_nano_usd=700))
-        hold = {"log_id": new_id(), "budget_id": budget.budget.id, "starts_at": window.starts_at}
+        hold = {"log_id": make_id(), "budget_id": budget.budget.id, "starts_at": window.starts_at}
         hold |= {"amount_nano_usd": 700, "expires_at": utc_now() - timedelta(seconds=1)}
         connection.execute(insert(budget_holds), hold)
     assert "holds" in services.jobs().look()
@@ -88,7 +88,7 @@ def test_what_waits_for_the_webhook_is_sent_by_an_errand(services: Services) -> 
         OPERATOR, url="http://127.0.0.1:9/hook", secret="a secret of enough letters", allow_private=True
     )
     with services.store.write() as connection:
-        message = {"id": new_id(), "event": "budget.threshold", "body": {}, "created_at": utc_now()}
+        message = {"id": make_id(), "event": "budget.threshold", "body": {}, "created_at": utc_now()}
         connection.execute(insert(webhook_outbox), message | {"attempts": 0, "due_at": utc_now()})
     services.jobs().run_errands()
     with services.store.read() as connection:

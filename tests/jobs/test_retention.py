@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 
 from lib.access.audit import Audit, AuditCriteria
 from lib.access.permissions import OPERATOR, Role, make_actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db import installation
 from lib.db.engine import Store
 from lib.db.tables import audit_log, ledger_clock, login_failures, sessions, usage_logs, usage_payloads
@@ -107,11 +107,11 @@ def test_the_audit_log_and_sign_ins_have_times_of_their_own(store: Store) -> Non
     now, old = utc_now(), utc_now() - timedelta(days=60)
     with store.write() as connection:
         for at in (now, old):
-            entry = {"id": new_id(), "at": at, "user_name": "x", "action": "a", "subject": "s", "detail": {}}
+            entry = {"id": make_id(), "at": at, "user_name": "x", "action": "a", "subject": "s", "detail": {}}
             connection.execute(insert(audit_log), entry)
-            session = {"token_hash": new_id(), "user_id": "u", "created_at": at, "last_seen_at": at, "expires_at": now}
+            session = {"token_hash": make_id(), "user_id": "u", "created_at": at, "last_seen_at": at, "expires_at": now}
             connection.execute(insert(sessions), session)
-            connection.execute(insert(login_failures), {"subject": new_id(), "failures": 1, "last_failed_at": at})
+            connection.execute(insert(login_failures), {"subject": make_id(), "failures": 1, "last_failed_at": at})
     retention = Retention(store)
     with pytest.raises(InvalidInput, match="29 days"):
         retention.change(OPERATOR, Days(audit=29))

@@ -12,7 +12,7 @@ from lib.db.tables import evaluation_results, evaluations, judgements, question_
 from lib.errors import Conflict, InvalidInput, NotFound, ProviderError
 from lib.knowledge.evaluation import corpus, ranking_metrics
 from lib.knowledge.evaluation.corpus import CorpusEntry, CorpusQuestion
-from lib.knowledge.evaluation.evaluations import Evaluation, fold, grades_of
+from lib.knowledge.evaluation.evaluations import Evaluation, collect_grades, fold
 from lib.knowledge.evaluation.pool import PassageSpan
 from lib.knowledge.evaluation.questions import Judgement, QuestionSource
 from lib.knowledge.settings import Mode, SearchSettings
@@ -164,10 +164,10 @@ def test_a_passage_is_found_when_half_of_the_shorter_is_shared() -> None:
         PassageSpan("e", 9, 20),
     ]
     assert [*fold(found, judged)] == ["d/0-149", "d:100-200", "d:400-500", "x/0-9", "e"]
-    assert grades_of(judged) == {"d:100-200": 2, "d:400-500": 1, "e": 1}
+    assert collect_grades(judged) == {"d:100-200": 2, "d:400-500": 1, "e": 1}
     by_documents = [Judgement("d", 1), Judgement("d", 3)]
     assert [*fold(found, by_documents)] == ["d", "x", "e"]
-    assert grades_of(by_documents) == {"d": 3}
+    assert collect_grades(by_documents) == {"d": 3}
 
 
 def test_only_what_a_person_approved_counts(asking: Asking) -> None:

@@ -17,7 +17,7 @@ from lib.knowledge.documents.row_lease import keep_renewed
 from lib.knowledge.evaluation import optimiser as optimiser_module
 from lib.knowledge.evaluation import ranking_metrics
 from lib.knowledge.evaluation.corpus import CorpusEntry
-from lib.knowledge.evaluation.evaluations import fold, grades_of
+from lib.knowledge.evaluation.evaluations import collect_grades, fold
 from lib.knowledge.evaluation.pool import PassageSpan
 from lib.knowledge.evaluation.questions import Judgement
 from lib.knowledge.evaluation.studies import Cell, Grid, State, Study, StudyTrial, TrialResult, rank_trials
@@ -151,7 +151,7 @@ def test_a_trial_finds_what_the_search_finds_once_it_is_applied(studying: Studyi
             hits = services.knowledge.passages.search(amira, studying.id, one.text).hits
             places = [PassageSpan(hit.document_id, hit.start, hit.end) for hit in hits]
             figures[one.id] = ranking_metrics.parse_metric("ndcg@10").compute(
-                [*fold(places, one.judgements)], grades_of(one.judgements)
+                [*fold(places, one.judgements)], collect_grades(one.judgements)
             )
             texts += [hit.text for hit in hits]
         assert trial.result is not None

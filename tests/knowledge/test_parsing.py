@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lib.access.permissions import OPERATOR
 from lib.errors import InvalidInput
 from lib.knowledge.documents import sandbox
-from lib.knowledge.documents.chunking import Chunking, ChunkingStrategy, cut, pages_of
-from lib.knowledge.documents.encodings import decoded
+from lib.knowledge.documents.chunking import Chunking, ChunkingStrategy, cut, find_pages
+from lib.knowledge.documents.encodings import decode_text
 
 
 def pdf(*pages: str) -> bytes:
@@ -158,13 +158,13 @@ JAPANESE = "日本語のテキストです。これは試験用の文書です�
     ids=lambda value: value[:9],
 )
 def test_text_in_any_encoding_is_read(text: str, encoding: str) -> None:
-    assert decoded(text.encode(encoding)) == text
+    assert decode_text(text.encode(encoding)) == text
 
 
 @pytest.mark.feature("RAG-1")
 def test_a_flaw_does_not_change_the_encoding() -> None:
-    assert decoded((JAPANESE * 9).strip().encode()[:-1]).startswith(JAPANESE)
-    assert decoded("Größe über alles. ".encode() * 20 + b"\xff mehr").endswith("Größe über alles. \ufffd mehr")
+    assert decode_text((JAPANESE * 9).strip().encode()[:-1]).startswith(JAPANESE)
+    assert decode_text("Größe über alles. ".encode() * 20 + b"\xff mehr").endswith("Größe über alles. \ufffd mehr")
 
 
 def part_changed(data: bytes, name: str, old: bytes, new: bytes) -> bytes:
@@ -351,8 +351,8 @@ def test_sizes_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 def test_pages_are_counted_from_one() -> None:
     from lib.knowledge.documents.chunking import Piece
 
-    assert pages_of(Piece(0, 5), [0, 10]) == (1, 1)
-    assert pages_of(Piece(5, 15), [0, 10]) == (1, 2)
-    assert pages_of(Piece(0, 5), None) == (None, None)
-    assert decoded(b"\xef\xbb\xbfa") == "a"
-    assert json.dumps(decoded("日本".encode())) == json.dumps("日本")
+    assert find_pages(Piece(0, 5), [0, 10]) == (1, 1)
+    assert find_pages(Piece(5, 15), [0, 10]) == (1, 2)
+    assert find_pages(Piece(0, 5), None) == (None, None)
+    assert decode_text(b"\xef\xbb\xbfa") == "a"
+    assert json.dumps(decode_text("日本".encode())) == json.dumps("日本")

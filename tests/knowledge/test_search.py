@@ -21,7 +21,7 @@ from lib.knowledge.index import IndexedPassage, build_next, make_empty_index
 from lib.knowledge.indexes import Indexes
 from lib.knowledge.search import DocumentFilter, Passages
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.words import language_of, prepare
+from lib.knowledge.words import detect_language, prepare
 from tests.knowledge.knowledge_rig import KnowledgeRig
 
 pytestmark = pytest.mark.feature("RAG-4")
@@ -103,7 +103,7 @@ def test_words_are_stemmed_in_the_documents_language(rig: KnowledgeRig) -> None:
     ],
 )
 def test_a_language_is_told_by_its_frequent_words(text: str, language: str) -> None:
-    assert language_of([text]) == language
+    assert detect_language([text]) == language
 
 
 def test_text_without_spaces_goes_as_pairs() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from lib.budgets.budget import CallFacts
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import open_calls, usage_logs, usage_payloads
 from lib.ledger.admission import OpeningRequest
@@ -19,10 +19,10 @@ def ask(row: dict[str, Any]) -> OpeningRequest:
 
 
 def opening(owner: str, **changes: Any) -> dict[str, Any]:
-    log_id = new_id()
+    log_id = make_id()
     row = {
         "id": log_id,
-        "call_id": new_id(),
+        "call_id": make_id(),
         "attempt": 1,
         "started_at": utc_now(),
         "app": "tests",

@@ -74,7 +74,7 @@ def test_metadata_leaves_no_word_anywhere(rig: Rig, settings: Settings) -> None:
 
 
 def test_metadata_of_an_error_keeps_only_our_own_sentence(rig: Rig) -> None:
-    assert content_policy.error_to_keep("metadata", f"It refused. It said: {WORD}. Try.") == (
+    assert content_policy.sanitise_error("metadata", f"It refused. It said: {WORD}. Try.") == (
         "It refused. What else was said was not kept."
     )
     view = rig.services.calls.run(request(rig, "metadata", "error:400", WORD))
@@ -117,7 +117,7 @@ def test_redacted_masks_the_request_the_answer_and_the_rest(rig: Rig) -> None:
     assert kept["request"]["messages"] == [{"role": "user", "content": masked}]
     assert row["parameters"] == {"stop": ["[e-mail]"]}
     assert rig.services.activity.detail(AMIRA, row["id"]).content_policy == "redacted"
-    assert content_policy.messages_of(kept["request"])[0]["content"] == masked
+    assert content_policy.read_stored_messages(kept["request"])[0]["content"] == masked
 
 
 def test_what_is_split_over_chunks_is_masked_whole(rig: Rig) -> None:
@@ -147,7 +147,7 @@ def test_full_keeps_everything_as_it_is(rig: Rig) -> None:
 def test_files_are_left_out_of_masked_messages() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     message = {"role": "user", "content": [{"type": "text", "text": MAIL}, image]}
-    kept = content_policy.request_to_keep("redacted", [message], 10)
+    kept = content_policy.sanitise_request("redacted", [message], 10)
     parts = [{"type": "text", "text": "[e-mail]"}, {"type": "image_url", "image_url": "[not kept]"}]
     assert kept["messages"] == [{"role": "user", "content": parts}]
 

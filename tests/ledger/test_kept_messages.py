@@ -12,7 +12,7 @@ from lib.db.engine import Store
 from lib.db.tables import message_links, stored_messages, usage_logs, usage_payloads
 from lib.jobs.retention import Days
 from lib.ledger.closing import Closing, insert_closings
-from lib.ledger.content_policy import REDACTED, messages_of, request_to_keep
+from lib.ledger.content_policy import REDACTED, read_stored_messages, sanitise_request
 from lib.ledger.kept_messages import KeptMessages, drop_unused, restore_request
 from lib.settings import Settings
 from tests.calls.rig import AMIRA, Rig
@@ -113,10 +113,14 @@ def test_short_and_older_requests_are_stored_whole_and_read_alike(store: Store) 
 
 def test_what_is_masked_is_stored_masked(store: Store) -> None:
     messages = [said("user", f"Write to ada{n}@example.com") for n in range(3)]
-    masked = end(request_to_keep(REDACTED, messages, 12))
+    masked = end(sanitise_request(REDACTED, messages, 12))
     write(store, masked)
     restored = read(store, masked.row.id)
-    assert (restored["content_policy"], restored["prompt_tokens"], len(messages_of(restored))) == (REDACTED, 12, 3)
+    assert (restored["content_policy"], restored["prompt_tokens"], len(read_stored_messages(restored))) == (
+        REDACTED,
+        12,
+        3,
+    )
     with store.read() as connection:
         assert "example.com" not in json.dumps(list(connection.scalars(select(stored_messages.c.message))))
 

@@ -21,7 +21,7 @@ from lib.fast_json import encode
 from lib.ledger import recovery
 from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import Closing, insert_closings
-from lib.ledger.spool import Spool, dead_spools
+from lib.ledger.spool import Spool, iterate_dead_spools
 from lib.ledger.write_batch import Batch
 from lib.ledger.writer import Ledger
 from lib.providers.prices.price_book import PriceBook
@@ -136,7 +136,7 @@ def test_a_folder_of_a_process_that_died_before_it_began_goes_after_a_while(tmp_
         folder.mkdir()
         (folder / "lock").touch()
     os.utime(old, (0, 0))
-    assert list(dead_spools(tmp_path)) == []
+    assert list(iterate_dead_spools(tmp_path)) == []
     assert (young.exists(), old.exists()) == (True, False)
 
 
@@ -151,7 +151,7 @@ def test_what_a_dead_process_left_is_closed_once(store: Store, tmp_path: Path) -
     note = {"text": "Half an ", "chunks": 2, "first_token_ms": 20, "elapsed_ms": 600}
     spool.checkpoint(running["id"], note)
     spool.checkpoint(running["id"], note | {"text": "answer", "chunks": 3, "elapsed_ms": 1200})
-    assert list(dead_spools(root)) == []  # alive: the lock is held
+    assert list(iterate_dead_spools(root)) == []  # alive: the lock is held
     assert recovery.recover(store, root, PriceBook()) == 1  # the one elsewhere has no sign of life
     spool.rotate()
     os.close(spool._lock)  # what the kernel does when a process is killed
@@ -173,7 +173,7 @@ def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
     folder = tmp_path / "spool" / "dead"
     folder.mkdir(parents=True)
     (folder / "closed-000001.jsonl").write_bytes(json.dumps({"row": 1}).encode() + b'\n{"row": {"id": "x')
-    [dead] = list(dead_spools(tmp_path / "spool"))
+    [dead] = list(iterate_dead_spools(tmp_path / "spool"))
     assert dead.records() == [{"row": 1}]
 
 
@@ -233,7 +233,7 @@ def test_a_process_that_begins_is_not_taken_for_a_dead_one(tmp_path: Path) -> No
 
     def look_for_dead_ones() -> None:
         while not stopped.is_set():
-            for dead in dead_spools(tmp_path):
+            for dead in iterate_dead_spools(tmp_path):
                 dead.remove()
 
     looking = threading.Thread(target=look_for_dead_ones)

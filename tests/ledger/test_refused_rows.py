@@ -16,7 +16,7 @@ from lib.ledger import recovery
 from lib.ledger.closing import Closing
 from lib.providers.chunks import Endpoint, Finish, ModelRequest, ServedModel
 from lib.providers.prices.price_book import PriceBook
-from lib.providers.protocols.usage import cost_nano_usd, of_anthropic, of_openai
+from lib.providers.protocols.usage import read_anthropic, read_cost_nano, read_openai
 from tests.calls.leasing import Process, budget, figures, rows
 from tests.ledger.ledger_rig import closing
 
@@ -90,7 +90,7 @@ def test_what_a_provider_says_fits_the_columns() -> None:
 
 
 def test_a_count_that_cannot_be_one_is_none() -> None:
-    assert of_openai({"prompt_tokens": 10**30, "completion_tokens": 10**30}) is None
-    assert of_anthropic({"input_tokens": 10**30, "output_tokens": 10**30}) is None
-    assert cost_nano_usd({"cost": 10**30}) is None
-    assert of_openai({"prompt_tokens": 10**6, "completion_tokens": 1}) is not None
+    assert read_openai({"prompt_tokens": 10**30, "completion_tokens": 10**30}) is None
+    assert read_anthropic({"input_tokens": 10**30, "output_tokens": 10**30}) is None
+    assert read_cost_nano({"cost": 10**30}) is None
+    assert read_openai({"prompt_tokens": 10**6, "completion_tokens": 1}) is not None

@@ -6,7 +6,7 @@ import pytest
 from msgspec import ValidationError
 
 from lib.db.tables import open_calls, usage_logs
-from lib.ledger.usage_row import AttemptRow, UsageRow, blank_columns, check_columns
+from lib.ledger.usage_row import AttemptRow, UsageRow, build_blank_columns, check_columns
 from tests.ledger.ledger_rig import closing, opening
 
 pytestmark = pytest.mark.feature("CALL-9")
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.feature("CALL-9")
 def test_the_record_has_every_column_of_its_tables() -> None:
     assert set(UsageRow.__struct_fields__) == set(usage_logs.c.keys())
     assert set(AttemptRow.__struct_fields__) == set(open_calls.c.keys()) - {"owner", "holds", "request"}
-    assert set(blank_columns()) == set(usage_logs.c.keys()) - {"change_seq"}
+    assert set(build_blank_columns()) == set(usage_logs.c.keys()) - {"change_seq"}
     assert {column.name for column in usage_logs.c if not column.nullable and not column.primary_key} <= {
         name for name, value in closing(opening("me")).row.to_columns().items() if value is not None
     }

@@ -12,7 +12,7 @@ from lib.mcp.pins import (
     Pin,
     clean,
     compare,
-    fingerprint,
+    compute_fingerprint,
     hash_command,
     join_names,
     show_invisible,
@@ -32,7 +32,7 @@ ECHO: dict[str, Any] = {
 
 
 def drift_of(listing: list[dict[str, Any]], *, is_same_server: bool = True, **foreign: str) -> dict[str, Drift]:
-    pins = [Pin("echo", fingerprint(ECHO), ECHO)]
+    pins = [Pin("echo", compute_fingerprint(ECHO), ECHO)]
     tools = compare("odd", pins, listing, is_same_server=is_same_server, foreign_names=foreign)
     return {tool.tool: tool.drift for tool in tools}
 
@@ -70,7 +70,7 @@ def test_another_version_of_the_server_holds_back_all_its_tools() -> None:
 def test_a_diff_shows_what_changed_with_invisible_characters() -> None:
     (tool,) = compare(
         "odd",
-        [Pin("echo", fingerprint(ECHO), ECHO)],
+        [Pin("echo", compute_fingerprint(ECHO), ECHO)],
         [{**ECHO, "description": "Says it\u202e again"}],
         is_same_server=True,
         foreign_names={},

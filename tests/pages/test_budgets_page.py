@@ -10,7 +10,7 @@ from lib.access.permissions import OPERATOR, Role
 from lib.budgets.budget import CallFacts, Period
 from lib.budgets.holds import reserve, settle, settle_many
 from lib.calls.observed_usage import SETTING
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db import installation
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, press_last, run, words
@@ -31,11 +31,11 @@ def spend(visitor: Visitor, dollars: int, held: int = 0) -> None:
     """A call of app `writing` that has ended, and one under way."""
     facts = CallFacts("openai", "writing")
     with visitor.services.store.write() as connection:
-        log_id = new_id()
+        log_id = make_id()
         reserve(connection, facts, log_id, dollars * DOLLAR, utc_now())
         settle(connection, log_id, dollars * DOLLAR, utc_now())
         if held:
-            reserve(connection, facts, new_id(), held * DOLLAR, utc_now())
+            reserve(connection, facts, make_id(), held * DOLLAR, utc_now())
 
 
 def budget(visitor: Visitor, **more: Any) -> None:
@@ -60,7 +60,7 @@ def test_a_provider_that_counts_more_than_was_held_for_is_told_to_people(visitor
 def test_a_card_whose_calls_are_not_all_known_says_at_least(visitor: Visitor) -> None:
     budget(visitor)
     with visitor.services.store.write() as connection:
-        log_id = new_id()
+        log_id = make_id()
         reserve(connection, CallFacts("openai", "writing"), log_id, DOLLAR, utc_now())
         settle_many(connection, {log_id: DOLLAR}, utc_now(), partly_priced=frozenset([log_id]))
     said = words(visitor.open("budgets"))

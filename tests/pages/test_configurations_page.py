@@ -67,7 +67,7 @@ def test_clone_switch_off_and_default(visitor: Visitor) -> None:
 
 @pytest.mark.feature("CFG-2")
 def test_editing_says_under_the_field_what_is_wrong(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.configurations.configuration_form.editor", "configurations.get(actor, 'works')")
+    page = visitor.draw("lib.ui.configurations.configuration_form.draw_editor", "configurations.get(actor, 'works')")
     name = next(field for field in page.text_input if field.label == "Name")
     name.set_value("Not A Name")
     page = press(page, "Save configuration")
@@ -116,7 +116,7 @@ def test_routing_is_shown_and_saved_from_the_form(visitor: Visitor) -> None:
     routing = {"fallbacks": [{"provider_id": spare.id, "model": "lorem"}]}
     services.configurations.update(OPERATOR, before.id, before.revision, routing=routing)
     assert "spare · lorem" in words(visitor.open("configurations", id="works"))
-    page = visitor.draw("lib.ui.configurations.configuration_form.editor", "configurations.get(actor, 'works')")
+    page = visitor.draw("lib.ui.configurations.configuration_form.draw_editor", "configurations.get(actor, 'works')")
     next(field for field in page.number_input if field.label == "Attempts at each").set_value(2)
     next(field for field in page.number_input if field.label == "In all, s").set_value(60.0)
     press_last(page, "Save configuration")

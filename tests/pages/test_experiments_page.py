@@ -37,7 +37,7 @@ def test_an_empty_page_says_what_an_experiment_is(visitor: Visitor) -> None:
 
 
 def test_a_grid_is_quoted_and_started_and_the_winner_promoted(visitor: Visitor) -> None:
-    form = visitor.draw("lib.ui.experiments.experiment_form.dialog")
+    form = visitor.draw("lib.ui.experiments.experiment_form.draw_dialog")
     form = press(form, "Start experiment")
     assert "There is no table" in form.error[0].proto.title
     form.segmented_control[0].set_value("Grid")
@@ -64,7 +64,7 @@ def test_a_grid_is_quoted_and_started_and_the_winner_promoted(visitor: Visitor) 
     assert list(answers["1 · where v1 · echo"]) == ["Where is Paris?", "Where is Rome?"]
     page = press(page, "Make production")
     assert "production" not in visitor.services.prompts.get(OPERATOR, "where").labels, "it asks first"
-    dialog = "lib.ui.experiments.experiment_view.promotion_dialog"
+    dialog = "lib.ui.experiments.experiment_view.draw_promotion_dialog"
     asks = visitor.draw(dialog, f"experiments.get(actor, {made.id!r}), 0, 'template'")
     assert "version 1 of where" in words(asks)
     press_last(asks, "Put it in use")
@@ -116,7 +116,7 @@ def test_somebody_elses_is_not_there(visitor: Visitor) -> None:
 
 
 def test_a_table_that_does_not_fit_says_so(visitor: Visitor) -> None:
-    form = visitor.draw("lib.ui.experiments.experiment_form.dialog")
+    form = visitor.draw("lib.ui.experiments.experiment_form.draw_dialog")
     form.segmented_control[0].set_value("Grid")
     form = run(form)
     next(one for one in form.text_area if "column a line" in one.label).set_value("town: Paris")

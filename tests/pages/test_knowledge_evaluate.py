@@ -25,7 +25,7 @@ class Kitchen:
 
     def __init__(self, visitor: Visitor) -> None:
         self.visitor, self.services = visitor, visitor.services
-        actor = self.services.sessions.find_actor(str(session.token()))
+        actor = self.services.sessions.find_actor(str(session.read_token()))
         assert actor is not None
         self.actor: Actor = actor
         chunking = Chunking(size=200, overlap=0)

@@ -21,7 +21,7 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 
 def collection(visitor: Visitor, **more: Any) -> str:
-    actor = visitor.services.sessions.find_actor(str(session.token()))
+    actor = visitor.services.sessions.find_actor(str(session.read_token()))
     assert actor is not None
     made = visitor.services.knowledge.collections.create(
         actor, "Manual", embedding_model="scripted/words:64", chunking=Chunking(size=200, overlap=0), **more
@@ -73,7 +73,7 @@ def test_questions_are_answered_from_the_collection(visitor: Visitor) -> None:
     next(box for box in page.selectbox if box.label == "Model").set_value("talk").run()
     page.chat_input[0].set_value("How often?").run()
     turns = page.session_state[f"answers-{one}"]
-    actor = visitor.services.sessions.find_actor(str(session.token()))
+    actor = visitor.services.sessions.find_actor(str(session.read_token()))
     assert actor is not None
     visitor.services.calls.wait(actor, turns[0].retrieval.call_id)
     page.run()

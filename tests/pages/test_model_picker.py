@@ -26,7 +26,7 @@ def field(page: AppTest, label: str) -> Any:
 
 
 def test_a_new_configuration_starts_with_what_its_model_can(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.configurations.configuration_form.editor", "settings and None")
+    page = visitor.draw("lib.ui.configurations.configuration_form.draw_editor", "settings and None")
     field(page, "Provider").set_value("openai")
     page = run(page)
     assert "openai was not asked" in words(page)
@@ -41,7 +41,7 @@ def test_a_new_configuration_starts_with_what_its_model_can(visitor: Visitor) ->
 def test_a_model_that_nobody_lists_stays_and_the_policy_can_be_chosen(visitor: Visitor) -> None:
     configurations = visitor.services.configurations
     configurations.create(OPERATOR, slug="typed", app="support", provider="scripted", model="say:hello")
-    page = visitor.draw("lib.ui.configurations.configuration_form.editor", "configurations.get(actor, 'typed')")
+    page = visitor.draw("lib.ui.configurations.configuration_form.draw_editor", "configurations.get(actor, 'typed')")
     assert {"echo", "say:hello"} <= set(field(page, "Model").options)
     assert "Nothing is known" in words(page)
     field(page, "Parameters the model does not take").set_value("drop")

@@ -49,7 +49,7 @@ def test_the_preview_follows_app_and_context(visitor: Visitor) -> None:
 
 
 def test_making_one_says_under_the_field_what_is_wrong(visitor: Visitor) -> None:
-    page = visitor.draw("lib.ui.configurations.overrides.editor", "settings and None")
+    page = visitor.draw("lib.ui.configurations.overrides.draw_editor", "settings and None")
     page.text_area[0].set_value("[1]")
     page.text_input[0].set_value("short")
     page = press(page, "Create override")

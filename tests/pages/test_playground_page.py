@@ -25,7 +25,7 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 
 def started(visitor: Visitor, *panes: Pane, is_blind: bool = False) -> str:
     """A run of the visitor's that has ended."""
-    actor = visitor.services.sessions.find_actor(str(session.token()))
+    actor = visitor.services.sessions.find_actor(str(session.read_token()))
     assert actor is not None
     run_id = visitor.services.playground.start(actor, PlaygroundQuestion("Say *this*"), panes, is_blind=is_blind)
     for pane in visitor.services.playground.open(actor, run_id).panes:
@@ -126,7 +126,7 @@ def test_passages_of_a_collection_go_with_the_question_and_citations_are_checked
     next(box for box in page.multiselect if box.label == "Passages from").set_value([made.id]).run()
     page.chat_input[0].set_value("How often is the boiler descaled?").run()
     run_id = "".join(page.query_params["run"])
-    actor = services.sessions.find_actor(str(session.token()))
+    actor = services.sessions.find_actor(str(session.read_token()))
     assert actor is not None
     for pane in services.playground.open(actor, run_id).panes:
         services.calls.wait(actor, str(pane.call_id))
@@ -149,7 +149,7 @@ def test_asked_again_each_pane_keeps_its_own_system_prompt(visitor: Visitor) -> 
     page = press(visitor.open("playground", run=run_id), "Run all again")
     again = "".join(page.query_params["run"])
     assert again != run_id
-    actor = services.sessions.find_actor(str(session.token()))
+    actor = services.sessions.find_actor(str(session.read_token()))
     assert actor is not None
     prompts = [pane.system_prompt for pane in services.playground.open(actor, again).panes]
     assert prompts == ["Be polite.", "Be short.", "Be rude."]

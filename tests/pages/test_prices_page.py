@@ -9,7 +9,7 @@ import pytest
 from lib.access.permissions import OPERATOR, Role
 from lib.activity.repricing import RepricingScope
 from lib.clock import utc_now
-from lib.providers.prices.rates import Rates, plain
+from lib.providers.prices.rates import Rates, build_plain_price
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, words
 from tests.statistics.ledger_rows import call, write
@@ -67,7 +67,7 @@ def test_a_price_that_was_set_offers_its_calls_from_its_first_day_on(visitor: Vi
     old = datetime(2025, 3, 4, 5, tzinfo=UTC)
     unpriced: dict[str, Any] = {"cost_nano_usd": None, "cost_status": "unpriced", "price_id": None, "started_at": old}
     write(visitor.services.store, call(model="brand-new", **unpriced))
-    entry = plain("openai", "brand-new", datetime(2025, 3, 4, tzinfo=UTC), Rates(10**9, 10**9))
+    entry = build_plain_price("openai", "brand-new", datetime(2025, 3, 4, tzinfo=UTC), Rates(10**9, 10**9))
     visitor.services.price_entries.set(OPERATOR, entry)
     page = visitor.open("prices")
     page.session_state["reprice-model"] = ("brand-new", old.date())
@@ -81,7 +81,7 @@ def test_a_price_that_was_set_offers_its_calls_from_its_first_day_on(visitor: Vi
 def test_past_calls_are_priced_again_after_a_preview(visitor: Visitor) -> None:
     unpriced: dict[str, Any] = {"cost_nano_usd": None, "cost_status": "unpriced", "price_id": None}
     write(visitor.services.store, call(model="brand-new", started_at=utc_now(), **unpriced))
-    entry = plain("openai", "brand-new", datetime(2026, 1, 1, tzinfo=UTC), Rates(10**9, 10**9))
+    entry = build_plain_price("openai", "brand-new", datetime(2026, 1, 1, tzinfo=UTC), Rates(10**9, 10**9))
     visitor.services.price_entries.set(OPERATOR, entry)
     page = press(visitor.open("prices"), "Show the difference")
     assert "1 of 1 attempts change" in words(page)

@@ -156,7 +156,7 @@ def test_explore_crosses_what_the_address_says_and_keeps_it_as_a_view(year: Visi
     assert table.iloc[0, -1] == table.iloc[1:, -1].sum()
     next(box for box in page.selectbox if box.label == "Split by").set_value("model").run()
     assert {"model", "explore"} <= {value for value in page.query_params.values() if isinstance(value, str)}
-    actor = year.services.sessions.find_actor(str(session.token()))
+    actor = year.services.sessions.find_actor(str(session.read_token()))
     assert actor is not None
     view = year.services.saved_views.save(actor, "Models", {"tab": ["explore"], "split": ["model"]}, pinned=True)
     assert any(button.key == f"delete-{view.id}" for button in year.open("statistics", tab="explore").button)
@@ -184,7 +184,7 @@ def test_the_calls_behind_a_cell_keep_the_filters_and_add_its_values() -> None:
     assert where.tags == (("team", "blue"),)
 
     def behind(picked: dict[Any, Any]) -> ActivityFilter:
-        query = explore.rows_behind(view, where, picked)
+        query = explore.find_rows_behind(view, where, picked)
         assert query is not None
         return ActivityFilter.from_query(query)
 
@@ -195,7 +195,7 @@ def test_the_calls_behind_a_cell_keep_the_filters_and_add_its_values() -> None:
     assert behind({}).start == start
     unknowns: list[dict[Any, Any]] = [{Cycle.WEEKDAY: 1}, {Dimension.MODEL: None}, {Dimension.LANE: "relay"}]
     for unknown in unknowns:
-        assert explore.rows_behind(view, where, unknown) is None
+        assert explore.find_rows_behind(view, where, unknown) is None
 
 
 @pytest.mark.feature("COST-4")

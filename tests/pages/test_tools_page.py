@@ -76,7 +76,7 @@ def test_a_configurations_tools_are_set_in_its_form(visitor: Visitor) -> None:
     actor = visitor_actor(visitor)
     configuration = visitor.services.configurations.list(actor)[0]
     form = visitor.draw(
-        "lib.ui.configurations.configuration_form.editor", f"configurations.get(actor, {configuration.slug!r})"
+        "lib.ui.configurations.configuration_form.draw_editor", f"configurations.get(actor, {configuration.slug!r})"
     )
     field = next(field for field in form.multiselect if field.label == "Tools that the model may ask for")
     field.set_value(["calculate", "current_time"])

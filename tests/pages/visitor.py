@@ -29,8 +29,8 @@ class Visitor:
         service_root.use(self.services)
         self.services.users.create(OPERATOR, "amira", "a long enough password", role)
         token = self.services.sessions.login("amira", "a long enough password", "127.0.0.1", "test")
-        monkeypatch.setattr(session, "token", lambda: token)
-        monkeypatch.setattr(session, "place", lambda: "page 192.0.2.7")
+        monkeypatch.setattr(session, "read_token", lambda: token)
+        monkeypatch.setattr(session, "describe_place", lambda: "page 192.0.2.7")
         monkeypatch.setattr(service_root, "current", lambda: self.services)
 
     def open(self, name: str, **query: str) -> AppTest:

@@ -11,10 +11,10 @@ from lib.playground.exports import FORMAT, RunFormat
 from lib.playground.question import (
     AttachedFile,
     PlaygroundQuestion,
+    list_schema_errors,
     read_schema,
     read_tools,
     rebuild_question,
-    schema_errors,
 )
 from lib.playground.run import DRAW, Pane, PlaygroundRun
 from lib.playground.runs import RATING, VOTE
@@ -172,10 +172,10 @@ def test_files_travel_with_the_question_or_are_named_with_a_reason(rig: Rig) -> 
 def test_an_answer_is_held_against_its_schema(rig: Rig) -> None:
     schema = read_schema('{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}')
     assert schema is not None
-    assert schema_errors(schema, '{"n": 1}') == []
-    assert schema_errors(schema, '{"n": "x"}') == ["$.n: 'x' is not of type 'integer'"]
-    assert "not JSON" in schema_errors(schema, "Sure! Here")[0]
-    assert "not in it" in schema_errors({"$ref": "https://example.com/other.json"}, "{}")[0]
+    assert list_schema_errors(schema, '{"n": 1}') == []
+    assert list_schema_errors(schema, '{"n": "x"}') == ["$.n: 'x' is not of type 'integer'"]
+    assert "not JSON" in list_schema_errors(schema, "Sure! Here")[0]
+    assert "not in it" in list_schema_errors({"$ref": "https://example.com/other.json"}, "{}")[0]
     assert read_schema("  ") is None
     for bad in ("{", "[]", '{"type": "objekt"}'):
         with pytest.raises(InvalidInput):

@@ -11,8 +11,8 @@ from lib.fast_json import decode
 from lib.money import format_cost
 from lib.providers.chunks import Chunk, ModelUsage, Usage, UsageDetails, UsageReport
 from lib.providers.prices.price_book import PriceBook
-from lib.providers.prices.rates import Cost, Rates, plain
-from lib.providers.prices.service_tiers import asked_service_tier, name_service_tier, priced_tier, region_of
+from lib.providers.prices.rates import Cost, Rates, build_plain_price
+from lib.providers.prices.service_tiers import find_region, name_asked_tier, name_priced_tier, name_service_tier
 from lib.providers.protocols import usage
 from lib.providers.protocols.anthropic import AnthropicMessages
 from lib.providers.protocols.gemini import Gemini
@@ -70,11 +70,11 @@ def test_the_words_of_providers_for_a_tier_have_one_form() -> None:
     assert name_service_tier("FLEX") == name_service_tier("ON_DEMAND_FLEX") == "flex"
     assert name_service_tier("standard", "fast", "us") == "fast+us"
     assert len(name_service_tier("x" * 100)) == 32
-    assert asked_service_tier("anthropic", {"speed": "fast", "extra_body": {"inference_geo": "us"}}) == "fast+us"
-    assert asked_service_tier("openai", {}, "https://eu.api.openai.com/v1") == "eu"
-    assert region_of("custom", "https://eu.api.openai.com/v1") == ""
-    assert priced_tier("openai", "fast") == "priority"
-    assert priced_tier("anthropic", "fast") == "fast"
+    assert name_asked_tier("anthropic", {"speed": "fast", "extra_body": {"inference_geo": "us"}}) == "fast+us"
+    assert name_asked_tier("openai", {}, "https://eu.api.openai.com/v1") == "eu"
+    assert find_region("custom", "https://eu.api.openai.com/v1") == ""
+    assert name_priced_tier("openai", "fast") == "priority"
+    assert name_priced_tier("anthropic", "fast") == "fast"
 
 
 @pytest.mark.feature("COST-13")
@@ -176,7 +176,7 @@ def test_newer_gemini_models_are_charged_for_each_query() -> None:
 
 @pytest.mark.feature("COST-13")
 def test_compaction_is_added_and_advisors_are_priced_as_themselves() -> None:
-    told = usage.of_anthropic(
+    told = usage.read_anthropic(
         {
             "input_tokens": 23_000,
             "output_tokens": 1000,
@@ -206,7 +206,7 @@ def test_a_long_rounds_price_is_that_of_its_own_length() -> None:
 
 @pytest.mark.feature("COST-13")
 def test_tokens_of_sound_and_pictures_have_rates_of_their_own() -> None:
-    told = usage.of_openai(
+    told = usage.read_openai(
         {
             "prompt_tokens": 17,
             "completion_tokens": 592,
@@ -278,7 +278,7 @@ def test_uses_are_charged_beside_tokens_and_unknown_ones_leave_the_cost_partial(
     ],
 )
 def test_the_providers_own_cost_is_read_in_every_form_and_nonsense_is_none(told: Any, nano: int | None) -> None:
-    assert usage.cost_nano_usd(told) == nano
+    assert usage.read_cost_nano(told) == nano
 
 
 @pytest.mark.feature("COST-13")
@@ -300,7 +300,9 @@ def test_what_the_provider_says_holds_before_the_shipped_list_but_not_before_a_t
 
 @pytest.mark.feature("COST-13")
 def test_a_bound_covers_every_rate_that_a_token_may_be_charged_at() -> None:
-    price = plain("openai", "m", NOW, Rates(1, 2, cache_write=5, reasoning=7, audio_input=11, audio_output=13))
+    price = build_plain_price(
+        "openai", "m", NOW, Rates(1, 2, cache_write=5, reasoning=7, audio_input=11, audio_output=13)
+    )
     assert price.rates.bound_nano(MILLION, MILLION, 0) == 24
     assert len(price.dearest_rates(10, "auto")) == 1
     served = BOOK.price("openai", "gpt-5", NOW)
@@ -310,7 +312,7 @@ def test_a_bound_covers_every_rate_that_a_token_may_be_charged_at() -> None:
 
 
 def test_numbers_with_fractions_arrive_exactly() -> None:
-    assert usage.cost_nano_usd(decode(b'{"cost": 0.00000034}', exact=True)) == 340
+    assert usage.read_cost_nano(decode(b'{"cost": 0.00000034}', exact=True)) == 340
 
 
 @pytest.mark.feature("COST-13")

@@ -14,8 +14,8 @@ from lib.gateway.openai import chat_completions, responses_answer
 from lib.providers.adapters.failures import explain_answer
 from lib.providers.adapters.relay import _ErrorAnswer, _Events
 from lib.providers.chunks import Chunk, Endpoint, Finish, OtherAnswer, TextDelta
-from lib.providers.protocols import reader_for
-from lib.providers.protocols.finish import reason_of, standard_reason
+from lib.providers.protocols import find_reader
+from lib.providers.protocols.finish import standardise_reason, translate_reason
 from lib.providers.protocols.framing import DocumentFramer
 from lib.providers.protocols.refusal import StatedFailure
 
@@ -36,14 +36,14 @@ _WORDS = (
 
 def streamed(protocol: str, data: bytes) -> list[Chunk]:
     """What the bytes of a stream say."""
-    reader, documents = reader_for(_PATHS[protocol]), DocumentFramer()
+    reader, documents = find_reader(_PATHS[protocol]), DocumentFramer()
     assert reader is not None
     chunks = [chunk for one in (*documents.feed(data), *documents.end()) for chunk in reader.read(one)]
     return [*chunks, *reader.end(is_done=documents.is_done)]
 
 
 def at_once(protocol: str, document: Mapping[str, Any]) -> list[Chunk]:
-    reader = reader_for(_PATHS[protocol])
+    reader = find_reader(_PATHS[protocol])
     assert reader is not None
     return [*reader.read_whole(json.dumps(document).encode()), *reader.end()]
 
@@ -75,8 +75,11 @@ def test_no_client_sees_a_reason_that_its_list_does_not_hold(word: str) -> None:
 
 @pytest.mark.feature("CALL-5")
 def test_words_without_a_counterpart_stay_the_providers_own() -> None:
-    assert (reason_of("MALFORMED_FUNCTION_CALL"), reason_of("MAX_TOKENS")) == ("malformed_function_call", "length")
-    assert (standard_reason("pause_turn"), standard_reason(None)) == ("stop", "stop")
+    assert (translate_reason("MALFORMED_FUNCTION_CALL"), translate_reason("MAX_TOKENS")) == (
+        "malformed_function_call",
+        "length",
+    )
+    assert (standardise_reason("pause_turn"), standardise_reason(None)) == ("stop", "stop")
     body = chat_completions.ChatWriter("id", "m").whole("", "", [], "malformed_function_call", None)
     assert body["choices"][0] | {"message": None} == {
         **{"index": 0, "message": None, "logprobs": None, "finish_reason": "stop"},
@@ -180,7 +183,7 @@ def test_of_several_answers_all_are_read_and_none_may_be_cut(protocol: str) -> N
 @pytest.mark.parametrize("size", [1, 2, 4, 1000])
 def test_a_byte_order_mark_is_passed_over(size: int) -> None:
     data = b"\xef\xbb\xbf" + events(HI, {"choices": [{"delta": {}, "finish_reason": "stop"}]})
-    reader, documents = reader_for(_PATHS["chat"]), DocumentFramer()
+    reader, documents = find_reader(_PATHS["chat"]), DocumentFramer()
     assert reader is not None
     parts = [data[start : start + size] for start in range(0, len(data), size)]
     came = [chunk for part in parts for one in documents.feed(part) for chunk in reader.read(one)]

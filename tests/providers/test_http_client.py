@@ -272,7 +272,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, monkey
             with pytest.raises(ConnectError):
                 await client.post(address, {}, b"{}", allow_private=True)
             trusting = ssl.create_default_context(cafile=str(certificate))
-            monkeypatch.setattr(http_client, "tls_context", lambda: trusting)
+            monkeypatch.setattr(http_client, "build_tls_context", lambda: trusting)
             response = await client.post(address, {}, b"{}", allow_private=True)
             assert await response.read() == b"{}"
             response.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lib.providers.adapters.known_reasons import Lines, with_known_reasons
+from lib.providers.adapters.known_reasons import Lines, replace_unknown_reasons
 
 pytestmark = pytest.mark.feature("GATE-2")
 
@@ -31,8 +31,8 @@ def test_a_word_of_the_servers_own_stands_beside_its_counterpart(says: str, reas
     for size in (1, 7, len(sent)):
         lines, came = Lines(), b""
         for place in range(0, len(sent), size):
-            came += with_known_reasons(lines.complete(sent[place : place + size]))
-        came += with_known_reasons(lines.rest())
+            came += replace_unknown_reasons(lines.complete(sent[place : place + size]))
+        came += replace_unknown_reasons(lines.rest())
         extra = {} if native is None else {"native_finish_reason": native}
         told = event(reason, **extra).replace(b', "native', b',"native')
         assert came == event(None) + told + b"data: [DONE]\r\n\r\n"
@@ -41,9 +41,9 @@ def test_a_word_of_the_servers_own_stands_beside_its_counterpart(says: str, reas
 @pytest.mark.parametrize("says", ["stop", "length", "tool_calls", "content_filter", "function_call", None])
 def test_a_known_reason_changes_nothing(says: str | None) -> None:
     sent = event(says, native_finish_reason="STOP")
-    assert with_known_reasons(sent) is sent or with_known_reasons(sent) == sent
+    assert replace_unknown_reasons(sent) is sent or replace_unknown_reasons(sent) == sent
 
 
 def test_a_whole_answer_always_has_a_reason() -> None:
     sent = json.dumps({"choices": [{"message": {"content": "Hi"}, "finish_reason": ""}]}).encode()
-    assert json.loads(with_known_reasons(sent, is_stream=False))["choices"][0]["finish_reason"] == "stop"
+    assert json.loads(replace_unknown_reasons(sent, is_stream=False))["choices"][0]["finish_reason"] == "stop"

@@ -8,7 +8,7 @@ import pytest
 from lib.errors import ErrorKind, ProviderError
 from lib.providers import listings
 from lib.providers.chunks import Endpoint
-from lib.providers.models import Catalogue, ModelFacts, from_record
+from lib.providers.models import Catalogue, ModelFacts, build_facts
 from tests.providers.list_server import ListServer, listing
 
 pytestmark = pytest.mark.feature("CFG-4")
@@ -219,7 +219,7 @@ def _until_closed(script: Callable[[Any], None]) -> Callable[[Any], None]:
 
 def test_facts_survive_their_record() -> None:
     facts = ModelFacts("m", 8192, None, ("tools",), 1, 0, None, ("seed",))
-    assert from_record(facts.as_record()) == facts
+    assert build_facts(facts.as_record()) == facts
 
 
 def test_the_shipped_list_is_dated_and_names_its_source() -> None:

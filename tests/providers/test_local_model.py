@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters import adapter_for, local
+from lib.providers.adapters import local, select_adapter
 from lib.providers.chunks import Endpoint, Finish, ModelRequest, Piece, TextDelta, UsageReport
 from lib.providers.kinds import LOCAL_MODEL
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # litellm's own deprecations
 
 async def ask(prompt: str, **parameters: object) -> list[Piece]:
     request = ModelRequest(LOCAL_MODEL, [{"role": "user", "content": prompt}], parameters)
-    return [chunk async for chunk in adapter_for("local").stream(ENDPOINT, request)]
+    return [chunk async for chunk in select_adapter("local").stream(ENDPOINT, request)]
 
 
 @pytest.mark.feature("SET-1")
@@ -38,7 +38,7 @@ def test_cancelling_ends_the_generation_within_a_second() -> None:
         request = ModelRequest(
             LOCAL_MODEL, [{"role": "user", "content": "Tell a very long story"}], {"max_tokens": 1500}
         )
-        stream = adapter_for("local").stream(ENDPOINT, request)
+        stream = select_adapter("local").stream(ENDPOINT, request)
         came = asyncio.Event()
 
         async def read() -> None:

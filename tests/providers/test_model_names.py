@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lib.providers.adapters.via_litellm import litellm_module
+from lib.providers.adapters.via_litellm import load_litellm
 from lib.providers.models import Catalogue
 from lib.providers.prices.price_book import PriceBook
-from lib.providers.prices.rates import Price, Rates, plain
+from lib.providers.prices.rates import Price, Rates, build_plain_price
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 LISTED = [
@@ -41,7 +41,7 @@ LISTED = [
     ("litellm", "fireworks_ai/accounts/fireworks/models/qwen3-8b"),
     ("litellm", "replicate/meta/llama-3-8b"),
 ]
-BOOK = PriceBook([plain(kind, name, NOW, Rates(1, 1)) for kind, name in LISTED])
+BOOK = PriceBook([build_plain_price(kind, name, NOW, Rates(1, 1)) for kind, name in LISTED])
 
 
 @pytest.mark.feature("COST-1")
@@ -175,7 +175,7 @@ def _written(price: Price) -> list[str]:
 
 @pytest.mark.feature("COST-1")
 def test_every_shipped_price_stands_under_a_name_that_programs_write() -> None:
-    book, litellm = PriceBook(), litellm_module()
+    book, litellm = PriceBook(), load_litellm()
     from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 
     known = {str(getattr(provider, "value", provider)) for provider in litellm.provider_list} | set(

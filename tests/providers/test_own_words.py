@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lib.providers.kinds import Protocol
-from lib.providers.own_words import SIGNATURE, with_own_thoughts
+from lib.providers.own_words import SIGNATURE, strip_foreign_thoughts
 
 pytestmark = pytest.mark.feature("GATE-1")
 CALL = "01a22b6e-82ff-7000-9307-d78cd66fdff8"
@@ -24,7 +24,7 @@ def thought(signature: str) -> dict[str, Any]:
 def test_a_thought_goes_where_its_signature_is_known(base: str, signature: str, goes: bool) -> None:
     asks, says = {"role": "user", "content": "x"}, {"role": "assistant", "content": [thought(signature), TEXT]}
     alone = {"role": "assistant", "content": [thought(signature)]}
-    sent = with_own_thoughts(Protocol.MESSAGES, [asks, alone, says], base)
+    sent = strip_foreign_thoughts(Protocol.MESSAGES, [asks, alone, says], base)
     assert sent == ([asks, alone, says] if goes else [asks, {"role": "assistant", "content": [TEXT]}])
 
 
@@ -40,6 +40,6 @@ def test_a_thought_goes_where_its_signature_is_known(base: str, signature: str, 
 )
 def test_a_reasoning_item_goes_to_who_made_it(item: dict[str, Any], goes: bool) -> None:
     turns = [{"role": "user", "content": "x"}, item]
-    sent = with_own_thoughts(Protocol.RESPONSES, turns, "")
+    sent = strip_foreign_thoughts(Protocol.RESPONSES, turns, "")
     assert sent == (turns if goes else turns[:1])
     assert not goes or sent is turns

@@ -16,15 +16,17 @@ from lib.providers.prices import price_book
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.price_entries import Prices
 from lib.providers.prices.price_list import COLUMNS
-from lib.providers.prices.rates import Price, Rates, plain
+from lib.providers.prices.rates import Price, Rates, build_plain_price
 from tests.waiting import until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-SHIPPED = plain("openai", "gpt-4.1", NOW - timedelta(days=100), Rates(2_000_000_000, 8_000_000_000), "shipped")
+SHIPPED = build_plain_price(
+    "openai", "gpt-4.1", NOW - timedelta(days=100), Rates(2_000_000_000, 8_000_000_000), "shipped"
+)
 
 
 def own(model: str, dollars: int, days: float = 0) -> Price:
-    return plain("openai", model, NOW + timedelta(days=days), Rates(dollars * 10**9, 0))
+    return build_plain_price("openai", model, NOW + timedelta(days=days), Rates(dollars * 10**9, 0))
 
 
 @pytest.fixture
@@ -116,7 +118,7 @@ def test_a_version_that_is_replaced_leaves_its_id_to_the_rows_made_with_it(book:
 
 @pytest.mark.feature("COST-1")
 def test_the_list_shows_the_price_that_holds(book: PriceBook, prices: Prices) -> None:
-    newer = PriceBook([plain("openai", "gpt-4.1", NOW, Rates(1, 1), "shipped")], prices._store)
+    newer = PriceBook([build_plain_price("openai", "gpt-4.1", NOW, Rates(1, 1), "shipped")], prices._store)
     service = Prices(prices._store, newer)
     service.set(OPERATOR, own("gpt-4.1", 5, days=-10))
     service.set(OPERATOR, own("gpt-4*", 6, days=-10))

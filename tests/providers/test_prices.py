@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind
 from lib.providers.prices.price_book import PriceBook
-from lib.providers.prices.rates import RATE_NAMES, Price, Rates, Tier, cost_of, plain
+from lib.providers.prices.rates import RATE_NAMES, Price, Rates, Tier, build_plain_price, compute_cost
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RATES = Rates(2_000_000_000, 8_000_000_000, 500_000_000, 2_500_000_000, 4_000_000_000, 9_000_000_000, 70, 11)
@@ -56,14 +56,14 @@ def test_a_sum_is_rounded_once_by_less_than_a_nano_dollar(rate: int, count: int)
 
 @pytest.mark.feature("COST-1")
 def test_a_teams_own_price_holds_before_what_the_provider_says_and_that_before_the_shipped_list() -> None:
-    usage, listed = Usage(1000, 0), plain("openai", "m", NOW, Rates(10**9, 0))
+    usage, listed = Usage(1000, 0), build_plain_price("openai", "m", NOW, Rates(10**9, 0))
     own = Price("openai", "m", NOW, listed.tiers, id="own")
     for price in (None, listed):
-        said = cost_of(price, usage, 77)
+        said = compute_cost(price, usage, 77)
         assert (said.nano, said.status, said.price_id) == (77, "priced", "provider")
-    assert cost_of(own, usage, 77).nano == 1_000_000
-    assert cost_of(listed, usage, 0).nano == 1_000_000
-    assert cost_of(None, usage).nano is None
+    assert compute_cost(own, usage, 77).nano == 1_000_000
+    assert compute_cost(listed, usage, 0).nano == 1_000_000
+    assert compute_cost(None, usage).nano is None
 
 
 @pytest.mark.feature("COST-1")
@@ -83,7 +83,7 @@ def test_a_teams_own_price_holds_before_what_the_provider_says_and_that_before_t
 )
 def test_a_model_is_found_under_its_plainer_name(kind: str, called: str, listed: str | None) -> None:
     names = ["gpt-4.1", "gpt-4", "claude-x", "mistral-small", "gemini-x", "deepseek-chat", "bedrock/anthropic.claude-x"]
-    found = PriceBook([plain(kind, name, NOW, Rates(1, 1)) for name in names]).price(kind, called, NOW)
+    found = PriceBook([build_plain_price(kind, name, NOW, Rates(1, 1)) for name in names]).price(kind, called, NOW)
     assert (found.model if found else None) == listed
 
 
@@ -112,8 +112,8 @@ def test_unknown_is_unpriced_and_own_machines_are_free() -> None:
 
 @pytest.mark.feature("COST-1")
 def test_the_price_of_the_day_holds_and_before_the_first_the_first() -> None:
-    old = plain("openai", "m", NOW - timedelta(days=30), Rates(1_000_000_000, 0))
-    new = plain("openai", "m", NOW, Rates(2_000_000_000, 0))
+    old = build_plain_price("openai", "m", NOW - timedelta(days=30), Rates(1_000_000_000, 0))
+    new = build_plain_price("openai", "m", NOW, Rates(2_000_000_000, 0))
     book = PriceBook([new, old])
     found = [book.price("openai", "m", NOW + timedelta(days=days)) for days in (-90, -1, 0, 90)]
     assert found == [old, old, new, new]

@@ -22,15 +22,15 @@ from lib.providers.chunks import (
     Usage,
     UsageReport,
 )
-from lib.providers.protocols import reader_for, usage
+from lib.providers.protocols import find_reader, usage
 from lib.providers.protocols.framing import MAX_BYTES, DocumentFramer, Unreadable, parse
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import StatedFailure, refusal
+from lib.providers.protocols.refusal import StatedFailure, read_refusal
 from tests.providers.payloads import ARGUMENTS, PAYLOADS, TEXT, THOUGHT, Payload
 
 
 def reader_of(payload: Payload) -> Reader:
-    reader = reader_for(payload.path)
+    reader = find_reader(payload.path)
     assert reader is not None
     return reader
 
@@ -97,7 +97,7 @@ def test_at_once_says_what_the_stream_says(name: str) -> None:
 
 def said_at_once(data: bytes, *, shortly: bool) -> object:
     """What an answer of OpenAI's says, read the short way or the general one; why not, where it can't be read."""
-    reader = reader_for("/chat/completions")
+    reader = find_reader("/chat/completions")
     assert reader is not None
     try:
         chunks = reader.read_whole(data) if shortly else Reader.read_whole(reader, data)
@@ -214,17 +214,17 @@ def test_a_line_of_ten_megabytes_is_read_and_an_endless_one_is_not() -> None:
     ],
 )
 def test_usage_of_openais_family(told: object, expected: Usage | None) -> None:
-    assert usage.of_openai(told) == expected
+    assert usage.read_openai(told) == expected
 
 
 @pytest.mark.feature("COST-1")
 def test_counts_stand_where_they_are_told_and_costs_are_exact() -> None:
-    assert usage.of_ollama({"eval_count": 9}) is None, "a prompt that was not counted is unknown"
-    assert usage.of_gemini({"promptTokenCount": 5, "totalTokenCount": 5}) == Usage(5, 0)
-    assert usage.of_anthropic({}) is None
-    assert usage.cost_nano_usd(parse(b'{"cost": 0.1234567891}')) == 123_456_789
-    assert usage.cost_nano_usd({"cost": 0}) == 0
-    assert usage.cost_nano_usd({}) is None
+    assert usage.read_ollama({"eval_count": 9}) is None, "a prompt that was not counted is unknown"
+    assert usage.read_gemini({"promptTokenCount": 5, "totalTokenCount": 5}) == Usage(5, 0)
+    assert usage.read_anthropic({}) is None
+    assert usage.read_cost_nano(parse(b'{"cost": 0.1234567891}')) == 123_456_789
+    assert usage.read_cost_nano({"cost": 0}) == 0
+    assert usage.read_cost_nano({}) is None
     groq = {"choices": [], "x_groq": {"usage": {"prompt_tokens": 3, "completion_tokens": 4}}}
     reader = reader_of(PAYLOADS["openai"])
     assert list(reader.event(groq)) == [UsageReport(Usage(3, 4))]
@@ -237,8 +237,8 @@ def test_images_of_the_prompt_are_counted() -> None:
         {"role": "user", "content": [{"type": "text", "text": "x"}, image, image]},
         {"content": "y"},
     ]
-    assert usage.images_in(messages) == 2
-    reader = reader_for("/api/chat", images=2)
+    assert usage.count_images(messages) == 2
+    reader = find_reader("/api/chat", images=2)
     assert reader is not None
     assert UsageReport(Usage(1, 2, images=2)) in list(
         reader.event({"done": True, "prompt_eval_count": 1, "eval_count": 2})
@@ -259,7 +259,7 @@ def test_images_of_the_prompt_are_counted() -> None:
     ],
 )
 def test_a_refusals_words_and_status_are_found(document: object, status: int | None) -> None:
-    found = refusal(document)
+    found = read_refusal(document)
     assert found.status == status
     assert found.text in ("no", "Overloaded")
 

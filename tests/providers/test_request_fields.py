@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.providers.hosted_tools import USES, limit_uses, prompt_with_results, uses_nano, whole_number
+from lib.providers.hosted_tools import USES, bound_prompt_tokens, bound_uses_nano, limit_uses, parse_whole_number
 from lib.providers.kinds import Protocol
 from lib.providers.request_fields import FIELDS, NOTHING, examine
 
@@ -78,7 +78,7 @@ def test_whatever_else_stands_in_tools_is_the_providers(tool: Any, use: str) -> 
     for kind in ("gemini", "openrouter", "custom", "litellm", "groq", "mistral"):
         choices = examine(kind, None, "m", {"tools": [FUNCTION, tool]})
         assert [one.use for one in choices.hosted] == [use], kind
-        assert uses_nano(choices.hosted, lambda _: 10) is None, kind
+        assert bound_uses_nano(choices.hosted, lambda _: 10) is None, kind
 
 
 @pytest.mark.feature("COST-2")
@@ -98,7 +98,7 @@ def test_whatever_else_stands_in_tools_is_the_providers(tool: Any, use: str) -> 
 def test_fields_that_let_the_provider_run_something(body: dict[str, Any], use: str) -> None:
     choices = examine("custom", Protocol.CHAT, "m", body)
     assert [one.use for one in choices.hosted] == [use]
-    assert uses_nano(choices.hosted, lambda _: 10) is None
+    assert bound_uses_nano(choices.hosted, lambda _: 10) is None
 
 
 @pytest.mark.feature("COST-2")
@@ -183,7 +183,7 @@ def test_what_multiplies_answers_is_counted(
 def test_uses_are_limited_where_a_limit_can_be_said() -> None:
     def most(kind: str, protocol: str, body: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
         limited = limit_uses(kind, protocol, body)
-        return limited, uses_nano(
+        return limited, bound_uses_nano(
             examine(kind, protocol, "m", limited).hosted, {"web_search": 10, "file_search": 3}.get
         )
 
@@ -210,8 +210,8 @@ def test_a_prompt_is_read_again_after_each_use() -> None:
     body = {"tools": [{"type": "web_search_20250305", "max_uses": 2}]}
     choices = examine("anthropic", Protocol.MESSAGES, "m", body)
     each = choices.hosted[0].tokens
-    assert prompt_with_results(choices.hosted, 100) == 100 + (100 + each) + (100 + 2 * each)
-    assert prompt_with_results((), 100) == 100
+    assert bound_prompt_tokens(choices.hosted, 100) == 100 + (100 + each) + (100 + 2 * each)
+    assert bound_prompt_tokens((), 100) == 100
 
 
 @pytest.mark.feature("COST-2")
@@ -229,7 +229,7 @@ def test_a_models_name_runs_things_too() -> None:
 def test_no_body_is_too_strange(body: dict[str, Any]) -> None:
     for kind, protocol in (("openai", Protocol.RESPONSES), ("anthropic", Protocol.MESSAGES), ("custom", Protocol.CHAT)):
         choices = examine(kind, protocol, "m", limit_uses(kind, protocol, body))
-        assert prompt_with_results(choices.hosted, 10) >= 10
+        assert bound_prompt_tokens(choices.hosted, 10) >= 10
         assert choices.answers >= 1
 
 
@@ -237,4 +237,4 @@ def test_no_body_is_too_strange(body: dict[str, Any]) -> None:
     ("value", "count"), [(True, 1), (0, 0), ("7", 7), (float("nan"), None), ("inf", None), (None, None), (-1, None)]
 )
 def test_counts_are_read_as_servers_might(value: Any, count: int | None) -> None:
-    assert whole_number(value) == count
+    assert parse_whole_number(value) == count

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 
 from lib.providers.adapters.router import Pool, Pools, RouterDeployment
-from lib.providers.adapters.via_litellm import litellm_module
+from lib.providers.adapters.via_litellm import load_litellm
 
 pytestmark = [pytest.mark.feature("CFG-7"), pytest.mark.filterwarnings("default")]  # litellm's deprecations
 
@@ -59,7 +59,7 @@ def test_the_cheapest_counts_free_as_free_and_unknown_as_dear() -> None:
 
 
 def test_no_hook_stays_in_litellm_and_a_pool_is_kept() -> None:
-    litellm = litellm_module()
+    litellm = load_litellm()
     lists = ("callbacks", "input_callback", "success_callback", "_async_success_callback", "failure_callback")
     before = {name: list(getattr(litellm, name)) for name in lists}
 

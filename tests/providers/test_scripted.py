@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters import adapter_for
+from lib.providers.adapters import select_adapter
 from lib.providers.chunks import (
     Endpoint,
     Finish,
@@ -24,7 +24,7 @@ ENDPOINT = Endpoint("p1", "scripted", "scripted")
 def play(model: str, text: str = "one two three", **parameters: object) -> list[Piece]:
     async def collect() -> list[Piece]:
         request = ModelRequest(model, [{"role": "user", "content": text}], parameters)
-        return [chunk async for chunk in adapter_for("scripted").stream(ENDPOINT, request)]
+        return [chunk async for chunk in select_adapter("scripted").stream(ENDPOINT, request)]
 
     return asyncio.run(collect())
 
@@ -83,7 +83,7 @@ def test_every_pause_ends_when_cancelled(model: str) -> None:
     async def cancel_soon() -> None:
         request = ModelRequest(model, [{"role": "user", "content": "x"}])
         async with asyncio.timeout(0.05):
-            async for _ in adapter_for("scripted").stream(ENDPOINT, request):
+            async for _ in select_adapter("scripted").stream(ENDPOINT, request):
                 pass
 
     with pytest.raises(TimeoutError):

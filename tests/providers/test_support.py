@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from lib.providers.models import Catalogue, ModelFacts
-from lib.providers.support import not_taken
+from lib.providers.support import list_not_taken
 
 pytestmark = pytest.mark.feature("CFG-5")
 ALL = ("temperature", "max_tokens", "top_k", "seed", "min_p", "num_ctx", "tools", "thinking", "user")
@@ -24,16 +24,16 @@ ALL = ("temperature", "max_tokens", "top_k", "seed", "min_p", "num_ctx", "tools"
     ],
 )
 def test_a_kinds_own_rules(kind: str, refused: Sequence[str]) -> None:
-    assert not_taken(kind, ModelFacts("m"), ALL) == refused
+    assert list_not_taken(kind, ModelFacts("m"), ALL) == refused
 
 
 def test_the_providers_word_counts_alone() -> None:
     facts = ModelFacts("m", parameters=("max_tokens", "reasoning"), refuses=("thinking",))
-    assert not_taken("openrouter", facts, ("max_completion_tokens", "thinking", "seed", "user")) == ["seed"]
+    assert list_not_taken("openrouter", facts, ("max_completion_tokens", "thinking", "seed", "user")) == ["seed"]
 
 
 def test_what_the_shipped_list_refuses_is_refused_by_any_kind() -> None:
     known = Catalogue().find("openai", "o3")
     assert known is not None
-    assert not_taken("openai", known, ("top_p", "seed")) == ["top_p"]
-    assert not_taken("custom", ModelFacts("m", refuses=("seed",)), ("seed",)) == ["seed"]
+    assert list_not_taken("openai", known, ("top_p", "seed")) == ["top_p"]
+    assert list_not_taken("custom", ModelFacts("m", refuses=("seed",)), ("seed",)) == ["seed"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.providers.chunks import Chunk, Finish, ToolCallDelta
-from lib.providers.protocols import reader_for
+from lib.providers.protocols import find_reader
 from lib.providers.protocols.tool_calls import JsonEnd
 
 Called = tuple[str, Any]  # a function's name and its arguments
@@ -35,7 +35,7 @@ def calls_in(chunks: Iterable[Chunk]) -> list[Called]:
 
 
 def read(path: str, events: Iterable[dict[str, Any]]) -> list[Chunk]:
-    reader = reader_for(path)
+    reader = find_reader(path)
     assert reader is not None
     return [*(chunk for event in events for chunk in reader.event(event)), *reader.end()]
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.providers.adapters.relay import body_of
+from lib.providers.adapters.relay import build_body
 from lib.providers.adapters.tool_ids import fit_ids
-from lib.providers.adapters.via_litellm import _arguments
+from lib.providers.adapters.via_litellm import _build_arguments
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
 from lib.providers.kinds import Protocol
 
@@ -85,6 +85,6 @@ def test_gemini_gets_its_signatures_back_and_others_what_is_before_them() -> Non
 def test_both_lanes_send_ids_that_fit(kind: str, protocol: Protocol, name: str) -> None:
     messages, endpoint = conversation([SIGNED], protocol), Endpoint("id", "one", kind)
     request = ModelRequest("m", messages, wire=Wire(protocol, {name: messages}))
-    assert ids_in(body_of(endpoint, request)[name]) == ["'call_1'", "'call_1'"]
-    translated = _arguments(endpoint, ModelRequest("m", conversation([SIGNED], Protocol.CHAT)), {})["messages"]
+    assert ids_in(build_body(endpoint, request)[name]) == ["'call_1'", "'call_1'"]
+    translated = _build_arguments(endpoint, ModelRequest("m", conversation([SIGNED], Protocol.CHAT)), {})["messages"]
     assert ids_in(translated) == ["'call_1'", "'call_1'"]

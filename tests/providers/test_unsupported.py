@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters import adapter_for, failures
-from lib.providers.adapters.claude import fit_thinking, with_called_tools
+from lib.providers.adapters import failures, select_adapter
+from lib.providers.adapters.claude import add_called_tools, fit_thinking
 from lib.providers.adapters.via_litellm import close_connections
 from lib.providers.chunks import Chunk, Endpoint, ModelRequest, OmittedParameters
 from tests.providers.payloads import PAYLOADS
@@ -47,7 +47,7 @@ WHERE += [("gemini", "m"), ("groq", "m"), ("mistral", "m"), ("ollama", "m"), ("l
 def ask(at: Endpoint, request: ModelRequest) -> list[Chunk]:
     async def run() -> list[Chunk]:
         try:
-            return [chunk async for chunk in adapter_for(at.kind).stream(at, request)]  # type: ignore[misc]
+            return [chunk async for chunk in select_adapter(at.kind).stream(at, request)]  # type: ignore[misc]
         finally:
             await close_connections()
 
@@ -92,7 +92,7 @@ def test_no_advice_of_litellms_is_ever_told(kind: str, model: str) -> None:
 def test_a_text_of_litellms_is_cut_before_its_advice(text: str) -> None:
     at = endpoint("openai", "http://127.0.0.1:9")
     for error in (
-        failures.no_request(at, ValueError(text)),
+        failures.explain_unsendable_request(at, ValueError(text)),
         failures.explain(ValueError(text), at, "m", has_content=False),
     ):
         assert not OF_LITELLM.search(str(error))
@@ -180,13 +180,13 @@ def test_claude_does_not_think_anew_among_calls_whose_thoughts_did_not_come_back
 
 def test_claude_is_told_the_tools_of_a_conversation_that_names_none_any_more() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    assert with_called_tools({"seed": 1}, [SAYS, CALL, RESULT, CALL, SAYS]) == {
+    assert add_called_tools({"seed": 1}, [SAYS, CALL, RESULT, CALL, SAYS]) == {
         "seed": 1,
         "tools": [tool],
         "tool_choice": "none",
     }
-    assert with_called_tools({"tools": [TOOL]}, [SAYS, CALL, RESULT]) == {"tools": [TOOL]}
-    assert with_called_tools({}, [SAYS]) == {}
+    assert add_called_tools({"tools": [TOOL]}, [SAYS, CALL, RESULT]) == {"tools": [TOOL]}
+    assert add_called_tools({}, [SAYS]) == {}
     with serving(saying(PAYLOADS["anthropic"].whole, "application/json")) as server:
         ask(endpoint("anthropic", server.url), ModelRequest("claude-next", [SAYS, CALL, RESULT, SAYS], stream=False))
     sent = server.requests[-1]["body"]

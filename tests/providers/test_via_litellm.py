@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters import adapter_for
+from lib.providers.adapters import select_adapter
 from lib.providers.adapters.via_litellm import close_connections
 from lib.providers.chunks import (
     Endpoint,
@@ -70,7 +70,7 @@ def ask(kind: str, url: str, into: list[Piece] | None = None, **parameters: obje
         endpoint = Endpoint("p", kind, kind, url + PATHS.get(kind, ""), KEY, allow_private=True)
         request = ModelRequest("m", [{"role": "user", "content": "Say hello"}], parameters)
         try:
-            async for chunk in adapter_for(kind).stream(endpoint, request):
+            async for chunk in select_adapter(kind).stream(endpoint, request):
                 chunks.append(chunk)
         finally:
             await close_connections()
@@ -222,7 +222,7 @@ def test_cancelling_closes_the_connection_upstream(kind: str) -> None:
         arrived = asyncio.Event()
 
         async def read() -> None:
-            async for chunk in adapter_for(kind).stream(
+            async for chunk in select_adapter(kind).stream(
                 endpoint, ModelRequest("m", [{"role": "user", "content": "x"}])
             ):
                 if isinstance(chunk, TextDelta):
@@ -244,7 +244,7 @@ def test_cancelling_closes_the_connection_upstream(kind: str) -> None:
 @pytest.mark.feature("CFG-1")
 def test_private_hosts_are_refused_at_connect() -> None:
     async def run(url: str) -> None:
-        async for _ in adapter_for("custom").stream(Endpoint("p", "c", "custom", url, KEY), ModelRequest("m", [])):
+        async for _ in select_adapter("custom").stream(Endpoint("p", "c", "custom", url, KEY), ModelRequest("m", [])):
             pass
 
     with serving(script_of("openai")) as server:

@@ -11,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters import adapter_for, exchange
+from lib.providers.adapters import exchange, select_adapter
 from lib.providers.adapters.failures import LARGEST_ERROR
-from lib.providers.adapters.via_litellm import close_connections, litellm_module
+from lib.providers.adapters.via_litellm import close_connections, load_litellm
 from lib.providers.chunks import (
     EmbeddingRequest,
     Embeddings,
@@ -73,7 +73,7 @@ def ask(kind: str, server: WireServer, request: ModelRequest, into: list[Piece] 
 
     async def run() -> None:
         try:
-            async for chunk in adapter_for(kind).stream(endpoint(kind, server.url), request):
+            async for chunk in select_adapter(kind).stream(endpoint(kind, server.url), request):
                 chunks.append(chunk)
         finally:
             await close_connections()
@@ -85,7 +85,9 @@ def ask(kind: str, server: WireServer, request: ModelRequest, into: list[Piece] 
 def embed(kind: str, server: WireServer, *texts: str, model: str = "e-1", **parameters: Any) -> Embeddings:
     async def run() -> Embeddings:
         try:
-            return await adapter_for(kind).embed(endpoint(kind, server.url), EmbeddingRequest(model, texts, parameters))
+            return await select_adapter(kind).embed(
+                endpoint(kind, server.url), EmbeddingRequest(model, texts, parameters)
+            )
         finally:
             await close_connections()
 
@@ -217,7 +219,7 @@ def test_a_long_answer_that_is_none_never_gets_to_litellm(
         longest.append(len(answer.content))
         return answer
 
-    litellm_module()
+    load_litellm()
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
     monkeypatch.setattr(AsyncHTTPHandler, "post", watched)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from lib.gateway.api.openapi import document
+from lib.gateway.api.openapi import build_document
 
 ODD_TEXTS = ("a\0b", "a\ud800b", "9" * 30)  # the last: a number that no database holds
 _FORMS = {"date": "2026-10-31", "date-time": "2026-10-31T00:00:00Z", "decimal": "1"}
@@ -24,7 +24,7 @@ class OddRequest:
 
 def odd_requests() -> Iterator[OddRequest]:
     """For each operation one request a place and odd text: each parameter, each text and each name in its body."""
-    for path, operations in document()["paths"].items():
+    for path, operations in build_document()["paths"].items():
         for method, operation in operations.items():
             for odd in ODD_TEXTS:
                 yield from _of_operation(method, path, operation, odd)
@@ -69,7 +69,7 @@ def make_example(schema: Mapping[str, Any]) -> Any:
 def _resolve(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema itself: where it leads elsewhere or offers several, the first that is not null."""
     if "$ref" in schema:
-        return _resolve(document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+        return _resolve(build_document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
     kinds = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
     return _resolve(kinds[0]) if kinds and "properties" not in schema else schema
 

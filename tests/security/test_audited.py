@@ -23,7 +23,7 @@ from lib.activity.call_filter import ActivityFilter
 from lib.activity.repricing import RepricingScope
 from lib.approvals.approval import ApprovalKind, ApprovalRequest, Decision, GrantScope, Verdict
 from lib.cache.policy import CacheRules
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.overrides import OverrideDraft
 from lib.conversations.exports import ExportFormat
 from lib.db.engine import Store
@@ -41,7 +41,7 @@ from lib.playground.exports import RunFormat as RunForm
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
 from lib.prompts.template import VersionDraft
-from lib.providers.prices.rates import Rates, plain
+from lib.providers.prices.rates import Rates, build_plain_price
 from lib.services import Services, build
 from lib.settings import Settings
 from lib.statistics.exchange import Rate
@@ -198,7 +198,7 @@ NOT_CHANGES = {
 
 def _register_database(s: Services, a: Actor) -> str:
     """The name of a database that was registered."""
-    name = f"db-{new_id()[-12:]}"
+    name = f"db-{make_id()[-12:]}"
     path = s.settings.data_dir / f"{name}.sqlite"
     sqlite3.connect(path).close()
     s.bundled_servers.register_database(a, name, f"sqlite:///{path}")
@@ -211,7 +211,7 @@ def _draft(name: str, *arguments: str) -> ServerDraft:
 
 def _server(s: Services) -> str:
     """The name of a server of tools that was added."""
-    return s.servers.add(OPERATOR, _draft(f"s-{new_id()[-12:]}")).name
+    return s.servers.add(OPERATOR, _draft(f"s-{make_id()[-12:]}")).name
 
 
 def _approve(s: Services, a: Actor, name: str) -> str:
@@ -241,7 +241,7 @@ def _reject(s: Services, a: Actor, name: str) -> None:
 
 def _collection(s: Services) -> str:
     return s.knowledge.collections.create(
-        OPERATOR, f"c-{new_id()[-12:]}", embedding_model=f"{_scripted(s).provider_name}/words:8"
+        OPERATOR, f"c-{make_id()[-12:]}", embedding_model=f"{_scripted(s).provider_name}/words:8"
     ).id
 
 
@@ -283,7 +283,7 @@ def _add_question(s: Services, a: Actor) -> None:
 
 
 def _propose(s: Services, a: Actor) -> None:
-    slug = f"c-{new_id()[-12:]}"
+    slug = f"c-{make_id()[-12:]}"
     provider = _scripted(s).provider_name
     s.configurations.create(OPERATOR, slug=slug, app="app", provider=provider, model="say:What is descaled?")
     s.knowledge.proposals.propose(a, _questions(s), 1, configuration=slug)
@@ -304,15 +304,15 @@ def _failed_document(s: Services) -> str:
 
 
 def _provider(s: Services) -> str:
-    return s.providers.create(OPERATOR, name=f"p-{new_id()[-12:]}", kind="openai", api_key=SECRET).id
+    return s.providers.create(OPERATOR, name=f"p-{make_id()[-12:]}", kind="openai", api_key=SECRET).id
 
 
 def _team(s: Services) -> int:
-    return s.teams.create(OPERATOR, f"Team {new_id()[-6:]}").id
+    return s.teams.create(OPERATOR, f"Team {make_id()[-6:]}").id
 
 
 def _tool_draft(name: str = "") -> HttpToolDraft:
-    name = name or f"t{new_id()[-6:]}"
+    name = name or f"t{make_id()[-6:]}"
     return HttpToolDraft(name, "Looks something up.", HttpTemplate("https://tools.example.com/look"))
 
 
@@ -329,7 +329,7 @@ def _tool(s: Services) -> str:
 
 
 def _configuration(s: Services) -> Any:
-    slug = f"c-{new_id()[-12:]}"
+    slug = f"c-{make_id()[-12:]}"
     return s.configurations.create(OPERATOR, slug=slug, app="app", provider="local", model="m")
 
 
@@ -344,14 +344,14 @@ def _run(s: Services, a: Actor) -> str:
 
 
 def _scripted(s: Services) -> Any:
-    provider = s.providers.create(OPERATOR, name=f"p-{new_id()[-12:]}", kind="scripted")
+    provider = s.providers.create(OPERATOR, name=f"p-{make_id()[-12:]}", kind="scripted")
     return s.configurations.create(
-        OPERATOR, slug=f"c-{new_id()[-12:]}", app="app", provider=provider.name, model="echo"
+        OPERATOR, slug=f"c-{make_id()[-12:]}", app="app", provider=provider.name, model="echo"
     )
 
 
 def _prompt(s: Services) -> str:
-    return s.prompts.create(OPERATOR, f"t-{new_id()[-12:]}", VersionDraft(SECRET)).slug
+    return s.prompts.create(OPERATOR, f"t-{make_id()[-12:]}", VersionDraft(SECRET)).slug
 
 
 def _experiment(s: Services, a: Actor) -> str:
@@ -367,7 +367,7 @@ def _override(s: Services) -> str:
 
 
 def _price(model: str) -> Any:
-    return plain("openai", model, utc_now(), Rates(1, 1))
+    return build_plain_price("openai", model, utc_now(), Rates(1, 1))
 
 
 def _own_price(s: Services) -> str:
@@ -396,7 +396,7 @@ def _key(s: Services, a: Actor) -> str:
 
 
 def _person(s: Services) -> Any:
-    return s.users.create(OPERATOR, f"u{new_id()[-12:]}", PASSWORD, Role.DEVELOPER)
+    return s.users.create(OPERATOR, f"u{make_id()[-12:]}", PASSWORD, Role.DEVELOPER)
 
 
 def _changed_key(s: Services, a: Actor) -> Any:
@@ -418,14 +418,16 @@ def _closed_circuit(s: Services, a: Actor) -> None:
 
 
 def _repriced(s: Services, a: Actor) -> None:
-    s.price_entries.set(OPERATOR, plain("openai", "dear", utc_now() - timedelta(days=9), Rates(10**9, 10**9)))
+    s.price_entries.set(
+        OPERATOR, build_plain_price("openai", "dear", utc_now() - timedelta(days=9), Rates(10**9, 10**9))
+    )
     unknown = {"cost_nano_usd": None, "cost_status": "unpriced", "prompt_tokens": 5, "usage_source": "provider"}
     log_all(s.store, [{"ago": 60, "user_id": None, "provider": "openai", "model": "dear", **unknown}])
     s.repricing.apply(a, RepricingScope())
 
 
 def _run_retention(s: Services, a: Actor) -> None:
-    old = {"id": new_id(), "at": utc_now() - timedelta(days=60), "user_name": "x", "action": "a", "subject": "s"}
+    old = {"id": make_id(), "at": utc_now() - timedelta(days=60), "user_name": "x", "action": "a", "subject": "s"}
     with s.store.write() as connection:
         connection.execute(insert(audit_log), old | {"detail": {}})
     s.retention.change(OPERATOR, Days(audit=30))
@@ -445,7 +447,7 @@ def _load_anew(s: Services, a: Actor) -> Any:
 
 
 def _past() -> UsageFile:
-    text = f"date,model,error,status\n2026-01-01,{new_id()},{SECRET},failed\n"
+    text = f"date,model,error,status\n2026-01-01,{make_id()},{SECRET},failed\n"
     return UsageFile(io.BytesIO(text.encode()), "past.csv")
 
 
@@ -568,7 +570,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Optimiser.begin": ("study.begin", lambda s, a: s.knowledge.optimiser.begin(a, _questions(s))),
     "Optimiser.stop": ("study.stop", lambda s, a: s.knowledge.optimiser.stop(a, _study(s))),
     "Optimiser.apply": ("collection.change", lambda s, a: s.knowledge.optimiser.apply(a, _study(s), 0)),
-    "Servers.add": ("mcp.add", lambda s, a: s.servers.add(a, _draft(f"s-{new_id()[-12:]}"))),
+    "Servers.add": ("mcp.add", lambda s, a: s.servers.add(a, _draft(f"s-{make_id()[-12:]}"))),
     "Servers.update": ("mcp.change", lambda s, a: s.servers.update(a, _draft(_server(s), "--more"))),
     "Servers.approve": ("mcp.approve", lambda s, a: _approve(s, a, _server(s))),
     "Servers.start": ("mcp.start", lambda s, a: s.servers.start(a, _approve(s, OPERATOR, _server(s)))),
@@ -636,7 +638,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Demo.remove": ("demo.remove", _remove_loaded),
     "AccessLinks.reset_password": ("link.password", lambda s, a: s.access_links.reset_password(a, _person(s).id)),
     "Erasure.erase": ("person.erase", lambda s, a: s.erasure.erase(a, _person(s).id)),
-    "Teams.create": ("team.create", lambda s, a: s.teams.create(a, f"Team {new_id()[-6:]}")),
+    "Teams.create": ("team.create", lambda s, a: s.teams.create(a, f"Team {make_id()[-6:]}")),
     "Teams.delete": ("team.delete", lambda s, a: s.teams.delete(a, _team(s))),
     "Teams.move": (
         "configuration.move",
@@ -650,7 +652,7 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     "Cache.change_rules": ("cache.change", lambda s, a: s.cache.change_rules(a, _configuration(s).id, CacheRules())),
     "Cache.purge": ("cache.purge", lambda s, a: s.cache.purge(a, everything=True)),
     "Cache.purge_own": ("cache.purge", lambda s, a: s.cache.purge_own(a)),
-    "Cache.forget_call": ("cache.purge", lambda s, a: s.cache.forget_call(a, new_id())),
+    "Cache.forget_call": ("cache.purge", lambda s, a: s.cache.forget_call(a, make_id())),
     "Imports.run": ("import.done", lambda s, a: s.imports.run(a, _past())),
     "Imports.undo": ("import.undo", lambda s, a: s.imports.undo(a, s.imports.run(OPERATOR, _past()).id)),
     "Activity.export_csv": ("activity.export", lambda s, a: b"".join(s.activity.export_csv(a, ActivityFilter()))),
@@ -672,7 +674,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 @pytest.mark.parametrize("name", DEEDS)
 def test_a_change_says_who_from_where_and_no_secret(services: Services, name: str) -> None:
     action, deed = DEEDS[name]
-    person = services.users.create(OPERATOR, f"root{new_id()[-12:]}", PASSWORD, Role.SUPER_ADMIN)
+    person = services.users.create(OPERATOR, f"root{make_id()[-12:]}", PASSWORD, Role.SUPER_ADMIN)
     deed(services, make_actor(person.id, person.name, Role.SUPER_ADMIN).with_origin(PLACE))
     found = services.audit.page(OPERATOR, AuditCriteria(users=(person.name,)), size=50).entries
     assert action in [entry.action for entry in found]
@@ -692,7 +694,7 @@ def test_every_function_that_takes_an_actor_asks_or_leaves_an_entry() -> None:
 
 
 def test_an_entry_can_be_neither_changed_nor_deleted(store: Store) -> None:
-    row = {"id": new_id(), "at": utc_now(), "user_name": "x", "action": "a", "subject": "s", "detail": {}}
+    row = {"id": make_id(), "at": utc_now(), "user_name": "x", "action": "a", "subject": "s", "detail": {}}
     with store.write() as connection:
         connection.execute(insert(audit_log), row)
     forbidden: list[Executable] = [update(audit_log).values(user_name="nobody"), delete(audit_log)]

@@ -15,7 +15,7 @@ import pytest
 
 from lib.errors import InvalidInput, ProviderError
 from lib.providers import hosts, listings
-from lib.providers.adapters import adapter_for, http_client
+from lib.providers.adapters import http_client, select_adapter
 from lib.providers.adapters.dialling import parse_url, request_head
 from lib.providers.adapters.via_litellm import close_connections
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
@@ -100,10 +100,10 @@ def upstream(first: bytes, more: bytes = b"") -> Iterator[Upstream]:
 
 async def drain(request: ModelRequest, endpoint: Endpoint) -> None:
     try:
-        async for _ in adapter_for(endpoint.kind, request).stream(endpoint, request):
+        async for _ in select_adapter(endpoint.kind, request).stream(endpoint, request):
             pass
     finally:
-        await adapter_for(endpoint.kind, RELAYED).close()  # type: ignore[attr-defined]
+        await select_adapter(endpoint.kind, RELAYED).close()  # type: ignore[attr-defined]
         await close_connections()
 
 
@@ -236,9 +236,9 @@ def test_a_proxy_is_not_asked_for_what_is_known_to_be_private(address: str, prox
 
 def test_every_client_of_litellm_and_its_sdks_is_ours() -> None:
     """Those it makes for itself, those it gives to SDKs, for threads and for tasks."""
-    from lib.providers.adapters.via_litellm import litellm_module
+    from lib.providers.adapters.via_litellm import load_litellm
 
-    litellm = litellm_module()
+    litellm = load_litellm()
     from litellm.llms.azure.common_utils import BaseAzureLLM
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler, _get_httpx_client
     from litellm.llms.openai.common_utils import BaseOpenAILLM
@@ -260,14 +260,14 @@ def test_every_client_of_litellm_and_its_sdks_is_ours() -> None:
 
 
 def test_a_thread_that_asks_gets_the_whole_answer_or_its_error() -> None:
-    from lib.providers.adapters.exchange import listening
-    from lib.providers.adapters.via_litellm import litellm_module
+    from lib.providers.adapters.exchange import record_exchange
+    from lib.providers.adapters.via_litellm import load_litellm
 
-    client = litellm_module().client_session
+    client = load_litellm().client_session
     with upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as server:
         with pytest.raises(InvalidInput, match="private"):
             client.get(server.url)
-        with listening(allow_private=True):
+        with record_exchange(allow_private=True):
             assert client.get(server.url).text == "ok"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lib.limited import rules
 from lib.limited.child import NotComputed, ProcessLimits, run
-from lib.playground.question import schema_errors
+from lib.playground.question import list_schema_errors
 
 LIB = Path(__file__).resolve().parents[2] / "lib"
 DRAFTS = [
@@ -50,7 +50,7 @@ def test_a_schema_reaches_neither_a_server_nor_a_file(scheme: str, listener: soc
     address = f"file://{tmp_path}/inner.json" if scheme == "file" else f"{scheme}://{host}:{port}/inner.json"
     for draft in DRAFTS:
         for schema in pointing_to(address):
-            errors = schema_errors({"$schema": draft, **schema}, '{"a": [1]}')
+            errors = list_schema_errors({"$schema": draft, **schema}, '{"a": [1]}')
             assert "secret" not in str(errors)
             assert "is not of type 'string'" not in str(errors)
             with contextlib.suppress(NotComputed):
@@ -62,9 +62,9 @@ def test_a_schema_reaches_neither_a_server_nor_a_file(scheme: str, listener: soc
 @pytest.mark.feature("OPS-4")
 def test_schemas_that_point_into_themselves_and_to_the_drafts_are_followed() -> None:
     inside = {"$defs": {"n": {"type": "integer"}}, "items": {"$ref": "#/$defs/n"}}
-    assert schema_errors(inside, '[1, "x"]') == ["$[1]: 'x' is not of type 'integer'"]
-    assert schema_errors({"$ref": DRAFTS[3]}, '{"type": "objekt"}') != []
-    assert schema_errors({"$ref": DRAFTS[3]}, '{"type": "object"}') == []
+    assert list_schema_errors(inside, '[1, "x"]') == ["$[1]: 'x' is not of type 'integer'"]
+    assert list_schema_errors({"$ref": DRAFTS[3]}, '{"type": "objekt"}') != []
+    assert list_schema_errors({"$ref": DRAFTS[3]}, '{"type": "object"}') == []
 
 
 @pytest.mark.feature("OPS-4")

@@ -15,8 +15,8 @@ from starlette.websockets import WebSocket
 
 from lib import services as root
 from lib.access.session_cookie import NAME, SECURE_NAME
-from lib.gateway.serve.routes import middleware, routes
-from lib.gateway.site.login import safe_next
+from lib.gateway.serve.routes import build_middleware, routes
+from lib.gateway.site.login import choose_safe_next
 from lib.services import Services, build
 from lib.settings import Settings
 
@@ -45,7 +45,7 @@ def services(settings: Settings) -> Iterator[Services]:
 @pytest.fixture
 def client(services: Services) -> Iterator[TestClient]:
     inner = [Route("/{path:path}", page, methods=["GET", "POST"]), WebSocketRoute("/_stcore/stream", cookies_seen)]
-    app = Starlette(routes=[*routes, *inner], middleware=middleware(lambda: b"goodbye"))
+    app = Starlette(routes=[*routes, *inner], middleware=build_middleware(lambda: b"goodbye"))
     with TestClient(app, base_url="http://testserver", follow_redirects=False) as made:
         yield made
 
@@ -53,12 +53,12 @@ def client(services: Services) -> Iterator[TestClient]:
 @pytest.mark.feature("ACC-2")
 @pytest.mark.parametrize("address", ["//[", "/a//b", "/.//evil.example", "/x\\evil", "/login/", "/logout?x=1"])
 def test_an_odd_next_is_the_first_page(client: TestClient, address: str) -> None:
-    assert safe_next(address) == "/"
+    assert choose_safe_next(address) == "/"
     assert client.get("/login", params={"next": address}).status_code == 200
 
 
 def test_a_query_may_hold_another_address() -> None:
-    assert safe_next("/activity?text=https://a.example//b") == "/activity?text=https://a.example//b"
+    assert choose_safe_next("/activity?text=https://a.example//b") == "/activity?text=https://a.example//b"
 
 
 @pytest.mark.feature("ACC-2")

@@ -38,7 +38,7 @@ def client(database_url: str, tmp_path: Path) -> Iterator[TestClient]:
     amira = services.users.list(OPERATOR)[0]
     key, _ = services.api_keys.create(OPERATOR, app="tests", owner_id=amira.id, endpoints=endpoints)
     root.use(services)
-    app = Starlette(routes=routes, middleware=middleware(lambda: b""))
+    app = Starlette(routes=routes, middleware=build_middleware(lambda: b""))
     headers = {"authorization": f"Bearer {key}"}
     yield TestClient(app, raise_server_exceptions=False, headers=headers, follow_redirects=False)
     root.use(None)

@@ -87,7 +87,7 @@ from lib.prompts.template import VersionDraft
 from lib.providers.circuits import Circuits
 from lib.providers.discovery import Models
 from lib.providers.prices.price_entries import Prices
-from lib.providers.prices.rates import Rates, plain
+from lib.providers.prices.rates import Rates, build_plain_price
 from lib.providers.registry import Providers
 from lib.services import Services, build
 from lib.settings import Settings
@@ -112,7 +112,7 @@ pytestmark = pytest.mark.feature("ACC-1")
 P = Permission
 NOBODY = "0190a000-0000-7000-8000-000000000000"  # an id that is nobody's: whoever may ask gets "no such thing"
 Deed = Callable[[Services, Actor], Any]
-PRICE = plain("openai", "m", utc_now(), Rates(1, 1))
+PRICE = build_plain_price("openai", "m", utc_now(), Rates(1, 1))
 RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
 _NO_DRAFT = ExperimentDraft("", [], [])

@@ -8,9 +8,9 @@ import pytest
 
 from lib.access.grants import KeyGrant
 from lib.access.permissions import Actor, Permission, Role, make_actor
-from lib.cache.namespace import _scope_of
+from lib.cache.namespace import _encode_scope
 from lib.cache.policy import CacheRules, SharingScope
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.errors import NotFound
 from lib.settings import Settings
 from tests.cache.rig import AMIRA, CacheRig
@@ -23,7 +23,7 @@ NOBODY = replace(BEN, user_id=None, key=KeyGrant("k1", "bot"))
 def scope(actor: Actor, chosen: SharingScope, **fields: Any) -> bytes:
     request = SimpleNamespace(actor=actor, wire=None, extra={}, parameters=fields)
     plan: Any = SimpleNamespace(request=request, app="bot")
-    return _scope_of(plan, chosen)
+    return _encode_scope(plan, chosen)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_another_teams_administrator_sees_changes_and_forgets_nothing(settings: 
         for deed in (
             lambda: cache.rules(other, configuration_id),
             lambda: cache.change_rules(other, configuration_id, CacheRules()),
-            lambda: cache.label(other, new_id(), "different"),
+            lambda: cache.label(other, make_id(), "different"),
         ):
             with pytest.raises(NotFound):
                 deed()

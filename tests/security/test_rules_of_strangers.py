@@ -10,7 +10,7 @@ from lib.errors import InvalidInput
 from lib.experiments.scoring import check_scorers, score
 from lib.limited import rules
 from lib.limited.child import NotComputed
-from lib.playground.question import read_schema, read_tools, schema_errors
+from lib.playground.question import list_schema_errors, read_schema, read_tools
 
 HUGE = "a{2147483647}"
 DEEP_ANSWER = "[" * 900 + "]" * 900
@@ -92,13 +92,13 @@ def test_an_unexpected_failure_of_a_score_is_its_note(monkeypatch: pytest.Monkey
     def fail(*_: Any) -> float:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rules, "likeness", fail)
+    monkeypatch.setattr(rules, "compute_likeness", fail)
     assert score({"kind": "similarity"}, "a", {"expected": "a"}).note == "An unexpected error: ZeroDivisionError."
 
 
 @pytest.mark.feature("OPS-4")
 def test_a_schema_that_takes_too_long_says_so_beside_an_answer() -> None:
-    assert schema_errors({"pattern": "(a+)+$"}, json.dumps("a" * 60 + "b")) == ["It takes longer than 2 s."]
+    assert list_schema_errors({"pattern": "(a+)+$"}, json.dumps("a" * 60 + "b")) == ["It takes longer than 2 s."]
 
 
 @pytest.mark.feature("OPS-4")

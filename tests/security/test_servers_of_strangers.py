@@ -86,7 +86,7 @@ def test_a_message_that_is_too_long_is_answered_whatever_its_id(identifier: byte
 def test_a_change_is_shown_within_bounds() -> None:
     approved = {"name": "a", "description": "", "inputSchema": {"enum": list(range(50_000))}}
     now = {**approved, "inputSchema": {"enum": list(range(1, 50_001))}}
-    pin = pins.Pin("a", pins.fingerprint(approved), approved)
+    pin = pins.Pin("a", pins.compute_fingerprint(approved), approved)
     (tool,) = pins.compare("s", [pin], [now], is_same_server=True, foreign_names={})
     assert tool.drift is pins.Drift.CHANGED
     assert 0 < len(tool.diff) < 5_000

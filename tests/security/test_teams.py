@@ -19,7 +19,7 @@ from lib.access.permissions import OPERATOR, Actor, Role
 from lib.access.team_choices import StopKind
 from lib.activity.call_filter import CUSTOM, ActivityFilter
 from lib.budgets.budget import CallFacts
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.configs.overrides import OverrideDraft
 from lib.db.tables import experiments, metadata, playground_runs
 from lib.errors import LLMManagerError, NotFound, PermissionDenied
@@ -110,7 +110,7 @@ def furnish(services: Services, bea: Actor, team_id: int) -> dict[str, str]:
         response_text="zebra",
     )
     services.metrics.record(bea, ids["call"], "zebra.metric", "zebra")
-    ids |= {"run": new_id(), "experiment": new_id()}
+    ids |= {"run": make_id(), "experiment": make_id()}
     own = {"user_id": bea.user_id, "team_id": team_id, "created_at": utc_now()}
     with services.store.write() as connection:
         connection.execute(insert(playground_runs).values(id=ids["run"], is_shared=True, **own))
@@ -305,7 +305,7 @@ def test_what_is_of_another_team_is_as_unknown_as_nothing_and_stays(rig: Rig) ->
                 name,
                 refusal,
             )
-            unknown = {key: "0" if key == "team" else new_id() for key in rig.ids}
+            unknown = {key: "0" if key == "team" else make_id() for key in rig.ids}
             with pytest.raises(LLMManagerError) as nothing:
                 do(rig.services, actor, unknown)
             assert type(nothing.value) is type(refusal), (deed, name, refusal, nothing.value)

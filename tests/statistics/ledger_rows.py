@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import insert, update
 
 from lib.access.permissions import Role, make_actor
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.db.tables import ledger_clock, usage_logs
 from lib.ledger.closing import take_sequence
@@ -18,7 +18,7 @@ NOON = datetime(2026, 10, 22, 12, tzinfo=UTC)
 def call(started_at: datetime = NOON, **more: Any) -> dict[str, Any]:
     """One row of `usage_logs` without its change number."""
     row = {
-        "id": new_id(), "call_id": new_id(), "attempt": 1, "is_final": True,
+        "id": make_id(), "call_id": make_id(), "attempt": 1, "is_final": True,
         "started_at": started_at, "finished_at": started_at, "app": "tests", "user_id": AMIRA.user_id,
         "configuration_id": None, "origin": "playground", "provider": "openai", "model": "gpt-5.1", "streamed": True,
         "parameters": {}, "tags": {}, "status": "ok", "error_kind": None,

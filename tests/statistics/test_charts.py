@@ -12,10 +12,10 @@ from lib.statistics.charts import figure_charts
 from lib.statistics.charts.chart_theme import PROVIDER_COLOURS
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.forecast import DayAhead
-from lib.statistics.periods import PeriodStep, buckets
+from lib.statistics.periods import PeriodStep, list_buckets
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
-DAYS = buckets(START, START + timedelta(days=31), PeriodStep.DAY, ZoneInfo("UTC"))
+DAYS = list_buckets(START, START + timedelta(days=31), PeriodStep.DAY, ZoneInfo("UTC"))
 
 
 def frame(**columns: list[Any]) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def test_over_time_has_a_place_for_every_day_and_the_providers_colours() -> None
         provider=["anthropic", "openai", "custom", "nobody-knows"],
         value=[2_000_000_000, 41_000_000, None, 500],
     )
-    spec = figure_charts.over_time(data, DAYS, PeriodStep.DAY, Measure.COST, Dimension.PROVIDER).to_dict()
+    spec = figure_charts.build_time_chart(data, DAYS, PeriodStep.DAY, Measure.COST, Dimension.PROVIDER).to_dict()
     encoding = spec["encoding"]
     assert encoding["x"]["scale"]["domain"] == [day.key for day in DAYS]
     assert encoding["color"]["scale"]["domain"] == ["openai", "anthropic", "nobody-knows"]
@@ -52,7 +52,7 @@ def test_models_beyond_the_largest_are_one_series_and_lose_nothing() -> None:
     data = frame(
         bucket=["2026-10-02"] * 20, provider=["openai"] * 20, model=models, value=[10**9 * (n + 1) for n in range(20)]
     )
-    spec = figure_charts.over_time(data, DAYS, PeriodStep.DAY, Measure.COST, Dimension.MODEL).to_dict()
+    spec = figure_charts.build_time_chart(data, DAYS, PeriodStep.DAY, Measure.COST, Dimension.MODEL).to_dict()
     rows = rows_of(spec)
     assert len({row["series"] for row in rows}) == 12
     assert sum(row["shown"] for row in rows) == pytest.approx(210)
@@ -67,7 +67,7 @@ def test_bars_by_model_tell_unknown_free_and_little_apart() -> None:
         value=[1_829_360_000_000, 0, None, 90],
         calls=[1, 2, 3, 4],
     )
-    rows = rows_of(figure_charts.by_model(data, Measure.COST).to_dict())
+    rows = rows_of(figure_charts.build_model_chart(data, Measure.COST).to_dict())
     assert [row["label"] for row in rows] == ["$1,829.36", "free", "— no price", "<$0.0001"]
     assert [row["name"] for row in rows] == ["gpt · openai", "small", "acme", "gpt · groq"]
 
@@ -79,7 +79,7 @@ def test_bars_by_model_tell_unknown_free_and_little_apart() -> None:
 def test_headings_that_would_run_into_each_other_are_slanted(names: list[str], angle: int) -> None:
     data = pd.DataFrame([{"row": "openai", "column": name, "value": 1.0} for name in names])
     data = data.assign(row_name=data["row"], column_name=data["column"])
-    chart = figure_charts.cross_tab(data, Dimension.PROVIDER, Dimension.APP, Measure.CALLS)
+    chart = figure_charts.build_cross_tab(data, Dimension.PROVIDER, Dimension.APP, Measure.CALLS)
     assert f'"labelAngle": {angle},' in chart.to_json()
 
 
@@ -88,14 +88,14 @@ def test_a_cross_tab_keeps_the_order_of_providers() -> None:
     data = frame(row=["groq", "openai"], column=["a", "b"], value=[5, 3]).assign(
         row_name=["groq", "openai"], column_name=["a", "b"]
     )
-    spec = figure_charts.cross_tab(data, Dimension.PROVIDER, Dimension.APP, Measure.CALLS).to_dict()
+    spec = figure_charts.build_cross_tab(data, Dimension.PROVIDER, Dimension.APP, Measure.CALLS).to_dict()
     assert spec["layer"][0]["encoding"]["y"]["sort"] == ["openai", "groq"]
     assert {row["label"] for row in rows_of(spec)} == {"5", "3"}
 
 
 def test_hours_carry_their_offset_where_the_clock_repeats_one() -> None:
     zone = ZoneInfo("Europe/Berlin")
-    night = buckets(
+    night = list_buckets(
         datetime(2026, 10, 24, 23, tzinfo=UTC), datetime(2026, 10, 25, 3, tzinfo=UTC), PeriodStep.HOUR, zone
     )
     assert [figure_charts.describe(hour, PeriodStep.HOUR)[-12:] for hour in night[1:3]] == [
@@ -113,7 +113,7 @@ def test_daily_cost_carries_the_forecast_and_marks_with_their_reason() -> None:
     )
     marks = (Anomaly(date(2026, 10, 2), 26 * 10**9, 10**10, movers),)
     ahead = (DayAhead(date(2026, 10, 3), 2 * 10**9, 10**9, 3 * 10**9),)
-    spec = figure_charts.over_time(
+    spec = figure_charts.build_time_chart(
         data, DAYS, PeriodStep.DAY, Measure.COST, Dimension.PROVIDER, ahead=ahead, marks=marks
     ).to_dict()
     bars, band, line, signs = spec["layer"]

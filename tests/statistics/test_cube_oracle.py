@@ -20,7 +20,7 @@ from lib.db.tables import ledger_clock, usage_logs
 from lib.statistics.copy import rollup
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Axis, Dimension, Measure
-from lib.statistics.periods import Cycle, PeriodStep, bucket_key, midnight
+from lib.statistics.periods import Cycle, PeriodStep, build_bucket_key, compute_midnight
 from lib.statistics.queries import Statistics
 from tests.counts import repeats
 from tests.statistics.ledger_rows import AMIRA, call, change, raise_epoch, write
@@ -78,7 +78,7 @@ def _value(row: dict[str, Any], axis: Axis, zone: ZoneInfo, start: datetime) -> 
         case PeriodStep.HOUR:
             phase = int(start.astimezone(zone).utcoffset().total_seconds()) % 3600  # type: ignore[union-attr]
             begin = row["started_at"] - timedelta(seconds=(row["started_at"].timestamp() + phase) % 3600)
-            return bucket_key(begin, PeriodStep.HOUR, zone)
+            return build_bucket_key(begin, PeriodStep.HOUR, zone)
         case PeriodStep():
             day = local.date()
             back = {PeriodStep.DAY: 0, PeriodStep.WEEK: day.weekday(), PeriodStep.MONTH: day.day - 1}[axis]
@@ -150,7 +150,10 @@ def test_figures_are_those_of_plain_python(
     store = _store(tmp_path, sqlite_template)
     statistics = Statistics(store)
     first, last = (CHANGES[0].date() + timedelta(days=n) for n in days)
-    start, end = midnight(first, zone) + timedelta(seconds=shift), midnight(last, zone) - timedelta(seconds=shift)
+    start, end = (
+        compute_midnight(first, zone) + timedelta(seconds=shift),
+        compute_midnight(last, zone) - timedelta(seconds=shift),
+    )
     where, there = StatisticsFilter(start, end, zone), list[dict[str, Any]]()
     for batch in batches:  # a question after each: roll-ups are made early, and followed
         fresh = [row | {"id": call()["id"]} for row in batch]

@@ -16,10 +16,10 @@ from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.demo import Demo
 from lib.errors import InvalidInput
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 from lib.statistics import explore, export, focus
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Dimension, Measure, Shape, Tag, Unit, axis_named
+from lib.statistics.measures import Dimension, Measure, Shape, Tag, Unit, parse_axis
 from lib.statistics.periods import Cycle, PeriodStep
 from lib.statistics.queries import Statistics
 
@@ -48,27 +48,27 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Statistics]:
 
 
 def named(axis: object, value: object) -> str:
-    return explore.words_of(axis, value)  # type: ignore[arg-type]
+    return explore.format_axis_label(axis, value)  # type: ignore[arg-type]
 
 
 @pytest.mark.feature("COST-5")
 @pytest.mark.parametrize("measure", list(Measure))
 def test_every_measure_crosses_and_its_totals_are_those_of_the_whole(ask: Statistics, measure: Measure) -> None:
     found = explore.cross(ask, OPERATOR, WHERE, Dimension.PROVIDER, PeriodStep.MONTH, measure)
-    table = explore.table(found, named)
+    table = explore.build_table(found, named)
     with_mark = list(table.columns)
     if measure is Measure.COST:  # some of these calls have no price
         assert with_mark.pop() == explore.UNPRICED
         table = table[with_mark]
     last = table.iloc[-1]
     whole = ask.pivot(OPERATOR, WHERE, [], [measure])[measure.value].iloc[0]
-    assert last.iloc[-1] == explore.exact(whole, measure.unit)
+    assert last.iloc[-1] == explore.convert_exactly(whole, measure.unit)
     if measure.is_sum:
         body = table.iloc[:-1]
         for head in table.columns[1:]:
             cells = [value for value in body[head] if value is not None]
             assert sum(cells, start=Decimal(0) if measure.unit is Unit.NANO_USD else 0) == (last[head] or 0)
-    without = [head for head in explore.table(found, named, totals=False).columns if head != explore.UNPRICED]
+    without = [head for head in explore.build_table(found, named, totals=False).columns if head != explore.UNPRICED]
     assert without == list(table.columns[:-1])
 
 
@@ -91,27 +91,27 @@ def test_rows_stand_by_size_and_time_in_its_order(ask: Statistics) -> None:
     by_cost = explore.cross(ask, OPERATOR, WHERE, Dimension.APP, None, Measure.COST)
     costs = [by_cost.row_totals[row] for row in by_cost.rows if by_cost.row_totals[row] is not None]
     assert costs == sorted(costs, reverse=True)
-    assert list(explore.table(by_cost, named).columns) == ["App", "Total USD", explore.UNPRICED]
+    assert list(explore.build_table(by_cost, named).columns) == ["App", "Total USD", explore.UNPRICED]
     week = explore.cross(ask, OPERATOR, WHERE, Cycle.WEEKDAY, Cycle.HOUR_OF_DAY, Measure.CALLS)
     assert [named(Cycle.WEEKDAY, day) for day in week.rows][:2] == ["Monday", "Tuesday"]
     assert week.columns == sorted(week.columns)
-    assert axis_named("tag.team") == Tag("team")
-    assert axis_named("tool") == axis_named("tag.tool")
+    assert parse_axis("tag.team") == Tag("team")
+    assert parse_axis("tool") == parse_axis("tag.tool")
     with pytest.raises(InvalidInput):
-        axis_named("colour")
+        parse_axis("colour")
 
 
 @pytest.mark.feature("COST-6")
 def test_focus_holds_the_money_and_the_tokens_of_the_range(ask: Statistics) -> None:
-    frame = focus.frame(ask, OPERATOR, WHERE)
+    frame = focus.build_frame(ask, OPERATOR, WHERE)
     whole = ask.pivot(OPERATOR, WHERE, [], [Measure.COST, Measure.TOKENS]).iloc[0]
-    assert sum(cost for cost in frame["BilledCost"] if cost is not None) == usd_from_nano(int(whole["cost"]))
+    assert sum(cost for cost in frame["BilledCost"] if cost is not None) == convert_nano_to_usd(int(whole["cost"]))
     models = ask.pivot(OPERATOR, WHERE, [Dimension.MODEL], [Measure.COST, Measure.TOKENS])
     priced = models[models["cost"].notna()]
     in_tokens = frame[frame["ConsumedUnit"] == "Tokens"]
     assert set(frame["SkuId"]) == set(priced["model"])
     assert sum(in_tokens["ConsumedQuantity"]) == priced["tokens"].sum()
-    assert focus.unpriced_calls(ask, OPERATOR, WHERE) > sum(frame["x_UnpricedCalls"])
+    assert focus.count_unpriced_calls(ask, OPERATOR, WHERE) > sum(frame["x_UnpricedCalls"])
     for column in FOCUS_MANDATORY:
         assert column in frame
         assert column == "ChargeClass" or frame[column].notna().all()
@@ -119,8 +119,8 @@ def test_focus_holds_the_money_and_the_tokens_of_the_range(ask: Statistics) -> N
     end = WHERE.end
     assert end is not None
     nothing = replace(WHERE, start=end, end=end + timedelta(days=1))
-    empty = focus.frame(ask, OPERATOR, nothing)
-    schemas = [pq.read_schema(io.BytesIO(export.to_parquet(part))) for part in (frame, empty)]
+    empty = focus.build_frame(ask, OPERATOR, nothing)
+    schemas = [pq.read_schema(io.BytesIO(export.encode_parquet(part))) for part in (frame, empty)]
     assert schemas[0].equals(schemas[1])  # files of months are read together
     assert {str(schemas[0].field(name).type) for name in map(str, frame) if name.endswith("Cost")} == {
         "decimal128(38, 9)"

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from lib.statistics import export
-from lib.statistics.explore import Cross, table
+from lib.statistics.explore import Cross, build_table
 from lib.statistics.measures import Dimension, Fold, Measure, MetricMeasure, Unit
 
 FRAME = pd.DataFrame(
@@ -24,7 +24,7 @@ FRAME = pd.DataFrame(
 
 @pytest.mark.feature("COST-6")
 def test_csv_disarms_text_and_leaves_numbers_alone() -> None:
-    back = pd.read_csv(io.BytesIO(export.to_csv(FRAME)), dtype=str, keep_default_na=False)
+    back = pd.read_csv(io.BytesIO(export.encode_csv(FRAME)), dtype=str, keep_default_na=False)
     assert back.model.tolist() == ["'=cmd()", "'@x", "'-1+1", "'  =1", 'plain, "quoted"\nline', ""]
     assert back.cost_usd.tolist()[:3] == ["9007199.254740993", "-0.000000001", ""]
     assert back.change.tolist()[0] == "-1.5"
@@ -34,7 +34,7 @@ def test_csv_disarms_text_and_leaves_numbers_alone() -> None:
 @pytest.mark.feature("COST-6")
 def test_parquet_keeps_exact_decimals_and_integers() -> None:
     frame = FRAME.assign(cost_usd=pd.Series([Decimal("9007199.254740993"), None, *[Decimal(1)] * 4], dtype=object))
-    table = pq.read_table(io.BytesIO(export.to_parquet(frame)))
+    table = pq.read_table(io.BytesIO(export.encode_parquet(frame)))
     assert table["cost_usd"].to_pylist()[:2] == [Decimal("9007199.254740993"), None]
     assert table["calls"].to_pylist()[:3] == [1, -2, None]
     assert table["model"].to_pylist()[0] == "=cmd()"
@@ -42,7 +42,7 @@ def test_parquet_keeps_exact_decimals_and_integers() -> None:
 
 @pytest.mark.feature("COST-6")
 def test_json_rounds_nothing() -> None:
-    records = json.loads(export.to_json(FRAME))
+    records = json.loads(export.encode_json(FRAME))
     assert records[0]["cost_usd"] == "9007199.254740993"
     assert records[1]["cost_usd"] == "-0.000000001"
     assert records[2] == {"model": "-1+1", "cost_usd": None, "change": None, "calls": None}
@@ -54,11 +54,11 @@ NAMES = ["=a", "+a", "a", "a", "Total", "Provider", "＝a", "\ta", " -1"]
 @pytest.mark.feature("COST-6")
 def test_names_from_data_as_headings_are_neutralised_and_told_apart() -> None:
     frame = pd.DataFrame([list(range(len(NAMES)))], columns=NAMES)
-    head, line = export.to_csv(frame).decode().splitlines()
+    head, line = export.encode_csv(frame).decode().splitlines()
     assert head == "'=a,'+a,a,a (2),Total,Provider,'＝a,'\ta,' -1"
     assert line == "0,1,2,3,4,5,6,7,8"
-    assert len(json.loads(export.to_json(frame))[0]) == len(NAMES)
-    assert pq.read_table(io.BytesIO(export.to_parquet(frame))).column_names == [*NAMES[:3], "a (2)", *NAMES[4:]]
+    assert len(json.loads(export.encode_json(frame))[0]) == len(NAMES)
+    assert pq.read_table(io.BytesIO(export.encode_parquet(frame))).column_names == [*NAMES[:3], "a (2)", *NAMES[4:]]
 
 
 @pytest.mark.feature("COST-6")
@@ -86,7 +86,7 @@ def test_a_table_has_the_same_types_whatever_its_figures_are(unit: Unit, currenc
             (0, 0),
             currency,
         )
-        written = pq.read_table(io.BytesIO(export.to_parquet(table(found, lambda _, name: str(name)))))
+        written = pq.read_table(io.BytesIO(export.encode_parquet(build_table(found, lambda _, name: str(name)))))
         assert written.num_columns == 3
         schemas.add(tuple(zip(written.schema.names, map(str, written.schema.types), strict=True)))
     assert len(schemas) == 1
@@ -96,6 +96,6 @@ def test_a_table_has_the_same_types_whatever_its_figures_are(unit: Unit, currenc
 
 @pytest.mark.feature("COST-6")
 def test_an_empty_frame_still_has_its_header() -> None:
-    assert export.to_csv(FRAME[:0]).decode() == "model,cost_usd,change,calls\n"
-    assert json.loads(export.to_json(FRAME[:0])) == []
-    assert pq.read_table(io.BytesIO(export.to_parquet(FRAME[:0]))).column_names == list(FRAME)
+    assert export.encode_csv(FRAME[:0]).decode() == "model,cost_usd,change,calls\n"
+    assert json.loads(export.encode_json(FRAME[:0])) == []
+    assert pq.read_table(io.BytesIO(export.encode_parquet(FRAME[:0]))).column_names == list(FRAME)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from lib.db.engine import Store
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.forecast import LEAST_DAYS, conformal, month_end, outlook
+from lib.statistics.forecast import LEAST_DAYS, compute_conformal_quantile, compute_outlook, forecast_month_end
 from lib.statistics.queries import Statistics
-from lib.statistics.series import History, daily
+from lib.statistics.series import History, load_daily_history
 from lib.ui.statistics.outlook import describe_forecast
 from tests.statistics.ledger_rows import AMIRA, call, write
 
@@ -35,7 +35,7 @@ def week_by_week(days: int, end: date = TODAY, *, noise: float = 0, growth: floa
 
 
 def test_regular_weeks_are_foretold_to_the_cent() -> None:
-    found = outlook(week_by_week(200), TODAY)
+    found = compute_outlook(week_by_week(200), TODAY)
     month = [date(2026, 10, day) for day in range(1, 32)]
     assert found.forecast is not None
     assert found.spent_nano == sum(WEEK[day.weekday()] for day in month if day < TODAY) * USD
@@ -52,7 +52,7 @@ def test_one_runaway_day_moves_neither_the_trend_nor_the_weekdays() -> None:
     calm = week_by_week(120, noise=0.1)
     costs = list(calm.costs)
     costs[-10] = 40 * USD * 1000
-    told, usual = (outlook(one, TODAY).forecast for one in (History(calm.first, tuple(costs)), calm))
+    told, usual = (compute_outlook(one, TODAY).forecast for one in (History(calm.first, tuple(costs)), calm))
     assert told
     assert usual
     ahead, without = (sum(day.cost_nano for day in one.days) for one in (told, usual))
@@ -63,17 +63,17 @@ def test_one_runaway_day_moves_neither_the_trend_nor_the_weekdays() -> None:
 def test_the_interval_holds_what_comes_about_as_often_as_it_says(noise: float) -> None:
     held = made = 0
     for seed in range(12):
-        tested = outlook(week_by_week(400, noise=noise, growth=0.001, seed=seed), TODAY).backtest
+        tested = compute_outlook(week_by_week(400, noise=noise, growth=0.001, seed=seed), TODAY).backtest
         assert tested is not None
         held, made = held + tested.within, made + tested.forecasts
     assert 0.65 <= held / made <= 0.92
 
 
 def test_too_little_history_says_so() -> None:
-    short = outlook(week_by_week(LEAST_DAYS - 1), TODAY)
+    short = compute_outlook(week_by_week(LEAST_DAYS - 1), TODAY)
     assert (short.forecast, short.backtest, short.history_days) == (None, None, LEAST_DAYS - 1)
     assert short.spent_nano > 0
-    long = outlook(week_by_week(LEAST_DAYS), TODAY)
+    long = compute_outlook(week_by_week(LEAST_DAYS), TODAY)
     assert long.forecast is not None
     assert long.backtest is None
 
@@ -81,7 +81,7 @@ def test_too_little_history_says_so() -> None:
 def test_what_today_has_cost_already_is_in_the_forecast_and_its_interval() -> None:
     known = week_by_week(100)
     today = History(known.first, (*known.costs, 5_000 * USD))
-    found, without = outlook(today, TODAY), outlook(known, TODAY)
+    found, without = compute_outlook(today, TODAY), compute_outlook(known, TODAY)
     assert found.forecast
     assert without.forecast
     assert found.spent_nano == without.spent_nano + 5_000 * USD
@@ -92,10 +92,10 @@ def test_what_today_has_cost_already_is_in_the_forecast_and_its_interval() -> No
 def test_a_month_with_calls_not_wholly_priced_says_that_its_sum_is_the_least() -> None:
     known = week_by_week(100)
     calls = tuple(2 if number == 95 else 0 for number in range(100))  # on the 15th
-    lines = describe_forecast(outlook(History(known.first, known.costs, calls), TODAY))
+    lines = describe_forecast(compute_outlook(History(known.first, known.costs, calls), TODAY))
     assert "So far: ≥ \\$" in lines[0]
     assert lines[1].startswith("2 calls are not, or not wholly, priced")
-    assert "≥" not in describe_forecast(outlook(known, TODAY))[0]
+    assert "≥" not in describe_forecast(compute_outlook(known, TODAY))[0]
 
 
 COSTS = st.lists(st.none() | st.integers(0, 10**12), min_size=LEAST_DAYS, max_size=150)
@@ -104,7 +104,7 @@ COSTS = st.lists(st.none() | st.integers(0, 10**12), min_size=LEAST_DAYS, max_si
 @settings(max_examples=40, deadline=None)
 @given(costs=COSTS)
 def test_a_forecast_lies_in_its_interval_and_above_what_is_spent(costs: list[int | None]) -> None:
-    found = outlook(History(TODAY - timedelta(days=len(costs)), tuple(costs)), TODAY)
+    found = compute_outlook(History(TODAY - timedelta(days=len(costs)), tuple(costs)), TODAY)
     assert found.forecast is not None
     assert found.spent_nano <= found.forecast.low_nano <= found.forecast.cost_nano <= found.forecast.high_nano
     in_month = costs[-19:]
@@ -127,12 +127,12 @@ def test_the_back_test_is_what_the_forecasts_of_those_days_said(seed: int, days:
             then = month + timedelta(days=after)
             if (then - history.first).days < LEAST_DAYS:
                 continue
-            said = outlook(history.until(then), then).forecast
+            said = compute_outlook(history.until(then), then).forecast
             assert said is not None
             missed.append(abs(said.cost_nano - came) / came)
             within += said.low_nano <= came <= said.high_nano
         month = (month - timedelta(days=1)).replace(day=1)
-    tested = outlook(history, TODAY).backtest
+    tested = compute_outlook(history, TODAY).backtest
     assert tested is not None
     assert tested.forecasts == len(missed)
     assert tested.mape == pytest.approx(sum(missed) / len(missed), rel=1e-6)
@@ -141,7 +141,7 @@ def test_the_back_test_is_what_the_forecasts_of_those_days_said(seed: int, days:
 
 @given(misses=st.lists(st.floats(0, 100), min_size=1, max_size=60))
 def test_four_of_five_misses_lie_below_the_conformal_one(misses: list[float]) -> None:
-    width = conformal(misses)
+    width = compute_conformal_quantile(misses)
     assert sum(miss <= width for miss in misses) >= min(math.ceil((len(misses) + 1) * 0.8), len(misses))
     assert width in misses
 
@@ -151,7 +151,7 @@ def test_four_of_five_misses_lie_below_the_conformal_one(misses: list[float]) ->
 def test_the_currency_does_not_matter(factor: int) -> None:
     plain = week_by_week(90, noise=0.3)
     more = History(plain.first, tuple(cost * factor for cost in plain.costs if cost is not None))
-    one, other = outlook(plain, TODAY).forecast, outlook(more, TODAY).forecast
+    one, other = compute_outlook(plain, TODAY).forecast, compute_outlook(more, TODAY).forecast
     assert one
     assert other
     assert other.cost_nano == pytest.approx(one.cost_nano * factor, rel=1e-9)
@@ -169,9 +169,9 @@ def test_days_are_those_of_the_zone_and_gaps_cost_nothing(store: Store, tmp_path
     )
     ask = Statistics(store, tmp_path)
     where = StatisticsFilter(zone=berlin, apps=("tests",))
-    found = daily(ask, AMIRA, where, date(2026, 1, 1), date(2026, 10, 6))
+    found = load_daily_history(ask, AMIRA, where, date(2026, 1, 1), date(2026, 10, 6))
     assert found == History(date(2026, 10, 2), (5, 0, None, 7, 0), (0, 0, 1, 0, 0))
-    told = month_end(ask, AMIRA, where, datetime(2026, 10, 5, 23, tzinfo=UTC))
+    told = forecast_month_end(ask, AMIRA, where, datetime(2026, 10, 5, 23, tzinfo=UTC))
     assert (told.spent_nano, told.history_days, told.forecast, told.unpriced_calls) == (12, 4, None, 1)
-    assert daily(ask, AMIRA, StatisticsFilter(apps=("none",)), date(2026, 1, 1), TODAY).costs == ()
+    assert load_daily_history(ask, AMIRA, StatisticsFilter(apps=("none",)), date(2026, 1, 1), TODAY).costs == ()
     ask.close()

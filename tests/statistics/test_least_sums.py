@@ -8,12 +8,12 @@ from lib.access.permissions import OPERATOR
 from lib.budgets.budgets import Budgets
 from lib.budgets.holds import HOLD_LASTS, Want, reserve_many, settle_many
 from lib.budgets.refusal import BudgetRefusal
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.money import format_sum
 from lib.statistics import explore, tables
 from lib.statistics.charts import figure_charts
-from lib.statistics.export import to_csv
+from lib.statistics.export import encode_csv
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
 from lib.statistics.periods import PeriodStep
@@ -67,15 +67,15 @@ def test_partly_known_costs_are_in_sums_and_among_the_unpriced(ask: Statistics) 
 
 def test_explores_table_and_its_file_count_what_a_sum_of_costs_leaves_out(ask: Statistics) -> None:
     found = explore.cross(ask, AMIRA, EVERYTHING, Dimension.APP, Dimension.MODEL, Measure.COST)
-    table = explore.table(found, explore.words_of)
+    table = explore.build_table(found, explore.format_axis_label)
     assert list(table.columns) == ["App", "gpt-5.1 USD", "Total USD", explore.UNPRICED]
     assert dict(zip(table["App"], table[explore.UNPRICED], strict=True)) == {
         **{"partly": 1, "whole": 0, "unknown": 1},
         explore.TOTAL: 2,
     }
-    assert to_csv(table).decode().splitlines()[1] == "partly,0.0015,0.0015,1"
+    assert encode_csv(table).decode().splitlines()[1] == "partly,0.0015,0.0015,1"
     by_calls = explore.cross(ask, AMIRA, EVERYTHING, Dimension.APP, None, Measure.CALLS)
-    assert explore.UNPRICED not in explore.table(by_calls, explore.words_of).columns
+    assert explore.UNPRICED not in explore.build_table(by_calls, explore.format_axis_label).columns
 
 
 def labels(chart: Any) -> set[str]:
@@ -84,24 +84,26 @@ def labels(chart: Any) -> set[str]:
 
 
 def test_charts_mark_a_sum_that_is_not_whole(ask: Statistics) -> None:
-    models = figure_charts.by_model(ask.top_models(AMIRA, EVERYTHING, Measure.COST), Measure.COST)
+    models = figure_charts.build_model_chart(ask.top_models(AMIRA, EVERYTHING, Measure.COST), Measure.COST)
     assert labels(models) == {"≥ $0.0025"}
     days = ask.over_time(AMIRA, EVERYTHING, PeriodStep.DAY, Measure.COST, [Dimension.PROVIDER])
-    assert labels(figure_charts.over_time(days, [], PeriodStep.DAY, Measure.COST, Dimension.PROVIDER)) == {"≥ $0.0025"}
+    assert labels(figure_charts.build_time_chart(days, [], PeriodStep.DAY, Measure.COST, Dimension.PROVIDER)) == {
+        "≥ $0.0025"
+    }
     cells = ask.cross_tab(AMIRA, EVERYTHING, Dimension.APP, Dimension.PROVIDER, Measure.COST)
     cells = cells.assign(row_name=cells["row"], column_name=cells["column"])
-    drawn = figure_charts.cross_tab(cells, Dimension.APP, Dimension.PROVIDER, Measure.COST)
+    drawn = figure_charts.build_cross_tab(cells, Dimension.APP, Dimension.PROVIDER, Measure.COST)
     assert labels(drawn) == {"≥ $0.0015", "$0.0010"}
 
 
 def test_the_table_of_models_marks_the_total_and_every_model(ask: Statistics) -> None:
-    table = tables.model_table(ask.by_model(AMIRA, EVERYTHING))
-    shown = tables.with_total(table, ask.totals(AMIRA, EVERYTHING)).data
+    table = tables.build_model_table(ask.by_model(AMIRA, EVERYTHING))
+    shown = tables.style_with_total(table, ask.totals(AMIRA, EVERYTHING)).data
     assert list(shown.least) == ["≥", "≥"]
 
 
 def test_a_budgets_window_counts_what_is_known_and_that_more_was_charged(store: Store) -> None:
-    budgets, log_id = Budgets(store), new_id()
+    budgets, log_id = Budgets(store), make_id()
     budget = budgets.create(OPERATOR, scope="app", subject="tests", period="month", limit_nano=10**9, now=NOW).budget
     with store.write() as connection:
         reserve_many(connection, [Want(log_id, FACTS, 5_000)], NOW)
@@ -110,14 +112,14 @@ def test_a_budgets_window_counts_what_is_known_and_that_more_was_charged(store: 
     window = budgets.get(OPERATOR, budget.id, NOW).now
     assert (window.spent_nano, window.unpriced_calls) == (900, 1)
     write(store, call(NOW, cost_status="partial", cost_nano_usd=700))
-    swept_id = new_id()
+    swept_id = make_id()
     with store.write() as connection:
         reserve_many(connection, [Want(swept_id, FACTS, 5_000)], NOW)
     write(store, call(NOW, id=swept_id, cost_status="partial", cost_nano_usd=300))
     assert budgets.sweep(NOW + 2 * HOLD_LASTS) == 1
     assert budgets.get(OPERATOR, budget.id, NOW).now.unpriced_calls == 2
     with store.write() as connection:
-        (refusal,) = reserve_many(connection, [Want(new_id(), FACTS, 2 * 10**9)], NOW)
+        (refusal,) = reserve_many(connection, [Want(make_id(), FACTS, 2 * 10**9)], NOW)
     assert isinstance(refusal, BudgetRefusal)
     assert refusal.why.startswith("≥ <$0.0001 of $1.00 is spent")
     recounted = budgets.recount(OPERATOR, budget.id, NOW).now

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lib.statistics.metrics import daily, day_table, key_table
+from lib.statistics.metrics import build_daily_chart, build_day_table, build_key_table
 
 pytestmark = pytest.mark.feature("CALL-7")
 _NONE: dict[str, Any] = dict.fromkeys(("mean", "p50", "p95", "min", "max", "sum", "true_share"))
@@ -16,7 +16,7 @@ def test_a_key_without_numbers_has_no_mean() -> None:
         {"key": "verdict", "count": 3, "calls": 2, **_NONE, "values": (("good", 2), ("bad", 1))},
         {"key": "helped", "count": 4, "calls": 4, **_NONE, "true_share": 0.75, "values": ()},
     ]
-    table = key_table(rows)
+    table = build_key_table(rows)
     assert table["mean"].isna().all()
     assert table.most_frequent[0] == "good (2), bad (1)"
     assert table.most_frequent.isna().tolist() == [False, True]
@@ -24,7 +24,7 @@ def test_a_key_without_numbers_has_no_mean() -> None:
 
 
 def test_the_course_is_a_valid_chart() -> None:
-    frame = day_table([(date(2026, 10, 1), 2, 3.5), (date(2026, 10, 3), 1, 4.0)])
-    drawn = daily(frame, "2026-10-01", "2026-10-31").to_dict()
+    frame = build_day_table([(date(2026, 10, 1), 2, 3.5), (date(2026, 10, 3), 1, 4.0)])
+    drawn = build_daily_chart(frame, "2026-10-01", "2026-10-31").to_dict()
     assert drawn["encoding"]["x"]["scale"]["domain"] == ["2026-10-01T00:00:00Z", "2026-10-31T00:00:00Z"]
     assert frame.values.tolist() == [["2026-10-01", 2, 3.5], ["2026-10-03", 1, 4.0]]

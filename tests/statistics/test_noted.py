@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import insert
 
 from lib.access.permissions import Permission, Role, make_actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import custom_metrics
 from lib.errors import InvalidInput
 from lib.statistics import explore
 from lib.statistics.filters import StatisticsFilter
-from lib.statistics.measures import Dimension, Fold, MetricMeasure, measure_named
+from lib.statistics.measures import Dimension, Fold, MetricMeasure, parse_measure
 from lib.statistics.periods import PeriodStep
 from lib.statistics.queries import Statistics
 from tests.statistics.ledger_rows import AMIRA, NOON, call, write
@@ -41,7 +41,7 @@ def note(row: dict[str, Any], key: str, number: float | None) -> dict[str, Any]:
     same = {name: row[name] for name in ("call_id", "started_at", "app", "user_id")}
     kind = "string" if number is None else "float"
     kept: dict[str, Any] = {
-        "id": new_id(),
+        "id": make_id(),
         "key": key,
         "type": kind,
         "value": str(number),
@@ -53,7 +53,7 @@ def note(row: dict[str, Any], key: str, number: float | None) -> dict[str, Any]:
 
 @pytest.fixture
 def ask(store: Store, tmp_path: Path) -> Iterator[Statistics]:
-    first = dict(ROWS[0], id=new_id(), is_final=False, status="error")  # of a call that was tried twice
+    first = dict(ROWS[0], id=make_id(), is_final=False, status="error")  # of a call that was tried twice
     write(store, first, *ROWS)
     noted = [note(row, "answer.rating", n * 7 % 5 + 0.1) for n, row in enumerate(ROWS)]
     noted += [note(ROWS[4], "answer.rating", 2.5), note(ROWS[5], "answer.rating", None), note(ROWS[6], "other", 9.0)]
@@ -112,8 +112,8 @@ def test_what_nobody_noted_has_no_figure_and_filters_hold(ask: Statistics) -> No
 def test_a_metric_has_a_name_that_leads_back_to_it() -> None:
     for fold in Fold:
         measure = MetricMeasure("answer.rating", fold)
-        assert measure_named(measure.value) == measure
-    assert explore.words_for(MetricMeasure("answer.rating", Fold.P95)) == "answer.rating · p95"
+        assert parse_measure(measure.value) == measure
+    assert explore.format_measure(MetricMeasure("answer.rating", Fold.P95)) == "answer.rating · p95"
     for wrong in ("metric.mean", "metric.mean.", "metric.best.answer", "luck"):
         with pytest.raises(InvalidInput, match="no measure"):
-            measure_named(wrong)
+            parse_measure(wrong)

@@ -8,13 +8,13 @@ import pytest
 from lib.statistics.periods import (
     PeriodStep,
     ReportPeriod,
-    buckets,
+    compare_to_last_year,
+    compute_midnight,
     default_step,
-    last_year,
-    midnight,
-    offsets,
+    list_buckets,
+    list_offsets,
+    list_steps,
     resolve,
-    steps_for,
 )
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -24,9 +24,9 @@ NOW = datetime(2026, 11, 22, 14, 22, 28, tzinfo=UTC)
 @pytest.mark.feature("COST-4")
 def test_a_whole_past_month_is_compared_with_the_whole_month_before() -> None:
     october = resolve(ReportPeriod.CUSTOM, BERLIN, NOW, date(2026, 10, 1), date(2026, 10, 31))
-    assert october.start == midnight(date(2026, 10, 1), BERLIN)
-    assert october.end == midnight(date(2026, 11, 1), BERLIN)
-    assert (october.previous_start, october.previous_end) == (midnight(date(2026, 9, 1), BERLIN), october.start)
+    assert october.start == compute_midnight(date(2026, 10, 1), BERLIN)
+    assert october.end == compute_midnight(date(2026, 11, 1), BERLIN)
+    assert (october.previous_start, october.previous_end) == (compute_midnight(date(2026, 9, 1), BERLIN), october.start)
     march = resolve(ReportPeriod.CUSTOM, BERLIN, NOW, date(2026, 2, 1), date(2026, 2, 28))
     assert march.previous_end == march.start
 
@@ -50,8 +50,8 @@ def test_a_running_period_is_compared_with_as_much_of_the_one_before() -> None:
 @pytest.mark.feature("COST-4")
 def test_a_day_has_the_hours_it_really_had() -> None:
     def hours(day: date) -> list[str]:
-        start, end = midnight(day, BERLIN), midnight(date.fromordinal(day.toordinal() + 1), BERLIN)
-        return [bucket.key for bucket in buckets(start, end, PeriodStep.HOUR, BERLIN)]
+        start, end = compute_midnight(day, BERLIN), compute_midnight(date.fromordinal(day.toordinal() + 1), BERLIN)
+        return [bucket.key for bucket in list_buckets(start, end, PeriodStep.HOUR, BERLIN)]
 
     autumn, spring = hours(date(2026, 10, 25)), hours(date(2026, 3, 29))
     assert len(autumn) == len(set(autumn)) == 25
@@ -64,7 +64,7 @@ def test_a_day_has_the_hours_it_really_had() -> None:
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Casablanca"])
 def test_the_stretches_of_one_offset_are_those_of_the_zone(zone: str) -> None:
     start, end = datetime(2019, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
-    stretches = offsets(ZoneInfo(zone), start, end)
+    stretches = list_offsets(ZoneInfo(zone), start, end)
     previous = start
     for until, seconds in stretches:
         for moment in (previous, previous + (until - previous) / 2):
@@ -78,8 +78,8 @@ def test_steps_fit_the_range() -> None:
     for period in (ReportPeriod.DAYS_7, ReportPeriod.DAYS_30, ReportPeriod.MONTH, ReportPeriod.YEAR):
         found = resolve(period, BERLIN, NOW)
         step = default_step(found.start, found.end)
-        assert step in steps_for(found.start, found.end)
-        assert 2 <= len(buckets(found.start, found.end, step, BERLIN)) <= 100
+        assert step in list_steps(found.start, found.end)
+        assert 2 <= len(list_buckets(found.start, found.end, step, BERLIN)) <= 100
 
 
 @pytest.mark.feature("COST-4")
@@ -87,11 +87,13 @@ def test_steps_fit_the_range() -> None:
 def test_a_year_earlier_are_the_same_local_days_as_far_as_they_have_come(zone: ZoneInfo) -> None:
     now = datetime(2028, 3, 15, 12, 3, tzinfo=zone)
     found = resolve(ReportPeriod.CUSTOM, zone, now, date(2028, 2, 29), date(2028, 3, 9))
-    beside = last_year(found, zone, now)
-    assert beside.previous_start == midnight(date(2027, 2, 28), zone)
+    beside = compare_to_last_year(found, zone, now)
+    assert beside.previous_start == compute_midnight(date(2027, 2, 28), zone)
     assert beside.previous_end == beside.previous_start + (found.end - found.start)
-    month = last_year(resolve(ReportPeriod.MONTH, zone, now), zone, now)
-    assert month.previous_start == midnight(date(2027, 3, 1), zone)
+    month = compare_to_last_year(resolve(ReportPeriod.MONTH, zone, now), zone, now)
+    assert month.previous_start == compute_midnight(date(2027, 3, 1), zone)
     assert month.previous_end - month.previous_start == datetime(2028, 3, 15, 12, 0, tzinfo=zone) - month.start
-    over = last_year(resolve(ReportPeriod.CUSTOM, zone, now, date(2027, 1, 1), date(2027, 12, 31)), zone, now)
-    assert (over.previous_start, over.previous_end) == (midnight(date(2026, 1, 1), zone), over.start)
+    over = compare_to_last_year(
+        resolve(ReportPeriod.CUSTOM, zone, now, date(2027, 1, 1), date(2027, 12, 31)), zone, now
+    )
+    assert (over.previous_start, over.previous_end) == (compute_midnight(date(2026, 1, 1), zone), over.start)

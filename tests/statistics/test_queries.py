@@ -14,9 +14,9 @@ from lib.access.permissions import Actor, Role, make_actor
 from lib.db.engine import Store
 from lib.db.tables import usage_logs
 from lib.errors import InvalidInput
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
-from lib.statistics.periods import PeriodStep, buckets
+from lib.statistics.periods import PeriodStep, list_buckets
 from lib.statistics.queries import Statistics
 from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 
@@ -58,7 +58,7 @@ def test_days_add_up_to_the_range_and_to_the_ledger_in_every_zone(year: Store) -
         for step in PeriodStep:
             made = statistics.over_time(AMIRA, where, step, Measure.COST, [Dimension.PROVIDER])
             assert sum(int(value) for value in made.value.dropna()) == ledger, (zone, step)
-            assert set(made.bucket) <= {bucket.key for bucket in buckets(start, end, step, zone)}
+            assert set(made.bucket) <= {bucket.key for bucket in list_buckets(start, end, step, zone)}
             assert statistics.trend(AMIRA, where, step).calls.sum() == calls
 
 
@@ -69,7 +69,7 @@ def test_a_bucket_holds_exactly_the_rows_of_its_stretch(year: Store) -> None:
     where = StatisticsFilter(start, end, zone)
     for step in (PeriodStep.HOUR, PeriodStep.DAY):
         trend = statistics.trend(AMIRA, where, step).set_index("bucket").cost_nano_usd
-        for bucket in buckets(start, end, step, zone):
+        for bucket in list_buckets(start, end, step, zone):
             alone = statistics.totals(AMIRA, StatisticsFilter(bucket.start, bucket.end, zone)).cost_nano_usd
             assert trend.get(bucket.key, pd.NA) is pd.NA if alone is None else trend[bucket.key] == alone
 
@@ -131,7 +131,7 @@ def test_the_table_for_outside_readers_keeps_its_columns_and_exact_dollars(store
     table = Statistics(store).stats_table(AMIRA, ["provider", "model"])
     tokens = ["prompt_tokens", "completion_tokens", "total_tokens"]
     assert list(table) == ["provider", "model", "calls", *tokens, "cost_usd", "unpriced_calls"]
-    assert table.cost_usd.tolist() == [usd_from_nano(9_007_199_254_740_994), None]
+    assert table.cost_usd.tolist() == [convert_nano_to_usd(9_007_199_254_740_994), None]
     assert isinstance(table.cost_usd[0], Decimal)
     assert table.unpriced_calls.tolist() == [0, 1]
 

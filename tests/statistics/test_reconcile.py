@@ -222,8 +222,8 @@ def test_the_consoles_names_are_the_models(store: Store, service: Reconcile) -> 
 def test_the_table_keeps_every_digit_and_what_is_unknown(store: Store, service: Reconcile) -> None:
     write(store, call(cost_nano_usd=None))
     found = service.compare(AMIRA, invoice(InvoiceLine(date(2026, 10, 22), "gpt-5.1", cost_nano=1_000_000_001)))
-    row = reconcile.table(found.gaps).iloc[0]
+    row = reconcile.build_table(found.gaps).iloc[0]
     assert (row.their_cost_usd, row.our_cost_usd, row.gap_usd) == (Decimal("1.000000001"), None, None)
     assert row.our_prompt_tokens == 100
     assert row.isna().their_prompt_tokens
-    assert list(reconcile.table([])) == list(reconcile.table(found.gaps))
+    assert list(reconcile.build_table([])) == list(reconcile.build_table(found.gaps))

@@ -15,7 +15,7 @@ from lib.access.teams import Teams
 from lib.db.engine import Store
 from lib.errors import InvalidInput, PermissionDenied
 from lib.statistics.queries import Statistics
-from lib.statistics.statement import make_statement, month_range, split, to_csv
+from lib.statistics.statement import encode_csv, make_statement, parse_month, split
 from tests.activity.activity_rig import log_all
 
 pytestmark = [pytest.mark.feature("COST-3"), pytest.mark.feature("ACC-5")]
@@ -30,7 +30,7 @@ _INDEPENDENT = text(
 def test_the_statement_is_what_the_ledger_says(store: Store) -> None:
     teams = Teams(store)
     research, empty = teams.create(OPERATOR, "Research"), teams.create(OPERATOR, "Idle")
-    start, end = month_range("2026-10")
+    start, end = parse_month("2026-10")
     moments = [start, start.replace(day=31, hour=23), end, start.replace(month=9, day=30)]
     costs = (1_000_000_001, 2_000_000_000, None, 0)
     log_all(
@@ -56,7 +56,7 @@ def test_the_statement_is_what_the_ledger_says(store: Store) -> None:
     assert stated == expected
     assert sum(line.shared_nano for line in lines) == 100_000_000_003
     assert {line.team: line.calls for line in lines}[empty.slug] == 0
-    rows = list(csv.DictReader(io.StringIO(to_csv(lines).decode())))
+    rows = list(csv.DictReader(io.StringIO(encode_csv(lines).decode())))
     assert sum(Decimal(row["shared_cost_usd"]) for row in rows) == Decimal("100.000000003")
     own = make_actor("u", "lead", Role.TEAM_ADMINISTRATOR, {research.id: None}, research.id)
     assert [line.team for line in make_statement(own, statistics, teams, "2026-10")] == ["research"]

@@ -9,7 +9,7 @@ from lib.db.engine import Store
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension
 from lib.statistics.queries import Statistics
-from lib.statistics.week import since_last_week
+from lib.statistics.week import compare_weeks
 from tests.statistics.ledger_rows import AMIRA, call, write
 
 NOW = datetime(2026, 10, 22, 12, 2, tzinfo=UTC)
@@ -28,7 +28,7 @@ def test_both_weeks_and_who_moved_most(store: Store, tmp_path: Path) -> None:
         call(NOW - 15 * day, model="a", app="x", cost_nano_usd=10_000),
     )
     ask = Statistics(store, tmp_path)
-    week = since_last_week(ask, AMIRA, StatisticsFilter(), NOW)
+    week = compare_weeks(ask, AMIRA, StatisticsFilter(), NOW)
     assert (week.now.cost_nano_usd, week.previous.cost_nano_usd) == (57, 110)
     assert (week.now.calls, week.previous.calls, week.now.failed_calls) == (3, 2, 1)
     assert [(m.dimension, m.value, m.cost_nano, m.usual_nano) for m in week.movers] == [

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.engine import Store
 from lib.db.tables import providers
 from lib.errors import InvalidInput
 from lib.providers.models import ModelFacts
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.price_entries import Prices
-from lib.providers.prices.rates import ALWAYS, Price, Rates, Tier, plain
+from lib.providers.prices.rates import ALWAYS, Price, Rates, Tier, build_plain_price
 from lib.statistics import traffic_moves
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension
@@ -29,7 +29,7 @@ from tests.statistics.ledger_rows import AMIRA, NOON, call, write
 pytestmark = pytest.mark.feature("COST-8")
 LATER = NOON + timedelta(days=3)
 SMALL = [
-    plain("openai", "small", ALWAYS, Rates(123_457, 1_000_001, 12_345, None, None, 2_000_003, 77, 5)),
+    build_plain_price("openai", "small", ALWAYS, Rates(123_457, 1_000_001, 12_345, None, None, 2_000_003, 77, 5)),
     Price(
         "openai", "small", LATER,
         (
@@ -38,8 +38,10 @@ SMALL = [
         ),
     ),
 ]  # fmt: skip
-OTHER = [plain("anthropic", "other", ALWAYS, Rates(3_000_000_000, 15_000_000_000, 300_000_000, 3_750_000_000))]
-LATE = plain("anthropic", "late", LATER, Rates(1_000, 1_000))
+OTHER = [
+    build_plain_price("anthropic", "other", ALWAYS, Rates(3_000_000_000, 15_000_000_000, 300_000_000, 3_750_000_000))
+]
+LATE = build_plain_price("anthropic", "late", LATER, Rates(1_000, 1_000))
 
 
 class Facts:
@@ -154,7 +156,7 @@ def test_random_traffic_costs_what_plain_python_says(store: Store, what_if: What
 
 
 def test_halves_are_rounded_to_even_as_calls_are(store: Store) -> None:
-    book = PriceBook([plain("openai", "half", ALWAYS, Rates(500_000, 1_000_000))])
+    book = PriceBook([build_plain_price("openai", "half", ALWAYS, Rates(500_000, 1_000_000))])
     statistics = Statistics(store)
     write(store, *(call(prompt_tokens=n, completion_tokens=0) for n in (1, 3, 5)))
     [move] = WhatIf(store, statistics, book, Facts()).compare(AMIRA, StatisticsFilter(), ["openai/half"])  # type: ignore[arg-type]
@@ -167,7 +169,7 @@ def test_halves_are_rounded_to_even_as_calls_are(store: Store) -> None:
 
 def test_prices_and_prompts_too_large_for_64_bits_stay_exact(store: Store) -> None:
     rates, statistics = Rates(600_000_000_001, 900_000_000_007), Statistics(store)
-    book = PriceBook([plain("openai", "dear", ALWAYS, rates)])
+    book = PriceBook([build_plain_price("openai", "dear", ALWAYS, rates)])
     row = call(prompt_tokens=2_000_000_001, completion_tokens=147_483_649)
     write(store, row)
     [move] = WhatIf(store, statistics, book, Facts()).compare(AMIRA, StatisticsFilter(), ["openai/dear"])  # type: ignore[arg-type]
@@ -210,12 +212,12 @@ def test_each_app_on_the_model_chosen_for_it(store: Store, what_if: WhatIf) -> N
     write(store, call(app="a", cost_nano_usd=5_000_000), call(app="b", cost_nano_usd=0), call(app="c"))
     plan = what_if.plan(AMIRA, StatisticsFilter(), {"a": "openai/small", "b": "anthropic/other"})
     assert [(move.value, move.model) for move in plan] == [("a", "openai/small"), ("b", "anthropic/other")]
-    whole = traffic_moves.total(plan)
+    whole = traffic_moves.sum_moves(plan)
     assert whole.calls == 2
     assert whole.saved_nano[1] == sum(move.saved_nano[1] for move in plan)
-    table = traffic_moves.table(plan, Dimension.APP)
+    table = traffic_moves.build_table(plan, Dimension.APP)
     assert table.cost_usd.tolist() == [Decimal("0.005"), Decimal(0)]
-    assert list(traffic_moves.table([], Dimension.APP)) == list(table)
+    assert list(traffic_moves.build_table([], Dimension.APP)) == list(table)
 
 
 def test_who_may_not_see_others_prices_their_own_alone(store: Store, what_if: WhatIf) -> None:
@@ -239,12 +241,15 @@ def test_a_range_ends_where_it_ends(store: Store, what_if: WhatIf) -> None:
 
 
 def test_models_of_the_registered_kinds_that_answer_in_words_are_offered(store: Store) -> None:
-    entries = [plain("openai", name, ALWAYS, Rates(1_000, 1_000)) for name in ("small", "embeds", "ft:small", "gpt*")]
+    entries = [
+        build_plain_price("openai", name, ALWAYS, Rates(1_000, 1_000))
+        for name in ("small", "embeds", "ft:small", "gpt*")
+    ]
     statistics = Statistics(store)
     asked = WhatIf(store, statistics, PriceBook([*entries, *OTHER]), Facts())  # type: ignore[arg-type]
     assert asked.offered(AMIRA) == []
     with store.write() as connection:
         values = {"name": "ours", "kind": "openai", "created_at": NOON, "updated_at": NOON}
-        connection.execute(insert(providers).values(id=new_id(), base_url="", headers={}, **values))
+        connection.execute(insert(providers).values(id=make_id(), base_url="", headers={}, **values))
     assert asked.offered(AMIRA) == ["openai/small"]
     statistics.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.ui.blocks import model_markdown
+from lib.ui.blocks import sanitise_markdown
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from lib.ui.blocks import model_markdown
     ],
 )
 def test_lines_stay_lines_and_code_stays_code(text: str, shown: str) -> None:
-    assert model_markdown(text) == shown
+    assert sanitise_markdown(text) == shown

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from lib.limited.difference import compute_rows, compute_rows_by_membership
-from lib.ui.text_difference import LONGEST, compare, find_code, table
+from lib.ui.text_difference import LONGEST, compare, find_code, format_table
 
 NAMES = ("a", "b")
 
@@ -36,7 +36,7 @@ def test_every_line_of_both_texts_stands_in_its_column_and_the_rest_is_counted()
 
 
 def test_paragraphs_that_only_one_text_has_are_marked_whole() -> None:
-    shown = table(compute_rows("bank.\n\n## What happened\n\nwhy", "bank.\n\nwhy"), NAMES).splitlines()
+    shown = format_table(compute_rows("bank.\n\n## What happened\n\nwhy", "bank.\n\nwhy"), NAMES).splitlines()
     assert shown[3:] == ["| ≠ | :red-background[\\#\\# What happened] |  |", "|  | why | why |"]
 
 
@@ -51,7 +51,7 @@ def test_within_alike_lines_the_words_are_marked() -> None:
 
 @pytest.mark.parametrize("text", ["![x](http://a)", "a | b", "[x] :red[y] $1$ `z` <b>", "*bold* ~~gone~~ :smile:"])
 def test_marks_of_a_text_are_shown_and_not_read(text: str) -> None:
-    shown = table(compute_rows(text, "words that are something else"), NAMES).splitlines()[-1]
+    shown = format_table(compute_rows(text, "words that are something else"), NAMES).splitlines()[-1]
     bare = re.sub(r"\\(.)", "", shown).replace("://\u2060", "")
     assert bare.count("|") == 4
     assert not set(bare.replace(":red-background[", "").replace(":green-background[", "")) & set("![`*$~<")
@@ -86,12 +86,12 @@ def test_lines_are_compared_as_wholes_where_words_would_take_too_long() -> None:
 
 def test_code_and_tables_keep_their_width_and_their_marks_stay_theirs() -> None:
     first, second = "```\nif x:\n    go(a)\n```\n| a | b |", "```\nif x:\n    go(b)\n```\n| a | c |"
-    shown = table(compute_rows(first, second), NAMES, (find_code(first), find_code(second))).splitlines()
+    shown = format_table(compute_rows(first, second), NAMES, (find_code(first), find_code(second))).splitlines()
     assert shown[3] == "|  | `if x:` | `if x:` |"
     spaces = "\u00a0 \u00a0 "
     assert shown[4] == f"| ≠ | `{spaces}go(`:red-background[`a`]`)` | `{spaces}go(`:green-background[`b`]`)` |"
     assert shown[-1].replace("\\|", "").count("|") == 4
     fenced = "```\n`` ` [x] <b> :red[y]\n```"
-    marked = table(compute_rows(fenced, ""), NAMES, (find_code(fenced), frozenset()))
+    marked = format_table(compute_rows(fenced, ""), NAMES, (find_code(fenced), frozenset()))
     assert ":red-background[\\`\\` \\` \\[x\\]" in marked  # brackets would end the mark
-    assert "``` `` ` [x] <b> :red[y] ```" in table(compute_rows(fenced, fenced), NAMES, (find_code(fenced),) * 2)
+    assert "``` `` ` [x] <b> :red[y] ```" in format_table(compute_rows(fenced, fenced), NAMES, (find_code(fenced),) * 2)

@@ -5,7 +5,15 @@ from decimal import Decimal
 
 import pytest
 
-from lib.usage_files.numbers import MOST_NANO, Notation, dollars, nano, notation_of, number, whole
+from lib.usage_files.numbers import (
+    MOST_NANO,
+    Notation,
+    detect_notation,
+    parse_count,
+    parse_dollars,
+    parse_nano,
+    parse_number,
+)
 
 pytestmark = pytest.mark.feature("COST-10")
 POINT, COMMA, UNKNOWN = Notation.POINT, Notation.COMMA, Notation.UNKNOWN
@@ -41,7 +49,7 @@ POINT, COMMA, UNKNOWN = Notation.POINT, Notation.COMMA, Notation.UNKNOWN
     ],
 )
 def test_what_is_written(text: str, notation: Notation, value: str) -> None:
-    assert number(text, notation) == Decimal(value)
+    assert parse_number(text, notation) == Decimal(value)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +69,12 @@ def test_what_is_written(text: str, notation: Notation, value: str) -> None:
 )
 def test_what_is_none_or_has_two_readings_is_refused(text: str, notation: Notation) -> None:
     with pytest.raises(ValueError, match=r"is no number|two ways"):
-        number(text, notation)
+        parse_number(text, notation)
 
 
 @pytest.mark.parametrize("nothing", [None, "", " ", "-", "—", "N/A", "null", "None"])
 def test_nothing_is_unknown(nothing: str | None) -> None:
-    assert (number(nothing), whole(nothing), nano(nothing)) == (None, None, None)
+    assert (parse_number(nothing), parse_count(nothing), parse_nano(nothing)) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,7 @@ def test_nothing_is_unknown(nothing: str | None) -> None:
     ],
 )
 def test_a_files_own_numbers_tell_its_notation(cells: list[object], separator: str, notation: Notation) -> None:
-    assert notation_of(cells, separator=separator) is notation
+    assert detect_notation(cells, separator=separator) is notation
 
 
 def test_any_amount_comes_back_from_either_notation() -> None:
@@ -93,25 +101,30 @@ def test_any_amount_comes_back_from_either_notation() -> None:
         exact = Decimal(draw.randint(-(10**9), 10**9)).scaleb(-draw.randint(0, 7))
         plain = f"{exact:,f}"
         german = plain.translate(str.maketrans(",.", ".,"))
-        assert number(plain, POINT) == number(german, COMMA) == exact
+        assert parse_number(plain, POINT) == parse_number(german, COMMA) == exact
         for text, notation in ((plain, COMMA), (german, POINT), (plain, UNKNOWN), (german, UNKNOWN)):
             try:
-                found = number(text, notation)
+                found = parse_number(text, notation)
             except ValueError:
                 continue
             assert notation is not UNKNOWN or found == exact
 
 
 def test_counts_are_whole_and_bounded() -> None:
-    assert (whole("3000000000"), whole("1,200"), whole("3.0"), whole(Decimal("2E+3"))) == (3 * 10**9, 1200, 3, 2000)
-    assert whole("1.200", UNKNOWN) == 1200  # of a count both ways are the same
+    assert (parse_count("3000000000"), parse_count("1,200"), parse_count("3.0"), parse_count(Decimal("2E+3"))) == (
+        3 * 10**9,
+        1200,
+        3,
+        2000,
+    )
+    assert parse_count("1.200", UNKNOWN) == 1200  # of a count both ways are the same
     for wrong in ("-1", "1.5", str(10**13), "9" * 5000, Decimal("1E+999999999"), True, [1]):
         with pytest.raises(ValueError, match=r"is no|not whole|not between"):
-            whole(wrong)
+            parse_count(wrong)
 
 
 def test_an_amount_that_only_a_mistake_can_be_is_refused() -> None:
-    assert nano("1,000,000,000") == MOST_NANO
+    assert parse_nano("1,000,000,000") == MOST_NANO
     for text in ("1000000000.000000001", "-5000000000", "1e300"):
         with pytest.raises(ValueError, match="more than"):
-            dollars(text)
+            parse_dollars(text)

@@ -14,10 +14,10 @@ from lib.errors import InvalidInput
 from lib.imports import Wishes
 from lib.statistics.invoices import invoice_lines
 from lib.usage_files import UsageFile
-from lib.usage_files.adjust import langfuse
-from lib.usage_files.model_ids import model_id
+from lib.usage_files.adjust import correct_langfuse
+from lib.usage_files.model_ids import derive_model_id
 from lib.usage_files.source import Odd
-from lib.usage_files.values import moment
+from lib.usage_files.values import parse_moment
 from tests.imports.import_rig import given, service
 
 pytestmark = [pytest.mark.feature("COST-9"), pytest.mark.feature("COST-10")]
@@ -145,7 +145,7 @@ def test_a_row_with_more_cells_than_names_is_none() -> None:
     ],
 )
 def test_moments(value: object, found: str) -> None:
-    assert moment(value, UTC) == datetime.fromisoformat(found).replace(tzinfo=UTC)
+    assert parse_moment(value, UTC) == datetime.fromisoformat(found).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_moments(value: object, found: str) -> None:
 )
 def test_what_is_no_moment(value: object) -> None:
     with pytest.raises(ValueError, match=r"."):
-        moment(value, UTC)
+        parse_moment(value, UTC)
 
 
 def test_a_zone_that_is_named_goes_before_the_chosen_one() -> None:
     berlin = ZoneInfo("Europe/Berlin")
-    assert moment("2026-11-03 10:00:00 UTC", berlin) == datetime(2026, 11, 3, 10, tzinfo=UTC)
-    assert moment("20261103", berlin) == datetime(2026, 11, 2, 23, tzinfo=UTC)
+    assert parse_moment("2026-11-03 10:00:00 UTC", berlin) == datetime(2026, 11, 3, 10, tzinfo=UTC)
+    assert parse_moment("20261103", berlin) == datetime(2026, 11, 2, 23, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_zone_that_is_named_goes_before_the_chosen_one() -> None:
     ],
 )
 def test_display_names_are_the_models_ids(name: str, found: str) -> None:
-    assert model_id(name) == found
+    assert derive_model_id(name) == found
 
 
 def test_the_consoles_two_files_name_one_model(store: Store) -> None:
@@ -223,7 +223,7 @@ def test_a_map_whose_entries_overlap(
     usage: dict[str, object], prompt: int | None, completion: int | None, reasoning: int | None, total: int | None
 ) -> None:
     raw: dict[str, object] = {}
-    assert langfuse(raw, {"usageDetails": usage, "type": "GENERATION"}) is None
+    assert correct_langfuse(raw, {"usageDetails": usage, "type": "GENERATION"}) is None
     found = (raw["prompt_tokens"], raw["completion_tokens"], raw["reasoning_tokens"], raw["total_tokens"])
     assert found == (prompt, completion, reasoning, total)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, select, text
 
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.tables import work_processes
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.work.registry import Schedule
@@ -47,7 +47,7 @@ def end_of(work: Work, run_id: str) -> RunStatus:
 
 
 def register(work: Work, function: Any) -> str:
-    kind = new_id()
+    kind = make_id()
     work.registry.register(kind, function)
     return kind
 
@@ -74,7 +74,7 @@ def test_steps_side_by_side_have_fixed_numbers_and_their_results_come_back(work:
     assert (status.state, status.output) == (WorkState.DONE, ["slow", "hi"])
     numbers = {step["name"]: step["number"] for step in work.list_steps(status.run_id)}
     assert numbers == {"slow": 1, "quick": 3}
-    assert work.state(new_id()) is None
+    assert work.state(make_id()) is None
     assert work.start("chain", {}, run_id=status.run_id) == status.run_id
     assert work.state(status.run_id) == status, "an id that is there is left as it is"
 
@@ -124,7 +124,7 @@ def test_a_signal_is_heard_before_and_after_parking_and_a_deadline_ends_a_wait(w
         first = await run.wait_for("first")
         return [first, await run.wait_for("second", timeout_s=0.4)]
 
-    early = new_id()
+    early = make_id()
     work.signal(early, "first", {"n": 1})
     late = work.start(register(work, ask), None)
     kind = str(work.state(late).kind)  # type: ignore[union-attr]
@@ -164,7 +164,7 @@ def test_a_cancelled_step_ends_at_once_and_a_resumed_run_repeats_nothing(work: W
     until(lambda: work.state(run_id).state is WorkState.DONE)  # type: ignore[union-attr]
     assert calls == ["first", "ended"]
     with pytest.raises(NotFound):
-        work.cancel(new_id())
+        work.cancel(make_id())
 
 
 def test_children_are_runs_of_their_own_that_end_with_their_parent(work: Work) -> None:
@@ -290,7 +290,7 @@ def test_old_runs_go_and_their_results_are_erased(work: Work) -> None:
 def test_the_engine_on_postgresql(postgres_template: str, postgres_server: str, tmp_path: Path) -> None:
     from tests.conftest import new_database
 
-    url = new_database(postgres_server, f"w{new_id().replace('-', '')}", postgres_template)
+    url = new_database(postgres_server, f"w{make_id().replace('-', '')}", postgres_template)
     services = open_services(tmp_path, url)
     opened = services.work
     run_id = opened.start("chain", {"asks": True})

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from lib.access.permissions import OPERATOR, Actor, Permission
 from lib.calls.request import CallRequest
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.tables import workflow_runs
 from lib.services import Services
 from tests.workflows.rig import draw, finish, start
@@ -20,12 +20,12 @@ _TINY = draw(start("x"), finish("{{start.x}}"))
 
 
 def _slug(services: Services) -> str:
-    return services.workflows.definitions.create(OPERATOR, f"w-{new_id()[-12:]}", _TINY).slug
+    return services.workflows.definitions.create(OPERATOR, f"w-{make_id()[-12:]}", _TINY).slug
 
 
 def _failed_run(services: Services, actor: Actor) -> str:
     broken = draw(start("x"), {"kind": "transform", "id": "t", "value": "1/0"}, finish("{{t}}"))
-    slug = services.workflows.definitions.create(OPERATOR, f"w-{new_id()[-12:]}", broken).slug
+    slug = services.workflows.definitions.create(OPERATOR, f"w-{make_id()[-12:]}", broken).slug
     return services.workflows.runs.wait(actor, services.workflows.runs.start(actor, slug, {"x": "1"}).id).id
 
 
@@ -136,7 +136,7 @@ NOT_CHANGES = {
 DEEDS: dict[str, tuple[str, Deed]] = {
     "Workflows.create": (
         "workflow.create",
-        lambda s, a: s.workflows.definitions.create(a, f"w-{new_id()[-12:]}", _TINY),
+        lambda s, a: s.workflows.definitions.create(a, f"w-{make_id()[-12:]}", _TINY),
     ),
     "Workflows.save": (
         "workflow.save",

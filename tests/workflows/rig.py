@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 from lib.access.membership import join_team
 from lib.access.permissions import Actor
 from lib.access.users import build_row
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.tables import usage_logs, users
 from lib.db.team_ids import FIRST_TEAM
 from lib.services import Services
@@ -65,13 +65,13 @@ class FlowRig(Rig):
 
     def configure(self, script: str) -> str:
         """A configuration whose model is the script; its slug."""
-        slug = f"s-{new_id()[-12:]}"
+        slug = f"s-{make_id()[-12:]}"
         self.services.configurations.create(AMIRA, slug=slug, app="tests", provider="scripted", model=script)
         return slug
 
     def make(self, document: Document, slug: str = "") -> str:
         """A workflow; its slug."""
-        return self.services.workflows.definitions.create(AMIRA, slug or f"w-{new_id()[-12:]}", document).slug
+        return self.services.workflows.definitions.create(AMIRA, slug or f"w-{make_id()[-12:]}", document).slug
 
     def start(self, document: Document | str, actor: Actor = AMIRA, /, **inputs: Any) -> Run:
         """Begin a run."""

@@ -16,7 +16,7 @@ from lib.workflows.definition import (
     encode_definition,
     load_definition,
     parse_definition,
-    to_yaml,
+    write_yaml,
 )
 from lib.workflows.expressions import compile_expression, evaluate, fill_text, fill_value
 from lib.workflows.original_format import translate_condition
@@ -32,7 +32,7 @@ def test_a_definition_reads_alike_from_json_and_yaml_and_has_a_schema() -> None:
         start("x"), node("prompt", "ask", prompt="One\nTwo {{start.x}}", configuration="local"), finish("{{ask}}")
     )
     definition = load_definition(json.dumps(document))
-    assert load_definition(to_yaml(definition)) == definition == decode_definition(encode_definition(definition))
+    assert load_definition(write_yaml(definition)) == definition == decode_definition(encode_definition(definition))
     moved = json.loads(json.dumps(document).replace('"id": "ask"', '"id": "ask", "x": 40, "label": "Ask"'))
     assert compute_hash(parse_definition(moved)) == compute_hash(definition)
     import jsonschema

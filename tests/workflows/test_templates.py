@@ -3,7 +3,7 @@
 import pytest
 
 from lib.settings import Settings
-from lib.workflows.bench import judge_case, to_junit
+from lib.workflows.bench import judge_case, write_junit
 from lib.workflows.definition import TestCase, parse_definition
 from lib.workflows.run import RunState
 from lib.workflows.templates import get_template, list_templates
@@ -78,7 +78,7 @@ def test_cases_are_judged_and_told_to_ci(rig: FlowRig) -> None:
     assert [case.passed for case in result.cases] == [True, False, False]
     assert result.cases[1].failures == ("output == 'two' does not hold (it should). The output is 'other'.",)
     assert (result.ways_taken, result.ways, result.missed) == (4, 4, ())
-    junit = to_junit([result])
+    junit = write_junit([result])
     assert '<testsuite name="' in junit
     assert 'tests="3" failures="2"' in junit
     assert "wrong &lt;&amp;&gt;" in junit

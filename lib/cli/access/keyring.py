@@ -14,12 +14,12 @@ def add_commands(commands: Any) -> None:
     )
     command = actions.add_parser("status", help="where the key stands and since when it is in use")
     output.add_json_option(command)
-    command.set_defaults(run=status)
+    command.set_defaults(run=print_status)
     command = actions.add_parser("rotate", help="encrypt every stored secret under a new key")
     command.set_defaults(run=rotate)
 
 
-def status(arguments: argparse.Namespace) -> None:
+def print_status(arguments: argparse.Namespace) -> None:
     """Print what there is to know of the key without telling it."""
     with open_services() as services:
         state = services.master_key.state(OPERATOR)

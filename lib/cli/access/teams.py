@@ -170,16 +170,16 @@ def limit(arguments: argparse.Namespace) -> None:
 
 def print_statement(arguments: argparse.Namespace) -> None:
     """Print a month's statement as CSV."""
-    from lib.money import nano_from_usd
+    from lib.money import convert_usd_to_nano
     from lib.statistics import statement
 
-    shared_nano = nano_from_usd(arguments.shared) if arguments.shared else 0
+    shared_nano = convert_usd_to_nano(arguments.shared) if arguments.shared else 0
     with open_services() as services:
         lines = statement.make_statement(
             OPERATOR, services.statistics, services.teams, arguments.month, shared_nano, arguments.shared_by
         )
         services.audit.note_export(OPERATOR, "statement.export", arguments.month, rows=len(lines))
-    output.write_bytes([statement.to_csv(lines)])
+    output.write_bytes([statement.encode_csv(lines)])
 
 
 def stop(arguments: argparse.Namespace) -> None:

@@ -131,21 +131,21 @@ def ingest(arguments: argparse.Namespace) -> None:
     about = About(kind=arguments.kind, tags=tuple(arguments.tags), dated=arguments.dated)
     rows: list[dict[str, Any]] = []
     with open_services() as services:
-        collection_id = _collection_named(services, arguments.collection)
+        collection_id = _ensure_collection(services, arguments.collection)
         added: list[tuple[str, str]] = []  # a file's name and its document
-        for name, source in _named_sources(arguments.sources):
+        for name, source in _name_sources(arguments.sources):
             try:
                 if isinstance(source, Path) and (corpus := _find_corpus(source)) is not None:
                     rows.append(_take_in(services, collection_id, corpus, about))
                 else:
                     added.append((name, _add(services, collection_id, name, source, about)))
             except InvalidInput as error:
-                rows.append(_verdict(name, error=str(error)))
+                rows.append(_build_verdict(name, error=str(error)))
         documents = {
             document.id: document
             for document in _wait_for_documents(services, [*dict.fromkeys(key for _, key in added)])
         }
-    rows += [_verdict(name, documents[key]) for name, key in added]
+    rows += [_build_verdict(name, documents[key]) for name, key in added]
     output.show(rows, as_json=arguments.json, empty="Nothing was added.")
     failed = [row for row in rows if row["state"] == "failed"]
     if failed:
@@ -155,7 +155,7 @@ def ingest(arguments: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def _collection_named(services: "Services", name: str) -> str:
+def _ensure_collection(services: "Services", name: str) -> str:
     from lib.errors import NotFound
 
     try:
@@ -164,7 +164,7 @@ def _collection_named(services: "Services", name: str) -> str:
         return str(services.knowledge.collections.create(OPERATOR, name).id)
 
 
-def _named_sources(sources: Sequence[str]) -> list[tuple[str, "Path | str"]]:
+def _name_sources(sources: Sequence[str]) -> list[tuple[str, "Path | str"]]:
     """Every file and address with the name that it is kept under: its path within the folder, or as it was written.
 
     Names that would be the same get the folders above them.
@@ -180,10 +180,10 @@ def _named_sources(sources: Sequence[str]) -> list[tuple[str, "Path | str"]]:
             is_plain = not path.is_absolute() and ".." not in path.parts
             candidates.append((path.as_posix() if is_plain else path.name, path))
     often = Counter(name for name, _ in candidates)
-    return [(name if often[name] == 1 else _longer_name(name, source), source) for name, source in candidates]
+    return [(name if often[name] == 1 else _lengthen_name(name, source), source) for name, source in candidates]
 
 
-def _longer_name(name: str, source: "Path | str") -> str:
+def _lengthen_name(name: str, source: "Path | str") -> str:
     return source.resolve().as_posix().lstrip("/") if isinstance(source, Path) else name
 
 
@@ -198,7 +198,7 @@ def _add(services: "Services", collection_id: str, name: str, source: "Path | st
     return str(services.knowledge.documents.add(OPERATOR, collection_id, name, data, about, "command")[0].id)
 
 
-def _verdict(name: str, document: Any = None, error: str | None = None) -> dict[str, Any]:
+def _build_verdict(name: str, document: Any = None, error: str | None = None) -> dict[str, Any]:
     """Describe what became of one source that was added: its document's id, state and chunks, or the error."""
     if document is None:
         return {"id": None, "title": name, "state": "failed", "chunks": 0, "note": None, "error": error}

@@ -93,7 +93,7 @@ def _evaluate_corpus(arguments: argparse.Namespace) -> dict[str, Any]:
             note=output.make_progress_line("passages embedded"),
         )
     report = {
-        "metrics": _to_records(evaluation.figures),
+        "metrics": _build_records(evaluation.figures),
         "questions": len(evaluation.by_question),
         "passages": evaluation.passages,
     }
@@ -125,7 +125,7 @@ def _evaluate_collection(arguments: argparse.Namespace) -> dict[str, Any]:
             OPERATOR, question_set.id, settings, metric_names, output.make_progress_line("questions asked")
         )
         outcomes = services.knowledge.evaluations.outcomes(OPERATOR, done.id)
-        report = {"id": done.id, "metrics": _to_records(done.figures), "questions": len(outcomes)}
+        report = {"id": done.id, "metrics": _build_records(done.figures), "questions": len(outcomes)}
         report |= {"passages": done.passages, "settings": done.settings, "took_ms": done.took_ms}
         if arguments.compare:
             report["compared"] = {
@@ -168,7 +168,7 @@ def list_evaluations(arguments: argparse.Namespace) -> None:
     output.show([{name: row.get(name) for name in columns} for row in rows], as_json=arguments.json, empty="None yet.")
 
 
-def _to_records(figures: Any) -> dict[str, Any]:
+def _build_records(figures: Any) -> dict[str, Any]:
     return {name: asdict(estimate) for name, estimate in figures.items()}
 
 

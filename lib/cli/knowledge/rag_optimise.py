@@ -59,7 +59,7 @@ def optimise(arguments: argparse.Namespace) -> None:
             grid = _read_grid(arguments)
             quote = services.knowledge.optimiser.quote(OPERATOR, question_set.id, grid)
             if arguments.quote:
-                output.show_record(_to_record(quote), as_json=arguments.json)
+                output.show_record(_build_quote_record(quote), as_json=arguments.json)
                 return
             print(_describe_quote(quote), file=sys.stderr)
             if not arguments.yes and not _ask_to_begin():
@@ -114,7 +114,7 @@ def _follow_study(services: "Services", study_id: str) -> "Study":
 
 
 def _show(study: "Study", *, as_json: bool) -> None:
-    trials = [_to_row(study.metric, trial, as_json=as_json) for trial in study.trials]
+    trials = [_build_row(study.metric, trial, as_json=as_json) for trial in study.trials]
     if as_json:
         record = {"id": study.id, "state": study.state, "error": study.error, "metric": study.metric}
         output.show_record(record | {"trials": trials}, as_json=True)
@@ -123,7 +123,7 @@ def _show(study: "Study", *, as_json: bool) -> None:
     print(f"Study {study.id}: {study.state}. Use `rag apply {study.id} TRIAL` to search like one of them.")
 
 
-def _to_row(metric: str, trial: Any, *, as_json: bool) -> dict[str, Any]:
+def _build_row(metric: str, trial: Any, *, as_json: bool) -> dict[str, Any]:
     cell = trial.cell
     result = trial.result
     against = trial.against_current
@@ -168,7 +168,7 @@ def _parse_counts(text: str) -> list[int]:
     return [0 if number == "0" else parse_count(number) for number in parse_names(text)]
 
 
-def _to_record(quote: "StudyQuote") -> dict[str, Any]:
+def _build_quote_record(quote: "StudyQuote") -> dict[str, Any]:
     record = asdict(quote)
     cost = record.pop("cost_nano_usd")
     return record | {"cost_usd": None if cost is None else Decimal(cost) / NANO_PER_USD}

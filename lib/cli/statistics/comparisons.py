@@ -32,7 +32,7 @@ def add_commands(actions: Any) -> None:
     command.add_argument("--by", default="app", metavar="D", help="app, model, configuration, provider or user")
     add_range(command)
     command.add_argument("--format", choices=["csv", "json"], default="csv")
-    command.set_defaults(run=what_if)
+    command.set_defaults(run=print_what_if)
     command = actions.add_parser("reconcile", help="compare a provider's usage or cost export with the ledger")
     command.add_argument(
         "file", nargs="+", type=Path, metavar="FILE", help="CSV or JSON of OpenAI or Anthropic; or any"
@@ -47,9 +47,9 @@ def add_commands(actions: Any) -> None:
     command.set_defaults(run=reconcile)
 
 
-def what_if(arguments: argparse.Namespace) -> None:
+def print_what_if(arguments: argparse.Namespace) -> None:
     """Print what traffic has cost and would have, for each value and model."""
-    from lib.cli.statistics.usage import to_moments
+    from lib.cli.statistics.usage import convert_to_moments
     from lib.statistics import traffic_moves
     from lib.statistics.filters import StatisticsFilter
     from lib.statistics.whatif import BY
@@ -59,14 +59,14 @@ def what_if(arguments: argparse.Namespace) -> None:
         raise InvalidInput(f"There is no dimension {arguments.by} here.", "", f"Choose of {', '.join(BY)}.", field="by")
     if bool(arguments.model) == bool(arguments.move):
         raise InvalidInput("Which model?", "", "Give --model, or --move for each value, and not both.")
-    start, end = to_moments(arguments.first, arguments.last)
+    start, end = convert_to_moments(arguments.first, arguments.last)
     with open_services() as services:
         traffic = StatisticsFilter(start, end)
         if arguments.model:
             comparison = services.what_if.compare(OPERATOR, traffic, arguments.model, by)
         else:
             comparison = services.what_if.plan(OPERATOR, traffic, dict(arguments.move), by)
-        _print(services, traffic_moves.table(comparison, by), arguments.format, "statistics.whatif")
+        _print(services, traffic_moves.build_table(comparison, by), arguments.format, "statistics.whatif")
 
 
 def reconcile(arguments: argparse.Namespace) -> None:
@@ -85,7 +85,7 @@ def reconcile(arguments: argparse.Namespace) -> None:
         gaps = {"day-model": reconciliation.gaps, "model": reconciliation.by_model, "day": reconciliation.by_day}[
             arguments.by
         ]
-        _print(services, reconcile.table(gaps), arguments.format, "statistics.reconcile")
+        _print(services, reconcile.build_table(gaps), arguments.format, "statistics.reconcile")
     print("\n".join(gap_words.write_sentences(reconciliation)), file=sys.stderr)
     _refuse_unread(invoice)
 
@@ -106,7 +106,7 @@ def _print(services: "Services", table: "pd.DataFrame", form: str, action: str) 
     from lib.cli.statistics import frames
 
     services.audit.note_export(OPERATOR, action, form, rows=len(table))
-    output.write_bytes([{"csv": frames.as_csv, "json": frames.as_json}[form](table)])
+    output.write_bytes([{"csv": frames.write_csv, "json": frames.write_json}[form](table)])
 
 
 def _read_bytes(path: Path) -> bytes:

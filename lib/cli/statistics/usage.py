@@ -50,7 +50,7 @@ def print_statistics(arguments: argparse.Namespace) -> None:
         arguments.wrong_usage("give --by, or one of forecast, whatif and reconcile")
     if arguments.format == "parquet" and sys.stdout.isatty():
         raise InvalidInput("Parquet is not text.", "", "Send it to a file: … --format parquet > usage.parquet")
-    start, end = to_moments(arguments.first, arguments.last)
+    start, end = convert_to_moments(arguments.first, arguments.last)
     with open_services() as services:
         money = arguments.currency and services.exchange_rates.book(OPERATOR, arguments.currency.upper())
         currency_filter = StatisticsFilter(money=money or None)
@@ -62,7 +62,7 @@ def print_statistics(arguments: argparse.Namespace) -> None:
             team_names = {str(team.id): team.slug for team in services.teams.list(OPERATOR)}
             frame["team"] = frame["team"].map(lambda team_id: team_names.get(team_id, team_id))
         services.audit.note_export(OPERATOR, "statistics.export", arguments.format, rows=len(frame), by=arguments.by)
-    write = {"csv": frames.as_csv, "json": frames.as_json, "parquet": frames.as_parquet}[arguments.format]
+    write = {"csv": frames.write_csv, "json": frames.write_json, "parquet": frames.write_parquet}[arguments.format]
     output.write_bytes([write(frame)])
 
 
@@ -72,24 +72,24 @@ def print_forecast(arguments: argparse.Namespace) -> None:
 
     from lib.cli.statistics import frames
     from lib.statistics.filters import StatisticsFilter
-    from lib.statistics.forecast import as_record, month_end
+    from lib.statistics.forecast import build_record, forecast_month_end
 
     try:
         zone = ZoneInfo(arguments.zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise InvalidInput(f"There is no time zone {arguments.zone}.", "", "Name one as Europe/Berlin.") from error
     with open_services() as services:
-        outlook = month_end(services.statistics, OPERATOR, StatisticsFilter(zone=zone), utc_now())
-        frame = pd.DataFrame([as_record(outlook)], dtype=object)
+        outlook = forecast_month_end(services.statistics, OPERATOR, StatisticsFilter(zone=zone), utc_now())
+        frame = pd.DataFrame([build_record(outlook)], dtype=object)
         services.audit.note_export(OPERATOR, "statistics.export", arguments.format, rows=1, forecast=True)
-    output.write_bytes([{"csv": frames.as_csv, "json": frames.as_json}[arguments.format](frame)])
+    output.write_bytes([{"csv": frames.write_csv, "json": frames.write_json}[arguments.format](frame)])
 
 
 def export(arguments: argparse.Namespace) -> None:
     """Stream every attempt of the range, newest first."""
     from lib.activity.call_filter import CUSTOM, ActivityFilter
 
-    start, end = to_moments(arguments.first, arguments.last)
+    start, end = convert_to_moments(arguments.first, arguments.last)
     activity_filter = ActivityFilter(period=CUSTOM, start=start, end=end)
     with open_services() as services:
         write = {
@@ -102,12 +102,12 @@ def export(arguments: argparse.Namespace) -> None:
 
 def get_sample_names() -> dict[str, str]:
     """Names of the people of the sample data, who have no account, by their ids."""
-    from lib.demo import demo_user_names
+    from lib.demo import name_demo_users
 
-    return demo_user_names()
+    return name_demo_users()
 
 
-def to_moments(first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
+def convert_to_moments(first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
     """Turn days into moments in UTC: the start of the first and the end (exclusive) of the last; None is open."""
     if first is not None and last is not None and last < first:
         raise InvalidInput("The range is empty.", f"--from {first} is after --to {last}.", "Swap the two days.")

@@ -42,7 +42,7 @@ def add_table_commands(actions: Any) -> None:
 
 def run_rows(arguments: argparse.Namespace) -> None:
     """Run a workflow for every row, several at once, and write the results as CSV."""
-    from lib.money import nano_from_usd
+    from lib.money import convert_usd_to_nano
     from lib.workflows.run import Trigger
 
     data = read_text(arguments.file).encode()
@@ -57,7 +57,7 @@ def run_rows(arguments: argparse.Namespace) -> None:
             arguments.slug,
             rows,
             version=arguments.version,
-            cap_nano_usd=None if arguments.cap is None else nano_from_usd(arguments.cap),
+            cap_nano_usd=None if arguments.cap is None else convert_usd_to_nano(arguments.cap),
             trigger=Trigger.COMMAND,
             launches=False,
         )
@@ -88,13 +88,13 @@ async def _execute_all(services: "Services", run_ids: list[str], parallel: int) 
 
 
 def _print_quote(services: "Services", arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    from lib.money import usd_from_nano
+    from lib.money import convert_nano_to_usd
 
     quote = services.workflows.batches.quote(OPERATOR, arguments.slug, rows, arguments.version)
     record = {
         "rows": len(rows),
-        "low_usd": None if quote.low_nano is None else usd_from_nano(quote.low_nano),
-        "high_usd": None if quote.high_nano is None else usd_from_nano(quote.high_nano),
+        "low_usd": None if quote.low_nano is None else convert_nano_to_usd(quote.low_nano),
+        "high_usd": None if quote.high_nano is None else convert_nano_to_usd(quote.high_nano),
         "basis": "past runs" if quote.basis == "past" else "ceilings of calls",
     }
     output.show_record(record, as_json=False)
@@ -108,7 +108,7 @@ def list_batches(arguments: argparse.Namespace) -> None:
 
 
 def _describe_batch(batch: "WorkflowBatch") -> dict[str, Any]:
-    from lib.money import usd_from_nano
+    from lib.money import convert_nano_to_usd
 
     return {
         "id": batch.id,
@@ -116,7 +116,7 @@ def _describe_batch(batch: "WorkflowBatch") -> dict[str, Any]:
         "began": batch.created_at,
         "rows": batch.rows,
         "states": ", ".join(f"{count} {state}" for state, count in batch.states.items()),
-        "known_cost_usd": usd_from_nano(batch.cost_nano_usd),
+        "known_cost_usd": convert_nano_to_usd(batch.cost_nano_usd),
         "unknown_costs": batch.unpriced,
     }
 
@@ -129,7 +129,7 @@ def print_results(arguments: argparse.Namespace) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Print two runs beside each other."""
-    from lib.money import usd_from_nano
+    from lib.money import convert_nano_to_usd
     from lib.workflows.comparison import compare_steps
 
     with open_services() as services:
@@ -143,7 +143,7 @@ def compare(arguments: argparse.Namespace) -> None:
             "differs_in": ", ".join(pair.differences),
             "first_ms": None if pair.first is None else pair.first.duration_ms,
             "second_ms": None if pair.second is None else pair.second.duration_ms,
-            "added_cost_usd": None if (cost := pair.added_cost_nano_usd) is None else usd_from_nano(cost),
+            "added_cost_usd": None if (cost := pair.added_cost_nano_usd) is None else convert_nano_to_usd(cost),
         }
         for pair in pairs
     ]

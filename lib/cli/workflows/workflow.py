@@ -109,11 +109,11 @@ def list_workflows(arguments: argparse.Namespace) -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Print a version's definition."""
-    from lib.workflows.definition import encode_definition, to_yaml
+    from lib.workflows.definition import encode_definition, write_yaml
 
     with open_services() as services:
         version = services.workflows.definitions.version(OPERATOR, arguments.slug, arguments.version)
-    print(encode_definition(version.definition) if arguments.json else to_yaml(version.definition).rstrip())
+    print(encode_definition(version.definition) if arguments.json else write_yaml(version.definition).rstrip())
 
 
 def validate(arguments: argparse.Namespace) -> None:
@@ -130,7 +130,7 @@ def validate(arguments: argparse.Namespace) -> None:
 
 def run_workflow(arguments: argparse.Namespace) -> None:
     """Run a workflow in this process and print its output; raises UserError when it did not come to its end."""
-    from lib.money import nano_from_usd
+    from lib.money import convert_usd_to_nano
     from lib.workflows.run import Trigger
 
     inputs = dict(arguments.values)
@@ -144,19 +144,19 @@ def run_workflow(arguments: argparse.Namespace) -> None:
             inputs,
             trigger=Trigger.COMMAND,
             version=arguments.version,
-            cap_nano_usd=None if arguments.cap is None else nano_from_usd(arguments.cap),
+            cap_nano_usd=None if arguments.cap is None else convert_usd_to_nano(arguments.cap),
             launches=False,
         )
         _execute(services, run.id, as_json=arguments.json)
 
 
 def _print_quote(services: "Services", arguments: argparse.Namespace, inputs: dict[str, Any]) -> None:
-    from lib.money import usd_from_nano
+    from lib.money import convert_nano_to_usd
 
     quote = services.workflows.runs.quote(OPERATOR, arguments.slug, inputs, arguments.version)
     record = {
-        "low_usd": None if quote.low_nano is None else usd_from_nano(quote.low_nano),
-        "high_usd": None if quote.high_nano is None else usd_from_nano(quote.high_nano),
+        "low_usd": None if quote.low_nano is None else convert_nano_to_usd(quote.low_nano),
+        "high_usd": None if quote.high_nano is None else convert_nano_to_usd(quote.high_nano),
         "basis": f"{quote.samples} past runs" if quote.basis == "past" else f"ceilings of {quote.samples} calls",
         "unpriced_models": list(quote.unpriced),
     }
@@ -171,14 +171,14 @@ def _execute(services: "Services", run_id: str, *, as_json: bool) -> None:
     if as_json:
         output.show_record(_describe_run(run) | {"output": run.output}, as_json=True)
     elif run.state == "done":
-        print(run.output if isinstance(run.output, str) else _to_json(run.output))
+        print(run.output if isinstance(run.output, str) else _encode_json(run.output))
     if run.state != "done":
         at_step = f" at {run.failed_step}" if run.failed_step else ""
         fix = f"Go on with `workflow resume {run.id}`." if run.state in ("failed", "paused", "cancelled") else ""
         raise UserError(f"The run is {run.state}{at_step}.", run.reason, fix or f"Its id is {run.id}.")
 
 
-def _to_json(value: Any) -> str:
+def _encode_json(value: Any) -> str:
     from lib.fast_json import encode_text
 
     return encode_text(value)
@@ -193,7 +193,7 @@ def list_runs(arguments: argparse.Namespace) -> None:
 
 def list_steps(arguments: argparse.Namespace) -> None:
     """Print the steps of a run in the order in which they began."""
-    from lib.money import least_sign, usd_from_nano
+    from lib.money import choose_least_sign, convert_nano_to_usd
 
     with open_services() as services:
         steps = services.workflows.runs.outline(OPERATOR, arguments.id)
@@ -206,8 +206,8 @@ def list_steps(arguments: argparse.Namespace) -> None:
             "attempts": step.attempts,
             "ms": step.duration_ms,
             "tokens": step.prompt_tokens + step.completion_tokens,
-            "cost_least": least_sign(step.has_partial_cost),
-            "cost_usd": None if step.cost_nano_usd is None else usd_from_nano(step.cost_nano_usd),
+            "cost_least": choose_least_sign(step.has_partial_cost),
+            "cost_usd": None if step.cost_nano_usd is None else convert_nano_to_usd(step.cost_nano_usd),
             "error": step.error,
         }
         for step in steps
@@ -238,9 +238,9 @@ def recover(arguments: argparse.Namespace) -> None:
 
 def resume(arguments: argparse.Namespace) -> None:
     """Go on with a run here, or repeat it from a step."""
-    from lib.money import nano_from_usd
+    from lib.money import convert_usd_to_nano
 
-    cap = None if arguments.cap is None else nano_from_usd(arguments.cap)
+    cap = None if arguments.cap is None else convert_usd_to_nano(arguments.cap)
     with open_services() as services:
         runs = services.workflows.runs
         if arguments.step is None:
@@ -252,7 +252,7 @@ def resume(arguments: argparse.Namespace) -> None:
 
 def test(arguments: argparse.Namespace) -> None:
     """Run test cases and say how each ended; raises UserError when one failed."""
-    from lib.workflows.bench import BenchResult, CaseResult, to_junit
+    from lib.workflows.bench import BenchResult, CaseResult, write_junit
 
     def tell(result: CaseResult) -> None:
         print(f"{'ok' if result.passed else 'FAILED':7}{result.name} ({result.seconds:.1f} s)")
@@ -267,7 +267,7 @@ def test(arguments: argparse.Namespace) -> None:
             print(f"       {result.ways_taken} of {result.ways} ways taken" + _tell_missed(result.missed))
             results.append(result)
     if arguments.junit is not None:
-        arguments.junit.write_text(to_junit(results), encoding="utf-8")
+        arguments.junit.write_text(write_junit(results), encoding="utf-8")
     failed = sum(not case.passed for result in results for case in result.cases)
     if failed:
         raise UserError(f"{failed} test cases failed.")
@@ -310,7 +310,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def _describe_run(run: "Run") -> dict[str, Any]:
-    from lib.money import least_sign, usd_from_nano
+    from lib.money import choose_least_sign, convert_nano_to_usd
 
     return {
         "id": run.id,
@@ -319,8 +319,8 @@ def _describe_run(run: "Run") -> dict[str, Any]:
         "state": str(run.state),
         "steps": run.steps_done,
         "tokens": run.tokens,
-        "cost_least": least_sign(run.has_partial_cost),
-        "cost_usd": None if run.cost_nano_usd is None else usd_from_nano(run.cost_nano_usd),
+        "cost_least": choose_least_sign(run.has_partial_cost),
+        "cost_usd": None if run.cost_nano_usd is None else convert_nano_to_usd(run.cost_nano_usd),
         "began": run.created_at,
         "reason": run.reason,
     }

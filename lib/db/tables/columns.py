@@ -38,7 +38,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def bind_processor(self, dialect: Dialect) -> Any:
         """On SQLite straight to the text that is stored."""
-        return _sqlite_text if dialect.name == "sqlite" else super().bind_processor(dialect)
+        return _encode_sqlite_moment if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Back to aware UTC."""
@@ -47,7 +47,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _sqlite_text(value: datetime | None) -> str | None:
+def _encode_sqlite_moment(value: datetime | None) -> str | None:
     if value is None:
         return None
     if value.tzinfo is None:

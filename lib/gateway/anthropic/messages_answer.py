@@ -13,7 +13,7 @@ from lib.gateway.models.ordered_pieces import OrderedPieces
 from lib.gateway.models.program_request import encode_event
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 from lib.providers.own_words import SIGNATURE
-from lib.providers.protocols.finish import Reason, standard_reason
+from lib.providers.protocols.finish import Reason, standardise_reason
 
 _STOP: dict[Reason, str] = {
     "stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"
@@ -86,13 +86,13 @@ class MessagesWriter:
     def end(self, usage: Usage | None) -> bytes:
         """The last events of an answer that came to its end."""
         delta = self._ending(self._finish)
-        counts = usage_body(usage) if usage else {"output_tokens": 0}
+        counts = build_usage_body(usage) if usage else {"output_tokens": 0}
         done = encode_event({"type": "message_delta", "delta": delta, "usage": counts}, "message_delta")
         return self._write_waiting() + self._end_block() + done + encode_event({"type": "message_stop"}, "message_stop")
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The event of an answer that broke off."""
-        return self._write_waiting() + encode_event(error_body(status, kind, message), "error")
+        return self._write_waiting() + encode_event(build_error_body(status, kind, message), "error")
 
     def whole(
         self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
@@ -104,12 +104,12 @@ class MessagesWriter:
         if text:
             blocks.append({"type": "text", "text": text})
         for call in tool_calls:
-            blocks.append({"type": "tool_use", "id": call["id"], "name": call["name"], "input": _input(call)})
-        return self._head(blocks, usage_body(usage) if usage else {}) | self._ending(finish)
+            blocks.append({"type": "tool_use", "id": call["id"], "name": call["name"], "input": _parse_input(call)})
+        return self._head(blocks, build_usage_body(usage) if usage else {}) | self._ending(finish)
 
     def _ending(self, finish: str | None) -> dict[str, str | None]:
         """Why the answer ended, and the stop sequence that ended it."""
-        if self.stop_sequence and standard_reason(finish) == "stop":
+        if self.stop_sequence and standardise_reason(finish) == "stop":
             return {"stop_reason": "stop_sequence", "stop_sequence": self.stop_sequence}
         return {"stop_reason": _stop(finish), "stop_sequence": None}
 
@@ -147,7 +147,7 @@ class MessagesWriter:
         }
 
 
-def usage_body(usage: Usage) -> dict[str, Any]:
+def build_usage_body(usage: Usage) -> dict[str, Any]:
     """Counts in Anthropic's form: cached ones stand beside the input."""
     fresh = max(0, usage.prompt_tokens - usage.cache_read_tokens - usage.cache_write_tokens)
     return {
@@ -158,7 +158,7 @@ def usage_body(usage: Usage) -> dict[str, Any]:
     }
 
 
-def models_body(models: list[tuple[str, str, int]]) -> dict[str, Any]:
+def build_models_body(models: list[tuple[str, str, int]]) -> dict[str, Any]:
     """A list of models: (id, owner, created in Unix seconds)."""
     data = [
         {"type": "model", "id": name, "display_name": name, "created_at": f"{datetime.fromtimestamp(at, UTC):%FT%TZ}"}
@@ -168,7 +168,7 @@ def models_body(models: list[tuple[str, str, int]]) -> dict[str, Any]:
     return {"data": data, "has_more": False, **ends}
 
 
-def error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
+def build_error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
     """An error in Anthropic's form."""
     del param  # it has no place for it
     error: dict[str, Any] = {"type": _ERRORS.get(status, "api_error"), "message": message}
@@ -177,7 +177,7 @@ def error_body(status: int, kind: str, message: str, param: str | None = None) -
     return {"type": "error", "error": error}
 
 
-def _input(call: dict[str, str]) -> Any:
+def _parse_input(call: dict[str, str]) -> Any:
     """The arguments of a call as the object that this protocol has; none where they were cut off."""
     try:
         arguments = json.loads(call["arguments"] or "{}")
@@ -187,4 +187,4 @@ def _input(call: dict[str, str]) -> Any:
 
 
 def _stop(finish: str | None) -> str:
-    return str(finish) if finish in _OWN else _STOP[standard_reason(finish)]
+    return str(finish) if finish in _OWN else _STOP[standardise_reason(finish)]

@@ -11,10 +11,10 @@ from lib.errors import InvalidInput
 from lib.gateway.models.program_request import (
     Losses,
     ProgramRequest,
-    list_field,
     make_request,
-    object_field,
-    tools_field,
+    read_list_field,
+    read_object_field,
+    read_tools_field,
 )
 
 _READ = {"model", "messages", "system", "stream", "stop_sequences", "tools", "tool_choice", "output_config"} | {
@@ -36,7 +36,7 @@ def read(body: dict[str, Any]) -> ProgramRequest:
     if body.get("thread") is not None:
         raise ThreadUnsupported
     losses = Losses()
-    sent_messages = list_field(body, "messages")
+    sent_messages = read_list_field(body, "messages")
     messages = [inside for message in sent_messages for inside in _translate_message(message, losses)]
     if system := _read_system(body.get("system"), sent_messages, losses):
         messages.insert(0, {"role": "system", "content": system})
@@ -44,7 +44,7 @@ def read(body: dict[str, Any]) -> ProgramRequest:
     if stops := body.get("stop_sequences"):
         parameters["stop"] = stops
     parameters |= _read_output(body)
-    if tools := tools_field(body):
+    if tools := read_tools_field(body):
         for tool in tools:
             if tool.get("type") not in (None, "custom"):
                 losses.refuse("Tools of Anthropic's own")
@@ -67,14 +67,14 @@ def _read_system(field: Any, messages: list[dict[str, Any]], losses: Losses) -> 
     """The system prompt: the field, then what messages of that role say."""
     contents = [field, *(message.get("content") for message in messages if message.get("role") == "system")]
     for content in contents:
-        for block in _blocks(content):
+        for block in _list_blocks(content):
             losses.leave_out_others("system", block, _FIELDS["text"])
-    return "\n\n".join(text for content in contents if (text := _text_of(content)).strip())
+    return "\n\n".join(text for content in contents if (text := _join_texts(content)).strip())
 
 
 def _read_output(body: dict[str, Any]) -> dict[str, Any]:
     """The form of the answer and the effort that goes into it."""
-    config = object_field(body, "output_config")
+    config = read_object_field(body, "output_config")
     parameters = dict[str, Any]()
     form = config.get("format") or body.get("output_format")
     if isinstance(form, dict) and form.get("type") == "json_schema":
@@ -100,7 +100,7 @@ def _translate_message(message: dict[str, Any], losses: Losses) -> list[dict[str
         return []  # it stands with the others of its kind
     if isinstance(content, str):
         return [{"role": role, "content": content}]
-    blocks = _blocks(content)
+    blocks = _list_blocks(content)
     for block in blocks:
         losses.leave_out_others("messages", block, _FIELDS.get(str(block.get("type")), block))
     results = list[dict[str, Any]]()
@@ -112,7 +112,7 @@ def _translate_message(message: dict[str, Any], losses: Losses) -> list[dict[str
                 {
                     "role": "tool",
                     "tool_call_id": str(block.get("tool_use_id", "")),
-                    "content": _text_of(content_of_tool),
+                    "content": _join_texts(content_of_tool),
                 }
             )
             blocks_of_tool = (
@@ -146,7 +146,7 @@ def _translate_block(block: dict[str, Any], losses: Losses) -> list[dict[str, An
         losses.leave_out("messages.thinking")
         return []
     if kind == "image" and source.get("type") in ("url", "base64"):
-        return [{"type": "image_url", "image_url": {"url": source.get("url") or _data_url(source)}}]
+        return [{"type": "image_url", "image_url": {"url": source.get("url") or _build_data_url(source)}}]
     if kind == "document" and source.get("type") == "text":
         return [{"type": "text", "text": str(source.get("data", ""))}]
     if kind == "document" and source.get("type") == "content":
@@ -159,13 +159,13 @@ def _translate_block(block: dict[str, Any], losses: Losses) -> list[dict[str, An
             for part in _translate_block(inner_block, losses)
         ]
     if kind == "document" and source.get("type") == "base64":
-        file = {"filename": str(block.get("title") or "document.pdf"), "file_data": _data_url(source)}
+        file = {"filename": str(block.get("title") or "document.pdf"), "file_data": _build_data_url(source)}
         return [{"type": "file", "file": file}]
     losses.refuse(f"Blocks of the type {kind[:40]}" + (f" from a {source['type']}"[:40] if "type" in source else ""))
     return [{**block, "type": kind}]  # what a program says by it, though no other protocol has a word for it
 
 
-def _data_url(source: dict[str, Any]) -> str:
+def _build_data_url(source: dict[str, Any]) -> str:
     return f"data:{source.get('media_type')};base64,{source.get('data')}"
 
 
@@ -201,11 +201,11 @@ def _translate_tool_choice(choice: Any) -> dict[str, Any]:
     return parameters
 
 
-def _blocks(content: Any) -> list[dict[str, Any]]:
+def _list_blocks(content: Any) -> list[dict[str, Any]]:
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
 
 
-def _text_of(content: Any) -> str:
+def _join_texts(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "\n".join(str(block["text"]) for block in _blocks(content) if "text" in block)
+    return "\n".join(str(block["text"]) for block in _list_blocks(content) if "text" in block)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_typ
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lib.errors import InvalidInput
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 
 T = TypeVar("T")
 LONGEST_NAME = 300
@@ -31,14 +31,14 @@ Object = dict[str, Any]
 MetricKind = Literal["string", "integer", "float", "boolean", "json"]
 
 
-def ref(name: str) -> dict[str, str]:
+def build_ref(name: str) -> dict[str, str]:
     """The place of a struct in the document."""
     return {"$ref": f"#/components/schemas/{name.removesuffix('Body')}"}
 
 
 def list_of(name: str, **keywords: Any) -> dict[str, Any]:
     """A list of structs, or nothing, where a body keeps what was sent as it is."""
-    return {"anyOf": [{"type": "array", "items": ref(name), **keywords}, {"type": "null"}]}
+    return {"anyOf": [{"type": "array", "items": build_ref(name), **keywords}, {"type": "null"}]}
 
 
 class Body(Struct, kw_only=True):
@@ -48,7 +48,7 @@ class Body(Struct, kw_only=True):
 
     def __post_init__(self) -> None:
         """InvalidInput for a name that can't be printed: nothing has one."""
-        for field in _names_of(type(self)):
+        for field in _list_name_fields(type(self)):
             name = getattr(self, field)
             if name and not all(word.isprintable() for word in ([name] if isinstance(name, str) else name)):
                 why = "It holds signs that no name has."
@@ -56,7 +56,7 @@ class Body(Struct, kw_only=True):
 
 
 @cache
-def _names_of(kind: type[Struct]) -> tuple[str, ...]:
+def _list_name_fields(kind: type[Struct]) -> tuple[str, ...]:
     hints = get_type_hints(kind, include_extras=True)
     return tuple(field for field in kind.__struct_fields__ if _holds_name(hints[field]))
 
@@ -276,7 +276,7 @@ class NewMetricsBody(Body):
     type: MetricKind | None = None
     metadata: Object | None = None
 
-    SCHEMA = {"anyOf": [ref("NewMetricBody"), {"required": ["metrics"]}]}
+    SCHEMA = {"anyOf": [build_ref("NewMetricBody"), {"required": ["metrics"]}]}
 
 
 class MetricBody(Struct, kw_only=True):
@@ -407,7 +407,7 @@ class UsageTableBody(Struct):
 
     rows: list[Object]
 
-    SCHEMA = {"properties": {"rows": {"type": "array", "items": ref("UsageRowBody")}}}
+    SCHEMA = {"properties": {"rows": {"type": "array", "items": build_ref("UsageRowBody")}}}
 
 
 class BudgetQuery(Body):
@@ -464,11 +464,11 @@ class ErrorBody(Struct):
     error: ErrorDetail
 
 
-def dollars(nano: int) -> str:
+def format_dollars(nano: int) -> str:
     """Decimal text of nano-dollars."""
-    return format(usd_from_nano(nano), "f")
+    return format(convert_nano_to_usd(nano), "f")
 
 
-def usd(nano: int | None) -> str | None:
+def format_usd(nano: int | None) -> str | None:
     """Decimal text of nano-dollars; None for what is not known."""
-    return None if nano is None else dollars(nano)
+    return None if nano is None else format_dollars(nano)

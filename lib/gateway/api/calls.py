@@ -25,15 +25,15 @@ from lib.gateway.api import (
     workflows,
 )
 from lib.gateway.api.bodies import AnswerBody, Nothing, QuestionBody
-from lib.gateway.api.operation import Asking, Operation, Types, read, routes_of
+from lib.gateway.api.operation import Asking, Operation, Types, build_routes, read
 from lib.gateway.http import error_boundary
 from lib.gateway.http.answers import AnswerSender
 from lib.gateway.http.exchange import Exchange
-from lib.gateway.http.limit_headers import openai_headers
+from lib.gateway.http.limit_headers import build_openai_headers
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models import prompt_field
 from lib.gateway.models.program_turn import begin_tool_turn
-from lib.gateway.openai.chat_completions import messages_field
+from lib.gateway.openai.chat_completions import read_messages_field
 from lib.prompts.template import FilledPrompt
 from lib.providers import parameter_rules
 
@@ -48,7 +48,7 @@ class _CallForm:
         return error_boundary.API.body(refusal)
 
     def limit_headers(self, verdict: LimitDecision) -> Any:
-        return openai_headers(verdict)
+        return build_openai_headers(verdict)
 
 
 _FORM = _CallForm()
@@ -88,7 +88,7 @@ class Generation(Operation):
         by_words = [{"role": "user", "content": question.prompt}]
         return CallRequest(
             actor=asking.actor,
-            messages=by_words if question.prompt is not None else messages_field(asking.raw),
+            messages=by_words if question.prompt is not None else read_messages_field(asking.raw),
             configuration=question.configuration,
             model=question.model,
             context=question.context,
@@ -113,4 +113,4 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     **workflow_batches.OPERATIONS,
     **tools.OPERATIONS,
 }
-routes: list[BaseRoute] = routes_of(OPERATIONS)
+routes: list[BaseRoute] = build_routes(OPERATIONS)

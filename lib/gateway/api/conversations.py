@@ -28,7 +28,7 @@ from lib.gateway.api.bodies import (
     Usd,
     Words,
     fill,
-    usd,
+    format_usd,
 )
 from lib.gateway.api.native_protocol import describe_row
 from lib.gateway.api.operation import Asking, DirectOperation, FollowedOperation, Operation
@@ -194,7 +194,7 @@ def create(asking: Asking[Nothing, NewConversationBody]) -> ConversationBody:
         tags=body.tags or [],
         strategy=ContextStrategy.from_record(context) if context else None,
     )
-    return _conversation(conversation)
+    return _describe_conversation(conversation)
 
 
 def list_page(asking: Asking[ConversationsQuery, Nothing]) -> ConversationsBody:
@@ -204,19 +204,19 @@ def list_page(asking: Asking[ConversationsQuery, Nothing]) -> ConversationsBody:
         Status(query.status) if query.status else None, query.folder, query.tag, query.archived == "true"
     )
     conversations, has_more = asking.services.conversations.list(asking.actor, which, query.page)
-    return ConversationsBody([_conversation(conversation) for conversation in conversations], has_more)
+    return ConversationsBody([_describe_conversation(conversation) for conversation in conversations], has_more)
 
 
 def read_thread(asking: Asking[Nothing, Nothing]) -> ThreadBody:
     """The branch shown: its last messages."""
-    return _thread(asking.services.talk.read(asking.actor, asking.path["conversation_id"], _SHOWN))
+    return _describe_thread(asking.services.talk.read(asking.actor, asking.path["conversation_id"], _SHOWN))
 
 
 def choose_branch(asking: Asking[Nothing, BranchChoiceBody]) -> ThreadBody:
     """Show the branch that a message is on."""
     conversation_id = asking.path["conversation_id"]
     asking.services.talk.choose(asking.actor, conversation_id, asking.body.message_id)
-    return _thread(asking.services.talk.read(asking.actor, conversation_id, _SHOWN))
+    return _describe_thread(asking.services.talk.read(asking.actor, conversation_id, _SHOWN))
 
 
 def stop_answer(asking: Asking[Nothing, Nothing]) -> ThreadBody:
@@ -227,7 +227,7 @@ def stop_answer(asking: Asking[Nothing, Nothing]) -> ThreadBody:
 
 def end(asking: Asking[Nothing, Nothing]) -> ConversationBody:
     """Nothing more is said in it."""
-    return _conversation(asking.services.conversations.end(asking.actor, asking.path["conversation_id"]))
+    return _describe_conversation(asking.services.conversations.end(asking.actor, asking.path["conversation_id"]))
 
 
 def send(asking: Asking[Nothing, NewMessageBody]) -> Sent:
@@ -265,20 +265,20 @@ def finish(asking: Asking[Nothing, NewMessageBody], sent: Sent) -> tuple[Convers
         question_id=sent.question_id,
         message_id=sent.answer_id,
         text=message.content,
-        reasoning=next((str(part["text"]) for part in _parts(message, "reasoning")), None),
+        reasoning=next((str(part["text"]) for part in _select_parts(message, "reasoning")), None),
         tool_calls=[
             ToolCallBody(id=part["id"], name=part["name"], arguments=part["arguments"])
-            for part in _parts(message, "tool_call")
+            for part in _select_parts(message, "tool_call")
         ],
     )
     return answer, refusals.refuse_row(log, services.calls.view(actor, sent.call_id).retry_after)
 
 
-def _parts(message: Message, kind: str) -> list[Mapping[str, Any]]:
+def _select_parts(message: Message, kind: str) -> list[Mapping[str, Any]]:
     return [part for part in message.parts if part["type"] == kind]
 
 
-def _fields(conversation: Conversation) -> dict[str, Any]:
+def _build_fields(conversation: Conversation) -> dict[str, Any]:
     return {
         "status": str(conversation.status(utc_now())),
         "system": conversation.system_prompt,
@@ -286,24 +286,24 @@ def _fields(conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def _conversation(conversation: Conversation) -> ConversationBody:
-    return fill(ConversationBody, conversation, **_fields(conversation))
+def _describe_conversation(conversation: Conversation) -> ConversationBody:
+    return fill(ConversationBody, conversation, **_build_fields(conversation))
 
 
-def _thread(thread: Thread) -> ThreadBody:
+def _describe_thread(thread: Thread) -> ThreadBody:
     spent = thread.figures
     return fill(
         ThreadBody,
         thread.conversation,
-        **_fields(thread.conversation),
+        **_build_fields(thread.conversation),
         older=thread.older,
-        messages=[_message(message) for message in thread.messages],
-        usage=fill(SpentBody, spent, cost_usd=usd(spent.cost_nano_usd)),
+        messages=[_describe_message(message) for message in thread.messages],
+        usage=fill(SpentBody, spent, cost_usd=format_usd(spent.cost_nano_usd)),
     )
 
 
-def _message(message: Message) -> SaidMessageBody:
-    cost = usd(message.cost_nano_usd)
+def _describe_message(message: Message) -> SaidMessageBody:
+    cost = format_usd(message.cost_nano_usd)
     return fill(SaidMessageBody, message, cost_usd=cost, branches=list(message.siblings))
 
 

@@ -202,7 +202,7 @@ class KnowledgeAnswerBody(Struct, kw_only=True):
 def list_collections(asking: Asking[Nothing, Nothing]) -> CollectionsBody:
     """The collections that the key's owner may read."""
     return CollectionsBody(
-        [_collection(collection) for collection in asking.services.knowledge.collections.list(asking.actor)]
+        [_describe_collection(collection) for collection in asking.services.knowledge.collections.list(asking.actor)]
     )
 
 
@@ -217,15 +217,15 @@ def create(asking: Asking[Nothing, NewCollectionBody]) -> CollectionBody:
         body.name,
         description=body.description or "",
         is_shared=body.is_shared,
-        chunking=Chunking(**_sent_fields(body.chunking)) if body.chunking is not None else None,
+        chunking=Chunking(**_select_sent_fields(body.chunking)) if body.chunking is not None else None,
         **model,
     )
-    return _collection(collection)
+    return _describe_collection(collection)
 
 
 def read_collection(asking: Asking[Nothing, Nothing]) -> CollectionBody:
     """The collection that the address names."""
-    return _collection(asking.services.knowledge.collections.get(asking.actor, asking.path["collection_id"]))
+    return _describe_collection(asking.services.knowledge.collections.get(asking.actor, asking.path["collection_id"]))
 
 
 def list_documents(asking: Asking[Nothing, Nothing]) -> DocumentsBody:
@@ -270,7 +270,7 @@ def delete_document(asking: Asking[Nothing, Nothing]) -> DeletedBody:
 def search(asking: Asking[Nothing, KnowledgeQuestionBody]) -> PassagesBody:
     """Passages for a question."""
     collection = asking.services.knowledge.collections.get(asking.actor, asking.path["collection_id"])
-    settings, only = _scope(asking.body, collection.search)
+    settings, only = _read_scope(asking.body, collection.search)
     search = asking.services.knowledge.passages.search(
         asking.actor, collection.id, asking.body.question, settings, only
     )
@@ -283,7 +283,7 @@ def ask(asking: Asking[Nothing, KnowledgeAskedBody]) -> Any:
     """Begin an answer from a collection."""
     body = asking.body
     collection = asking.services.knowledge.collections.get(asking.actor, asking.path["collection_id"])
-    settings, only = _scope(body, collection.search)
+    settings, only = _read_scope(body, collection.search)
     return asking.services.knowledge.answers.ask(
         asking.actor,
         [collection.id],
@@ -320,7 +320,7 @@ def finish(asking: Asking[Nothing, KnowledgeAskedBody], begun: Any) -> tuple[Kno
     return answer, refusal
 
 
-def _scope(body: KnowledgeQuestionBody, usual: Any) -> tuple[Any, Any]:
+def _read_scope(body: KnowledgeQuestionBody, usual: Any) -> tuple[Any, Any]:
     """How to search and among what."""
     from lib.knowledge.search import DocumentFilter
     from lib.knowledge.settings import SearchSettings
@@ -332,12 +332,12 @@ def _scope(body: KnowledgeQuestionBody, usual: Any) -> tuple[Any, Any]:
     return SearchSettings(mode, k, rerank, usual.reranker), DocumentFilter(**only)
 
 
-def _sent_fields(body: Struct) -> dict[str, Any]:
+def _select_sent_fields(body: Struct) -> dict[str, Any]:
     """The fields that were sent."""
     return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
 
 
-def _collection(collection: Any) -> CollectionBody:
+def _describe_collection(collection: Any) -> CollectionBody:
     cut = asdict(collection.chunking)
     search = asdict(collection.search)
     return fill(CollectionBody, collection, chunking=cut, search=search)

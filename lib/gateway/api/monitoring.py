@@ -16,7 +16,7 @@ from lib.gateway.http import refusals
 from lib.gateway.http.exchange import RefusedRequest
 
 
-async def metrics(request: Request) -> Response:
+async def serve_metrics(request: Request) -> Response:
     """The text that Prometheus reads."""
     services = service_root.current()
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -26,7 +26,7 @@ async def metrics(request: Request) -> Response:
     key.grant.require_endpoint(GatewayEndpoint.METRICS)
     team_id = None if key.user_id is None else key.team_id  # a monitor's own key, made by the operator, reads them all
     snapshot = await asyncio.to_thread(services.counters.snapshot, team_id)
-    return PlainTextResponse(prometheus.text(snapshot), media_type=prometheus.CONTENT_TYPE)
+    return PlainTextResponse(prometheus.format_metrics(snapshot), media_type=prometheus.CONTENT_TYPE)
 
 
-routes = [Route("/metrics", metrics)]
+routes = [Route("/metrics", serve_metrics)]

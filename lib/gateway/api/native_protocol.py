@@ -10,7 +10,7 @@ from typing import Any
 
 from lib.calls.live_call import LiveCall
 from lib.gateway.models.program_request import encode_event
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, Usage
 from lib.tokens.text_estimate import estimate_tokens
 
@@ -51,7 +51,7 @@ class NativeWriter:
     def end(self, usage: Usage | None) -> bytes:
         """The last event: the call as the ledger has it."""
         return encode_event(
-            {**describe_row(self.call.columns), "tool_calls": _tools(self.call)},
+            {**describe_row(self.call.columns), "tool_calls": _list_tool_calls(self.call)},
             "done",
         )
 
@@ -73,15 +73,15 @@ def describe_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "log_id": row.get("id"),
         **{name: row.get(name) for name in _SAME},
-        "cost_usd": None if nano is None else format(usd_from_nano(nano), "f"),
+        "cost_usd": None if nano is None else format(convert_nano_to_usd(nano), "f"),
         "usage": {**{name: row.get(name) for name in _COUNTS}, "source": row.get("usage_source")},
     }
 
 
-def error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
+def build_error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
     """An error; `code` is for programs, `message` for people, `param` the field that can't be used."""
     return {"error": {"code": code, "message": message, "param": param}}
 
 
-def _tools(call: LiveCall) -> list[dict[str, str]]:
+def _list_tool_calls(call: LiveCall) -> list[dict[str, str]]:
     return [dict(tool) for tool in call.attempt.tool_calls.values()]

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from lib.fast_json import encode_text
 from lib.gateway.api import calls
-from lib.gateway.api.bodies import ErrorBody, Name, Nothing, UsageRowBody, ref
+from lib.gateway.api.bodies import ErrorBody, Name, Nothing, UsageRowBody, build_ref
 from lib.gateway.api.openapi_others import ANTHROPIC, OPENAI, SCHEMAS
 from lib.gateway.api.operation import Operation
 from lib.patterns import compile_pattern
@@ -59,7 +59,7 @@ _PATHS = {  # each parameter of an address; one that is missing here ends the ma
 
 
 @cache
-def document() -> dict[str, Any]:
+def build_document() -> dict[str, Any]:
     """The whole document."""
     operations = [operation for methods in calls.OPERATIONS.values() for operation in methods.values()]
     structs = {kind for operation in operations for kind in (operation.types.body, operation.types.answer)}
@@ -74,12 +74,12 @@ def document() -> dict[str, Any]:
         "security": [{"key": []}],
         "tags": [{"name": name} for name in ("Ours", "OpenAI", "Anthropic", "Operation")],
         "paths": {
-            **{path: _described(path, methods) for path, methods in calls.OPERATIONS.items()},
-            **_models(),
-            **_operation(),
+            **{path: _describe_path(path, methods) for path, methods in calls.OPERATIONS.items()},
+            **_list_model_paths(),
+            **_list_service_paths(),
         },
         "components": {
-            "schemas": _schemas([*structs, UsageRowBody, ErrorBody]) | SCHEMAS,
+            "schemas": _build_schemas([*structs, UsageRowBody, ErrorBody]) | SCHEMAS,
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `llmm_...`."}},
         },
     }
@@ -87,10 +87,10 @@ def document() -> dict[str, Any]:
 
 async def serve(_request: Request) -> Response:
     """The document; it holds no secret, so it needs no key."""
-    return Response(encode_text(document()), media_type="application/json")
+    return Response(encode_text(build_document()), media_type="application/json")
 
 
-def _schemas(kinds: Iterable[type[Struct]]) -> dict[str, Any]:
+def _build_schemas(kinds: Iterable[type[Struct]]) -> dict[str, Any]:
     """The structs and all that they hold, by their names in the document."""
     kinds = sorted(set(kinds), key=lambda kind: kind.__name__)
     _, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
@@ -116,29 +116,32 @@ def _tidy(schema: dict[str, Any]) -> None:
             del field["default"]
 
 
-def _described(path: str, methods: dict[str, Operation]) -> dict[str, Any]:
+def _describe_path(path: str, methods: dict[str, Operation]) -> dict[str, Any]:
     """An address of `/api`."""
-    return {method.lower(): _ours(path, method, operation) for method, operation in methods.items()}
+    return {method.lower(): _describe_operation(path, method, operation) for method, operation in methods.items()}
 
 
-def _ours(path: str, method: str, operation: Operation) -> dict[str, Any]:
+def _describe_operation(path: str, method: str, operation: Operation) -> dict[str, Any]:
     query, body, answer = operation.types
-    content = {"text/event-stream": {}} if operation.streams else _json(answer.__name__)
+    content = {"text/event-stream": {}} if operation.streams else _build_json_content(answer.__name__)
     statuses = _CALLS if operation.makes_call else _READS if method == "GET" else _READS + _BODIES
     about = "The answer." if operation.makes_call else "What was asked for." if method == "GET" else "As recorded."
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.title,
         "tags": ["Ours"],
-        "parameters": _parameters(path, query),
-        "responses": {str(operation.status): {"description": about, "content": content}, **_refused(statuses)},
+        "parameters": _list_parameters(path, query),
+        "responses": {
+            str(operation.status): {"description": about, "content": content},
+            **_describe_refusals(statuses),
+        },
     }
     if method == "POST":
-        described["requestBody"] = {"required": True, "content": _json(body.__name__)}
+        described["requestBody"] = {"required": True, "content": _build_json_content(body.__name__)}
     return described
 
 
-def _parameters(path: str, query: type[Struct] = Nothing) -> list[dict[str, Any]]:
+def _list_parameters(path: str, query: type[Struct] = Nothing) -> list[dict[str, Any]]:
     """The parts of the address, and the fields of the query."""
     name_schema = msgspec.json.schema(Name)
     parameters = [
@@ -156,54 +159,59 @@ def _parameters(path: str, query: type[Struct] = Nothing) -> list[dict[str, Any]
     return parameters
 
 
-def _json(name: str) -> dict[str, Any]:
-    return {"application/json": {"schema": ref(name)}}
+def _build_json_content(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": build_ref(name)}}
 
 
-def _refused(statuses: Iterable[int], error: str = "Error") -> dict[str, Any]:
+def _describe_refusals(statuses: Iterable[int], error: str = "Error") -> dict[str, Any]:
     """How an address says no."""
     return {
-        str(status): {"description": _REFUSALS[status], "content": _json(error)} for status in sorted(set(statuses))
+        str(status): {"description": _REFUSALS[status], "content": _build_json_content(error)}
+        for status in sorted(set(statuses))
     }
 
 
-def _model(
+def _describe_model_call(
     name: str, title: str, body: str | None, answer: str, protocol: tuple[str, str], *, streams: bool = False
 ) -> dict[str, Any]:
     """An address of another's protocol; without a body it is read."""
-    content = _json(answer) | ({"text/event-stream": {}} if streams else {})
+    content = _build_json_content(answer) | ({"text/event-stream": {}} if streams else {})
     described: dict[str, Any] = {"operationId": name, "summary": title, "tags": [protocol[0]]}
     if body is not None:
-        described["requestBody"] = {"required": True, "content": _json(body)}
+        described["requestBody"] = {"required": True, "content": _build_json_content(body)}
     answers = {"200": {"description": "The answer.", "content": content}}
-    return described | {"responses": answers | _refused(_READS if body is None else _CALLS, protocol[1])}
+    return described | {"responses": answers | _describe_refusals(_READS if body is None else _CALLS, protocol[1])}
 
 
-def _models() -> dict[str, Any]:
-    chat = _model("chat", "OpenAI's chat completions", "ChatRequest", "ChatCompletion", OPENAI, streams=True)
-    responses = _model("responses", "OpenAI's responses", "ResponsesRequest", "Response", OPENAI, streams=True)
-    embeddings = _model("embeddings", "OpenAI's embeddings", "EmbeddingsRequest", "Embeddings", OPENAI)
-    listed = _model("models", "Configurations that the key may call", None, "Models", OPENAI)
-    model = _model("model", "One of them", None, "Model", OPENAI)
-    messages = _model(
+def _list_model_paths() -> dict[str, Any]:
+    chat = _describe_model_call(
+        "chat", "OpenAI's chat completions", "ChatRequest", "ChatCompletion", OPENAI, streams=True
+    )
+    responses = _describe_model_call(
+        "responses", "OpenAI's responses", "ResponsesRequest", "Response", OPENAI, streams=True
+    )
+    embeddings = _describe_model_call("embeddings", "OpenAI's embeddings", "EmbeddingsRequest", "Embeddings", OPENAI)
+    listed = _describe_model_call("models", "Configurations that the key may call", None, "Models", OPENAI)
+    model = _describe_model_call("model", "One of them", None, "Model", OPENAI)
+    messages = _describe_model_call(
         "messages", "Anthropic's messages", "MessagesRequest", "AnthropicMessage", ANTHROPIC, streams=True
     )
     title = "An estimate of a question's length"
-    count = _model("countTokens", title, "MessagesRequest", "TokenCount", ANTHROPIC)
+    count = _describe_model_call("countTokens", title, "MessagesRequest", "TokenCount", ANTHROPIC)
     path = "/v1/models/{model}"
     return {
         "/v1/chat/completions": {"post": chat},
         "/v1/responses": {"post": responses},
         "/v1/embeddings": {"post": embeddings},
         "/v1/models": {"get": listed},
-        path: {"get": model | {"parameters": _parameters(path)}},
+        path: {"get": model | {"parameters": _list_parameters(path)}},
         "/v1/messages": {"post": messages},
         "/v1/messages/count_tokens": {"post": count},
     }
 
 
-def _operation() -> dict[str, Any]:
-    health = _json("Health")
+def _list_service_paths() -> dict[str, Any]:
+    health = _build_json_content("Health")
     lives = {"200": {"description": "It does.", "content": health}}
     ready = {
         "200": {"description": "Ready.", "content": health},

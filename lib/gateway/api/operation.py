@@ -111,7 +111,7 @@ class DirectOperation(Operation):
     async def answer(self, exchange: Exchange, asking: "Asking[Any, Any]") -> None:
         """Answer a request that was read."""
         threads = _SLOW_THREADS if self.is_slow else None
-        work = partial(copy_context().run, _settled, self.work, asking)
+        work = partial(copy_context().run, _run_when_settled, self.work, asking)
         document = await asyncio.get_running_loop().run_in_executor(threads, work)
         await exchange.answer(self.status, encode(msgspec.to_builtins(document)), {"cache-control": "no-store"})
 
@@ -172,7 +172,7 @@ class Resource:
         await operation.answer(exchange, asking)
 
 
-def routes_of(operations: Mapping[str, Mapping[str, Operation]]) -> list[BaseRoute]:
+def build_routes(operations: Mapping[str, Mapping[str, Operation]]) -> list[BaseRoute]:
     """The routes of operations by address and method."""
     return [Route(path, Resource(methods), methods=list(methods)) for path, methods in operations.items()]
 
@@ -192,13 +192,17 @@ def _explain(message: str) -> InvalidInput:
     words = _QUOTED.findall(problem)
     if problem.startswith("Object missing"):
         path = f"{path}.{words[0]}".strip(".")
-        return InvalidInput(f"{path} is missing.", "", f"Add {path}.", field=_field(path))
+        return InvalidInput(f"{path} is missing.", "", f"Add {path}.", field=_parse_field_name(path))
     if problem.startswith("Object contains unknown"):
-        return InvalidInput(f"{path} can't hold {words[0]}.", "", f"Leave {words[0]} out.", field=_field(path))
-    return InvalidInput(f"{path} can't be used.", _reason(problem, words), f"Correct {path}.", field=_field(path))
+        return InvalidInput(
+            f"{path} can't hold {words[0]}.", "", f"Leave {words[0]} out.", field=_parse_field_name(path)
+        )
+    return InvalidInput(
+        f"{path} can't be used.", _explain_problem(problem, words), f"Correct {path}.", field=_parse_field_name(path)
+    )
 
 
-def _reason(problem: str, words: list[str]) -> str:
+def _explain_problem(problem: str, words: list[str]) -> str:
     if "regex" in problem:
         return "It must not be blank." if r"\\S" in problem else "It has another form."
     if problem.startswith("Expected") and "got" in problem and words:
@@ -211,11 +215,11 @@ def _reason(problem: str, words: list[str]) -> str:
     return "It is no day; write it like 2026-10-31." if "date" in problem else "It is none of the values it can have."
 
 
-def _field(path: str) -> str:
+def _parse_field_name(path: str) -> str:
     return path.partition(".")[0].partition("[")[0]
 
 
-def _settled(work: Callable[[Any], Any], asking: "Asking[Any, Any]") -> Any:
+def _run_when_settled(work: Callable[[Any], Any], asking: "Asking[Any, Any]") -> Any:
     """The answer when every call that has ended is in the ledger; another worker's may take a moment longer."""
     asking.services.calls.flush()
     try:

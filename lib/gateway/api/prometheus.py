@@ -13,20 +13,38 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = "llm_manager_"
 
 
-def text(snapshot: Snapshot) -> str:
+def format_metrics(snapshot: Snapshot) -> str:
     """Every metric, each with its help and type."""
     models = snapshot.models
     lines = [
-        *_metric("requests_total", "counter", "Calls that ended today, by status.", _requests(models)),
-        *_metric("attempts_total", "counter", "Requests sent upstream today, retries included.", _attempts(models)),
-        *_metric("tokens_total", "counter", "Tokens today, by part.", _tokens(models)),
-        *_metric("cost_usd_total", "counter", "Known cost of today's attempts, US dollars.", _cost(models)),
-        *_metric("unpriced_attempts_total", "counter", "Attempts today whose cost is unknown.", _unpriced(models)),
-        *_metric("refusals_total", "counter", "Calls refused today, by reason.", _refusals(snapshot.refusals)),
-        *_metric("calls_in_flight", "gauge", "Calls that are open now.", [("", {}, str(snapshot.calls_in_flight))]),
-        *_metric("open_circuits", "gauge", "Models that are not called now.", [("", {}, str(snapshot.open_circuits))]),
-        *_metric("duration_seconds", "histogram", "Time from sending to the end.", _times(models, "duration")),
-        *_metric("first_token_seconds", "histogram", "Time to the first token.", _times(models, "first_token")),
+        *_yield_metric_lines(
+            "requests_total", "counter", "Calls that ended today, by status.", _yield_requests(models)
+        ),
+        *_yield_metric_lines(
+            "attempts_total", "counter", "Requests sent upstream today, retries included.", _yield_attempts(models)
+        ),
+        *_yield_metric_lines("tokens_total", "counter", "Tokens today, by part.", _yield_tokens(models)),
+        *_yield_metric_lines(
+            "cost_usd_total", "counter", "Known cost of today's attempts, US dollars.", _yield_cost(models)
+        ),
+        *_yield_metric_lines(
+            "unpriced_attempts_total", "counter", "Attempts today whose cost is unknown.", _yield_unpriced(models)
+        ),
+        *_yield_metric_lines(
+            "refusals_total", "counter", "Calls refused today, by reason.", _yield_refusals(snapshot.refusals)
+        ),
+        *_yield_metric_lines(
+            "calls_in_flight", "gauge", "Calls that are open now.", [("", {}, str(snapshot.calls_in_flight))]
+        ),
+        *_yield_metric_lines(
+            "open_circuits", "gauge", "Models that are not called now.", [("", {}, str(snapshot.open_circuits))]
+        ),
+        *_yield_metric_lines(
+            "duration_seconds", "histogram", "Time from sending to the end.", _yield_times(models, "duration")
+        ),
+        *_yield_metric_lines(
+            "first_token_seconds", "histogram", "Time to the first token.", _yield_times(models, "first_token")
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -34,51 +52,51 @@ def text(snapshot: Snapshot) -> str:
 _Sample = tuple[str, Mapping[str, str], str]
 
 
-def _metric(name: str, kind: str, help_text: str, samples: Iterable[_Sample]) -> Iterator[str]:
+def _yield_metric_lines(name: str, kind: str, help_text: str, samples: Iterable[_Sample]) -> Iterator[str]:
     yield f"# HELP {_PREFIX}{name} {help_text}"
     yield f"# TYPE {_PREFIX}{name} {kind}"
     for suffix, labels, value in samples:
-        inside = ",".join(f'{label}="{_escaped(content)}"' for label, content in labels.items())
+        inside = ",".join(f'{label}="{_escape_label(content)}"' for label, content in labels.items())
         yield f"{_PREFIX}{name}{suffix}{{{inside}}} {value}" if inside else f"{_PREFIX}{name}{suffix} {value}"
 
 
-def _requests(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+def _yield_requests(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
     for counters in models:
-        yield "", _labels(counters) | {"status": counters.status}, str(counters.calls)
+        yield "", _build_labels(counters) | {"status": counters.status}, str(counters.calls)
 
 
-def _attempts(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+def _yield_attempts(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
     for counters in models:
-        yield "", _labels(counters) | {"status": counters.status}, str(counters.attempts)
+        yield "", _build_labels(counters) | {"status": counters.status}, str(counters.attempts)
 
 
-def _tokens(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+def _yield_tokens(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
     for counters in models:
         for part, count in counters.tokens.items():
             labels = {"status": counters.status, "part": part.removesuffix("_tokens")}
-            yield "", _labels(counters) | labels, str(count)
+            yield "", _build_labels(counters) | labels, str(count)
 
 
-def _cost(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+def _yield_cost(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
     for counters in models:
         dollars = format(Decimal(counters.cost_nano_usd) / NANO_PER_USD, "f")
-        yield "", _labels(counters) | {"status": counters.status}, dollars
+        yield "", _build_labels(counters) | {"status": counters.status}, dollars
 
 
-def _unpriced(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
+def _yield_unpriced(models: Iterable[ModelCounters]) -> Iterator[_Sample]:
     for counters in models:
-        yield "", _labels(counters) | {"status": counters.status}, str(counters.unpriced)
+        yield "", _build_labels(counters) | {"status": counters.status}, str(counters.unpriced)
 
 
-def _refusals(refusals: Mapping[str, int]) -> Iterator[_Sample]:
+def _yield_refusals(refusals: Mapping[str, int]) -> Iterator[_Sample]:
     for reason, count in sorted(refusals.items()):
         yield "", {"reason": reason}, str(count)
 
 
-def _times(models: Iterable[ModelCounters], which: str) -> Iterator[_Sample]:
+def _yield_times(models: Iterable[ModelCounters], which: str) -> Iterator[_Sample]:
     for counters in models:
         histogram: Histogram = getattr(counters, which)
-        labels = _labels(counters) | {"status": counters.status}
+        labels = _build_labels(counters) | {"status": counters.status}
         for bound, count in zip(BOUNDS_S, histogram.at_most, strict=True):
             yield "_bucket", labels | {"le": f"{bound:g}"}, str(count)
         yield "_bucket", labels | {"le": "+Inf"}, str(histogram.count)
@@ -86,9 +104,9 @@ def _times(models: Iterable[ModelCounters], which: str) -> Iterator[_Sample]:
         yield "_count", labels, str(histogram.count)
 
 
-def _labels(counters: ModelCounters) -> dict[str, str]:
+def _build_labels(counters: ModelCounters) -> dict[str, str]:
     return {"provider": counters.provider, "model": counters.model}
 
 
-def _escaped(content: str) -> str:
+def _escape_label(content: str) -> str:
     return content.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -10,7 +10,7 @@ from lib.activity.custom_metrics import KeyStatistics, MetricRange
 from lib.configs.scope import find_in_scope
 from lib.errors import InvalidInput
 from lib.gateway.api import bodies as bodies
-from lib.gateway.api.bodies import Nothing, dollars, fill, usd
+from lib.gateway.api.bodies import Nothing, fill, format_dollars, format_usd
 from lib.gateway.api.native_protocol import describe_row
 from lib.gateway.api.operation import Asking, DirectOperation, Operation
 from lib.prompts.template import PRODUCTION
@@ -40,7 +40,7 @@ def read_call(asking: Asking[Nothing, Nothing]) -> bodies.CallBody:
 
 def list_metrics(asking: Asking[Nothing, Nothing]) -> bodies.MetricsBody:
     """The custom metrics of a call, oldest first."""
-    return _metrics(asking.services.metrics.list(asking.actor, asking.path["call_id"]))
+    return _describe_metrics(asking.services.metrics.list(asking.actor, asking.path["call_id"]))
 
 
 def record_metrics(asking: Asking[Nothing, bodies.NewMetricsBody]) -> bodies.MetricsBody:
@@ -52,7 +52,7 @@ def record_metrics(asking: Asking[Nothing, bodies.NewMetricsBody]) -> bodies.Met
         raise InvalidInput("value is missing.", "", "Add value to the metric.", field="value")
     else:
         metrics = [NewMetric(body.key, body.value, body.type, body.metadata)]
-    return _metrics(asking.services.metrics.record_many(asking.actor, asking.path["call_id"], metrics))
+    return _describe_metrics(asking.services.metrics.record_many(asking.actor, asking.path["call_id"], metrics))
 
 
 def list_prompts(asking: Asking[bodies.PromptsQuery, Nothing]) -> bodies.PromptsBody:
@@ -74,9 +74,9 @@ def read_prompt(asking: Asking[bodies.PromptQuery, Nothing]) -> bodies.PromptBod
 
 def read_metrics(asking: Asking[bodies.MetricsQuery, Nothing]) -> bodies.MetricFiguresBody:
     """Figures of each key over the calls that started in a range."""
-    within = MetricRange(*asking.query.moments(), tuple(_parts(asking.query.app)))
+    within = MetricRange(*asking.query.moments(), tuple(_split_names(asking.query.app)))
     figures = asking.services.metrics.statistics(asking.actor, asking.query.key, within)
-    return bodies.MetricFiguresBody([_figures(of_key) for of_key in figures])
+    return bodies.MetricFiguresBody([_describe_figures(of_key) for of_key in figures])
 
 
 def read_usage(asking: Asking[bodies.UsageQuery, Nothing]) -> bodies.UsageTableBody:
@@ -84,8 +84,8 @@ def read_usage(asking: Asking[bodies.UsageQuery, Nothing]) -> bodies.UsageTableB
     from lib.statistics import export
 
     start, end = asking.query.moments()
-    frame = asking.services.statistics.stats_table(asking.actor, _parts(asking.query.by), start, end)
-    return bodies.UsageTableBody(json.loads(export.to_json(frame)))
+    frame = asking.services.statistics.stats_table(asking.actor, _split_names(asking.query.by), start, end)
+    return bodies.UsageTableBody(json.loads(export.encode_json(frame)))
 
 
 def list_teams(asking: Asking[Nothing, Nothing]) -> bodies.TeamsBody:
@@ -112,7 +112,7 @@ def list_teams(asking: Asking[Nothing, Nothing]) -> bodies.TeamsBody:
 
 def check_budgets(asking: Asking[bodies.BudgetQuery, Nothing]) -> bodies.BudgetCheckBody:
     """Whether a call of a configuration by this key would pass every budget, or where it would go; nothing is held."""
-    from lib.budgets.dry_run import dry_run
+    from lib.budgets.dry_run import ask_budgets
 
     services = asking.services
     actor = asking.actor
@@ -120,7 +120,7 @@ def check_budgets(asking: Asking[bodies.BudgetQuery, Nothing]) -> bodies.BudgetC
     configuration = find_in_scope(
         actor, query.configuration, lambda: services.configurations.get(actor, query.configuration)
     )
-    check = dry_run(
+    check = ask_budgets(
         actor,
         services.budgets,
         services.prices,
@@ -138,29 +138,29 @@ def check_budgets(asking: Asking[bodies.BudgetQuery, Nothing]) -> bodies.BudgetC
             subject=verdict.state.budget.label,
             period=str(verdict.state.budget.period),
             passes=verdict.refusal is None,
-            spent_usd=dollars(verdict.state.now.spent_nano),
-            limit_usd=dollars(verdict.state.now.limit_nano),
+            spent_usd=format_dollars(verdict.state.now.spent_nano),
+            limit_usd=format_dollars(verdict.state.now.limit_nano),
             unpriced_calls=verdict.state.now.unpriced_calls,
         )
         for verdict in check.own.verdicts
     ]
     instead = None
     if (other := check.instead) is not None:
-        instead = bodies.InsteadBody(provider=other.provider, model=other.model, most_usd=usd(other.amount_nano))
-    most = usd(check.own.amount_nano)
+        instead = bodies.InsteadBody(provider=other.provider, model=other.model, most_usd=format_usd(other.amount_nano))
+    most = format_usd(check.own.amount_nano)
     return bodies.BudgetCheckBody(passes=check.passes, most_usd=most, budgets=budgets, instead=instead)
 
 
-def _figures(of_key: KeyStatistics) -> bodies.KeyFiguresBody:
+def _describe_figures(of_key: KeyStatistics) -> bodies.KeyFiguresBody:
     values = [bodies.ValueCountBody(value=text, count=count) for text, count in of_key.values]
     return fill(bodies.KeyFiguresBody, of_key, values=values)
 
 
-def _metrics(metrics: Iterable[CustomMetric]) -> bodies.MetricsBody:
+def _describe_metrics(metrics: Iterable[CustomMetric]) -> bodies.MetricsBody:
     return bodies.MetricsBody([fill(bodies.MetricBody, metric) for metric in metrics])
 
 
-def _parts(text: str | None) -> list[str]:
+def _split_names(text: str | None) -> list[str]:
     """Names parted by commas, each once."""
     return list(dict.fromkeys(part for part in (text or "").split(",") if part))
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, to_builtins
 
-from lib.gateway.api.bodies import Body, Count, Moment, Name, Nothing, Object, Usd, fill, usd
+from lib.gateway.api.bodies import Body, Count, Moment, Name, Nothing, Object, Usd, fill, format_usd
 from lib.gateway.api.operation import Asking, DirectOperation, Operation
 from lib.tools.execution_log import ExecutionFilter
 from lib.tools.tool import ToolContext, ToolDefinition, ToolExecution
@@ -88,14 +88,14 @@ def list_tools(asking: Asking[Nothing, Nothing]) -> ToolsBody:
     """The tools that the key's app and owner may use."""
     services = asking.services
     actor = asking.actor
-    toolset = services.tools.toolset(actor, _app(asking))
+    toolset = services.tools.toolset(actor, _read_app(asking))
     tools = [_describe(tool, services.tools.policy(actor, tool.name, None).value) for tool in toolset.tools.values()]
     return ToolsBody(tools, dict(toolset.absences))
 
 
 def run_tool(asking: Asking[Nothing, ToolRunBody]) -> ExecutionBody:
     """Run a tool; how it ended stands in the status. One that has to be allowed is refused with the address."""
-    context = ToolContext(asking.actor, app=_app(asking), origin="gateway")
+    context = ToolContext(asking.actor, app=_read_app(asking), origin="gateway")
     run = asking.services.direct_runs.run(asking.actor, asking.path["name"], asking.body.arguments, context)
     return _describe_run(asyncio.run(run))
 
@@ -113,7 +113,7 @@ def read_execution(asking: Asking[Nothing, Nothing]) -> ExecutionBody:
     return _describe_run(asking.services.tools.executions.get(asking.actor, asking.path["execution_id"]))
 
 
-def _app(asking: Asking[Any, Any]) -> str:
+def _read_app(asking: Asking[Any, Any]) -> str:
     return asking.actor.key.app if asking.actor.key is not None else "general"
 
 
@@ -132,7 +132,7 @@ def _describe(tool: ToolDefinition, approval: Any) -> ToolBody:
 
 def _describe_run(run: ToolExecution) -> ExecutionBody:
     result = None if run.output is None else to_builtins(run.output)
-    return fill(ExecutionBody, run, result=result, cost_usd=usd(run.cost_nano_usd))
+    return fill(ExecutionBody, run, result=result, cost_usd=format_usd(run.cost_nano_usd))
 
 
 _RUNS = "/api/tool-executions"

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from lib.gateway.api.bodies import Body, Name, Nothing, Object, Usd, usd
+from lib.gateway.api.bodies import Body, Name, Nothing, Object, Usd, format_usd
 from lib.gateway.api.operation import Asking, DirectOperation, Operation
-from lib.money import nano_from_usd
+from lib.money import convert_usd_to_nano
 from lib.workflows.run import Run, Trigger
 from lib.workflows.triggers.batches import MOST_ROWS, WorkflowBatch
 
@@ -65,7 +65,7 @@ def start_batch(asking: Asking[Nothing, NewBatchBody]) -> BatchBody:
         asking.path["slug"],
         body.rows,
         version=body.version,
-        cap_nano_usd=None if body.cap_usd is None else nano_from_usd(body.cap_usd),
+        cap_nano_usd=None if body.cap_usd is None else convert_usd_to_nano(body.cap_usd),
         trigger=Trigger.API,
     )
     return BatchBody(**_describe(batch))
@@ -97,7 +97,7 @@ def _describe(batch: WorkflowBatch) -> dict[str, Any]:
         "rows": batch.rows,
         "states": {str(state): count for state, count in batch.states.items()},
         "over": batch.is_over,
-        "known_cost_usd": usd(batch.cost_nano_usd) or "0",
+        "known_cost_usd": format_usd(batch.cost_nano_usd) or "0",
         "unknown_costs": batch.unpriced,
         "created_at": batch.created_at,
     }
@@ -111,7 +111,7 @@ def _describe_row(row: int, run: Run) -> BatchRowBody:
         reason=run.reason,
         inputs=dict(run.inputs),
         output=run.output,
-        cost_usd=usd(run.cost_nano_usd),
+        cost_usd=format_usd(run.cost_nano_usd),
     )
 
 

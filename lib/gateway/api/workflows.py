@@ -17,14 +17,14 @@ from msgspec import Meta, Struct
 
 from lib.errors import InvalidInput
 from lib.fast_json import encode
-from lib.gateway.api.bodies import Body, Name, Nothing, Object, Usd, usd
+from lib.gateway.api.bodies import Body, Name, Nothing, Object, Usd, format_usd
 from lib.gateway.api.operation import Asking, DirectOperation, Operation, Types
 from lib.gateway.http.exchange import Exchange
 from lib.gateway.models.background_call import EVENTS
 from lib.gateway.models.program_request import encode_event
-from lib.limited.expressions import to_text
-from lib.money import nano_from_usd
-from lib.workflows.definition import build_schema, to_document
+from lib.limited.expressions import convert_to_text
+from lib.money import convert_usd_to_nano
+from lib.workflows.definition import build_document, build_schema
 from lib.workflows.form import build_form_schema
 from lib.workflows.quoting import RunQuote
 from lib.workflows.run import Run, RunState, Step, Trigger
@@ -220,7 +220,7 @@ def read_workflow(asking: Asking[WorkflowQuery, Nothing]) -> WorkflowDetailBody:
     return WorkflowDetailBody(
         **_describe(workflow) | {"version": version.version},
         inputs_schema=build_form_schema(version.definition.input_fields),
-        definition=to_document(version.definition),
+        definition=build_document(version.definition),
     )
 
 
@@ -248,7 +248,7 @@ def quote_run(asking: Asking[Nothing, QuoteInputsBody]) -> RunQuoteBody:
     """Estimate the cost of a run before it begins."""
     body = asking.body
     runs = asking.services.workflows.runs
-    return _describe_quote(runs.quote(asking.actor, asking.path["slug"], body.inputs, _version(body.version)))
+    return _describe_quote(runs.quote(asking.actor, asking.path["slug"], body.inputs, _pass_version(body.version)))
 
 
 def read_run(asking: Asking[Nothing, Nothing]) -> RunDetailBody:
@@ -256,7 +256,7 @@ def read_run(asking: Asking[Nothing, Nothing]) -> RunDetailBody:
     runs = asking.services.workflows.runs
     run = runs.get(asking.actor, asking.path["run_id"])
     steps = [_describe_step(step) for step in runs.steps(asking.actor, run.id)]
-    return RunDetailBody(**_run_fields(run), inputs=dict(run.inputs), step_list=steps)
+    return RunDetailBody(**_build_run_fields(run), inputs=dict(run.inputs), step_list=steps)
 
 
 def cancel_run(asking: Asking[Nothing, Nothing]) -> RunBody:
@@ -271,7 +271,7 @@ def pause_run(asking: Asking[Nothing, Nothing]) -> RunBody:
 
 def resume_run(asking: Asking[Nothing, ResumeBody]) -> RunBody:
     """Go on with a run."""
-    cap = _nano(asking.body.cap_usd)
+    cap = _parse_amount(asking.body.cap_usd)
     return _describe_run(asking.services.workflows.runs.resume(asking.actor, asking.path["run_id"], cap))
 
 
@@ -283,8 +283,8 @@ def rerun(asking: Asking[Nothing, RerunBody]) -> RunBody:
         asking.actor,
         asking.path["run_id"],
         body.from_step or "",
-        version=_version(body.version),
-        cap_nano_usd=_nano(body.cap_usd),
+        version=_pass_version(body.version),
+        cap_nano_usd=_parse_amount(body.cap_usd),
     )
     return _describe_run(again)
 
@@ -325,7 +325,7 @@ class RunOperation(Operation):
             await exchange.answer(self.status, encode(document), {"cache-control": "no-store"})
             return
         if run.state is RunState.DONE:
-            await exchange.write(encode_event({"content": to_text(run.output)}, "chunk"))
+            await exchange.write(encode_event({"content": convert_to_text(run.output)}, "chunk"))
         await exchange.end(encode_event(document, "done" if run.state is RunState.DONE else "error"))
 
 
@@ -336,8 +336,8 @@ def _begin(asking: Asking[Any, Any]) -> Run:
         asking.path["slug"],
         body.inputs or {},
         trigger=Trigger.API,
-        version=_version(body.version),
-        cap_nano_usd=_nano(body.cap_usd),
+        version=_pass_version(body.version),
+        cap_nano_usd=_parse_amount(body.cap_usd),
     )
     return run
 
@@ -368,16 +368,16 @@ def describe_progress(step: Step) -> Mapping[str, Any]:
         "port": step.port,
         "attempts": step.attempts,
         "duration_ms": step.duration_ms,
-        "cost_usd": usd(step.cost_nano_usd),
+        "cost_usd": format_usd(step.cost_nano_usd),
     }
 
 
-def _version(version: str | int | None) -> str | int | None:
+def _pass_version(version: str | int | None) -> str | int | None:
     return version
 
 
-def _nano(amount: str | None) -> int | None:
-    return None if amount is None else nano_from_usd(amount)
+def _parse_amount(amount: str | None) -> int | None:
+    return None if amount is None else convert_usd_to_nano(amount)
 
 
 def _describe(workflow: Workflow) -> dict[str, Any]:
@@ -392,7 +392,7 @@ def _describe(workflow: Workflow) -> dict[str, Any]:
     }
 
 
-def _run_fields(run: Run) -> dict[str, Any]:
+def _build_run_fields(run: Run) -> dict[str, Any]:
     copied_fields = (
         "version",
         "reason",
@@ -411,27 +411,27 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "state": str(run.state),
         "waits_at": INBOX if run.state is RunState.WAITING else None,
         "steps": run.steps_done,
-        "cost_usd": usd(run.cost_nano_usd),
+        "cost_usd": format_usd(run.cost_nano_usd),
         "trigger": str(run.trigger),
     }
 
 
 def _describe_run(run: Run) -> RunBody:
-    return RunBody(**_run_fields(run))
+    return RunBody(**_build_run_fields(run))
 
 
 def _describe_step(step: Step) -> StepBody:
     described = ("path", "kind", "port", "attempts", "input", "output", "error", "reused_from")
     measured = ("prompt_tokens", "completion_tokens", "duration_ms", "started_at", "has_partial_cost")
     fields = {name: getattr(step, name) for name in (*described, *measured)}
-    return StepBody(**fields, state=str(step.state), calls=[*step.calls], cost_usd=usd(step.cost_nano_usd))
+    return StepBody(**fields, state=str(step.state), calls=[*step.calls], cost_usd=format_usd(step.cost_nano_usd))
 
 
 def _describe_quote(quote: RunQuote) -> RunQuoteBody:
     unpriced: Sequence[str] = quote.unpriced
     return RunQuoteBody(
-        low_usd=usd(quote.low_nano),
-        high_usd=usd(quote.high_nano),
+        low_usd=format_usd(quote.low_nano),
+        high_usd=format_usd(quote.high_nano),
         basis=quote.basis,
         samples=quote.samples,
         unpriced_models=[*unpriced],

@@ -26,7 +26,7 @@ from lib.gateway.http.exchange import JSON, ClientLeft, Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.openai import chat_completions
 from lib.gateway.site import login_forms
-from lib.gateway.site.security_headers import security_headers
+from lib.gateway.site.security_headers import build_security_headers
 from lib.providers.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class ErrorForm:
     is_for_people: bool = False
 
 
-def _json_form(document: Callable[[int, str, str, str | None], Any]) -> ErrorForm:
+def _build_json_form(document: Callable[[int, str, str, str | None], Any]) -> ErrorForm:
     def body(refusal: Refusal) -> bytes:
         shape = document(refusal.status, refusal.code, refusal.message, refusal.param)
         return json.dumps(shape, ensure_ascii=False).encode("utf-8", "replace")
@@ -54,22 +54,22 @@ def _json_form(document: Callable[[int, str, str, str | None], Any]) -> ErrorFor
     return ErrorForm(body)
 
 
-def _text(refusal: Refusal) -> bytes:
+def _encode_message(refusal: Refusal) -> bytes:
     return refusal.message.encode("utf-8", "replace")
 
 
-def _page(refusal: Refusal) -> bytes:
-    return login_forms.error_page(refusal.message).encode("utf-8", "replace")
+def _build_page(refusal: Refusal) -> bytes:
+    return login_forms.build_error_page(refusal.message).encode("utf-8", "replace")
 
 
-OPENAI = _json_form(chat_completions.error_body)
-ANTHROPIC = _json_form(messages_answer.error_body)
-API = _json_form(native_protocol.error_body)
-HEALTH = _json_form(lambda _status, _code, message, _param: {"status": "failed", "reason": message})
-PROMETHEUS = ErrorForm(_text, _TEXT)
-SITE = ErrorForm(_text, _TEXT, is_for_people=True)
-PAGE = ErrorForm(_page, "text/html; charset=utf-8", is_for_people=True)
-MCP = _json_form(
+OPENAI = _build_json_form(chat_completions.build_error_body)
+ANTHROPIC = _build_json_form(messages_answer.build_error_body)
+API = _build_json_form(native_protocol.build_error_body)
+HEALTH = _build_json_form(lambda _status, _code, message, _param: {"status": "failed", "reason": message})
+PROMETHEUS = ErrorForm(_encode_message, _TEXT)
+SITE = ErrorForm(_encode_message, _TEXT, is_for_people=True)
+PAGE = ErrorForm(_build_page, "text/html; charset=utf-8", is_for_people=True)
+MCP = _build_json_form(
     lambda status, code, message, _param: {
         "jsonrpc": "2.0",
         "id": None,
@@ -115,7 +115,9 @@ async def refuse(exchange: Exchange, form: ErrorForm, refusal: Refusal) -> None:
     """Answer with a refusal."""
     headers = dict(refusal.headers)
     if form.is_for_people:
-        headers |= {name.decode(): value.decode() for name, value in security_headers() if name not in _SENT_ANYWAY}
+        headers |= {
+            name.decode(): value.decode() for name, value in build_security_headers() if name not in _SENT_ANYWAY
+        }
         headers["cache-control"] = "no-store"
     await exchange.answer(refusal.status, form.body(refusal), headers, form.content_type)
 

@@ -41,7 +41,7 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self.headers = by_name(scope["headers"])
+        self.headers = merge_headers(scope["headers"])
         self.began = False
 
     def header(self, name: str) -> str:
@@ -70,7 +70,7 @@ class Exchange:
         """The unpacked body; RefusedRequest past the limits of size and time, ClientLeft when the client has gone."""
         data = await self._read_body()
         codings = self.header("content-encoding")
-        return await asyncio.to_thread(_unpacked, data, codings, self.largest_body) if codings else data
+        return await asyncio.to_thread(_unpack_body, data, codings, self.largest_body) if codings else data
 
     async def _read_body(self) -> bytes:
         """The body as it came."""
@@ -89,7 +89,7 @@ class Exchange:
                     if not message.get("more_body"):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
         except TimeoutError:
-            raise too_slow() from None
+            raise make_too_slow_refusal() from None
 
     def _reading(self, loop: asyncio.AbstractEventLoop) -> Deadline:
         """The time that a body may take; RefusedRequest at once when it says that it is too large."""
@@ -131,7 +131,7 @@ class Exchange:
         await self.answer(status, json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"), headers)
 
 
-def by_name(lines: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def merge_headers(lines: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Headers by their names in small letters; lines of one name are one list (RFC 9110, 5.3), keys excepted."""
     headers = dict(lines)
     if len(headers) == len(lines):
@@ -142,7 +142,7 @@ def by_name(lines: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return headers
 
 
-def _unpacked(data: bytes, codings: str, largest: int) -> bytes:
+def _unpack_body(data: bytes, codings: str, largest: int) -> bytes:
     try:
         return request_encoding.unpack(data, codings, largest)
     except request_encoding.UnknownCoding:
@@ -151,13 +151,13 @@ def _unpacked(data: bytes, codings: str, largest: int) -> bytes:
             Refusal(415, "unsupported_encoding", why, headers={"accept-encoding": request_encoding.TAKEN})
         ) from None
     except request_encoding.TooLong:
-        raise too_large(largest) from None
+        raise make_too_large_refusal(largest) from None
     except request_encoding.Damaged:
         why = f"The body is not what its Content-Encoding {codings[:60]!r} says, or it breaks off. Send it again."
         raise RefusedRequest(Refusal(400, "invalid_request", why)) from None
 
 
-def too_slow() -> RefusedRequest:
+def make_too_slow_refusal() -> RefusedRequest:
     """The refusal of a body that does not come."""
     why = f"The body did not arrive within {_SLOWEST_BODY_S:g} s. Send it again."
     return RefusedRequest(Refusal(408, "request_timeout", why, headers={"connection": "close"}))
@@ -166,10 +166,10 @@ def too_slow() -> RefusedRequest:
 def check_size(size: int, largest: int) -> None:
     """RefusedRequest when a body has more bytes than it may."""
     if size > largest:
-        raise too_large(largest)
+        raise make_too_large_refusal(largest)
 
 
-def too_large(largest: int) -> RefusedRequest:
+def make_too_large_refusal(largest: int) -> RefusedRequest:
     """The refusal of a body that is longer than it may be, as it comes or unpacked."""
     message = f"The body is larger than {largest:,} bytes. Send less."
     return RefusedRequest(Refusal(413, "request_too_large", message, headers={"connection": "close"}))

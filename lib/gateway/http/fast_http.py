@@ -18,7 +18,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from lib.gateway.http import error_boundary, request_head
-from lib.gateway.http.exchange import JSON, ClientLeft, Exchange, by_name, check_size, too_slow
+from lib.gateway.http.exchange import JSON, ClientLeft, Exchange, check_size, make_too_slow_refusal, merge_headers
 from lib.gateway.http.idle_timeout import IdleTimeout
 from lib.gateway.models.completions import MODEL_ROUTES, ModelRoute
 from lib.write_coalescing import CoalescingTransport
@@ -73,7 +73,7 @@ class FastHttpProtocol(HttpToolsProtocol):
                 self._head = data
                 return
             self._head = b""
-            data = request_head.without_upgrade(data)
+            data = request_head.remove_upgrade(data)
         super().data_received(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -167,7 +167,7 @@ class FastExchange(Exchange):
         self._protocol = protocol
         self._transport = protocol.transport
         self._loop = protocol.loop
-        self.headers = by_name(protocol.headers)
+        self.headers = merge_headers(protocol.headers)
         self.keep_alive = protocol.parser.should_keep_alive()
         self.began = self.disconnected = self.response_complete = self.is_whole = self._is_wanted = False
         self._parts: list[bytes] = []
@@ -265,7 +265,7 @@ class FastExchange(Exchange):
                     if self.disconnected:
                         raise ClientLeft
         except TimeoutError:
-            raise too_slow() from None
+            raise make_too_slow_refusal() from None
 
     async def _wait_for_change(self) -> None:
         self._waiter = self._loop.create_future()

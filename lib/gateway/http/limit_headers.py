@@ -9,7 +9,7 @@ from lib.clock import utc_now
 _NONE: Mapping[str, str] = {}
 
 
-def openai_headers(verdict: LimitDecision) -> Mapping[str, str]:
+def build_openai_headers(verdict: LimitDecision) -> Mapping[str, str]:
     """`x-ratelimit-{limit,remaining,reset}-{requests,tokens}`; a reset is a duration."""
     if verdict.requests is None and verdict.tokens is None:
         return _NONE
@@ -21,7 +21,7 @@ def openai_headers(verdict: LimitDecision) -> Mapping[str, str]:
     return headers
 
 
-def anthropic_headers(verdict: LimitDecision) -> Mapping[str, str]:
+def build_anthropic_headers(verdict: LimitDecision) -> Mapping[str, str]:
     """`anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}`; a reset is a moment."""
     if verdict.requests is None and verdict.tokens is None:
         return _NONE

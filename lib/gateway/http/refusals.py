@@ -78,11 +78,13 @@ INTERNAL = Refusal(500, "internal", "Something went wrong here. The server's log
 def refuse_error(error: LLMManagerError) -> Refusal:
     """The refusal for an error that was raised before a call was opened."""
     if isinstance(error, ProviderError):
-        return Refusal(_status_of(error.kind), error.kind.value, str(error), headers=_retry_headers(error.retry_after))
+        return Refusal(
+            _choose_status(error.kind), error.kind.value, str(error), headers=_build_retry_headers(error.retry_after)
+        )
     status, code = next(((s, c) for kind, s, c in _STATUS_OF_CLASS if isinstance(error, kind)), (500, "internal"))
     code = getattr(error, "code", code)
     after = error.wait_s if isinstance(error, Throttled) else 1 if status == 503 else None
-    return Refusal(status, code, str(error), getattr(error, "field", None), _retry_headers(after))
+    return Refusal(status, code, str(error), getattr(error, "field", None), _build_retry_headers(after))
 
 
 def refuse_call(call: LiveCall) -> Refusal | None:
@@ -98,20 +100,20 @@ def refuse_row(row: Mapping[str, Any], retry_after: float | None = None) -> Refu
     if row.get("status") == "cancelled":
         return STOPPED
     kind = row.get("error_kind") or ErrorKind.INTERNAL.value
-    status = _status_of(kind)
+    status = _choose_status(kind)
     message = row.get("error_message") or f"The call ended as {row.get('status', 'unknown')}."
     if retry_after is None and status in (429, 503):
         retry_after = math.inf if kind in (ErrorKind.BUDGET, ErrorKind.QUOTA) else 1
     return Refusal(
-        status, kind, message, headers=_retry_headers(retry_after if status == 429 or status >= 500 else None)
+        status, kind, message, headers=_build_retry_headers(retry_after if status == 429 or status >= 500 else None)
     )
 
 
-def _status_of(kind: str) -> int:
+def _choose_status(kind: str) -> int:
     return _STATUS_OF_KIND.get(kind, 502)
 
 
-def _retry_headers(seconds: float | None) -> dict[str, str]:
+def _build_retry_headers(seconds: float | None) -> dict[str, str]:
     """Headers that say when to try again; official clients would do it at once where that is later than their limit."""
     headers = {} if seconds is None or seconds == math.inf else {"retry-after": str(max(1, math.ceil(seconds)))}
     return headers if seconds is None or seconds <= _CLIENTS_WAIT_S else headers | {"x-should-retry": "false"}

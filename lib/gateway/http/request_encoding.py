@@ -37,7 +37,7 @@ def unpack(data: bytes, codings: str, most: int) -> bytes:
     return data
 
 
-def _gzip(data: bytes, most: int) -> bytes:
+def _unpack_gzip(data: bytes, most: int) -> bytes:
     parts = list[bytes]()
     size = 0
     while data:  # a file of gzip may hold several
@@ -49,7 +49,7 @@ def _gzip(data: bytes, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _deflate(data: bytes, most: int) -> bytes:
+def _unpack_deflate(data: bytes, most: int) -> bytes:
     """The zlib format, as the standard says; without its two bytes of head, as some programs write it."""
     has_head = len(data) > 1 and data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0
     return _inflate(data, _ZLIB if has_head else _RAW, most)[0]
@@ -69,7 +69,7 @@ def _inflate(data: bytes, wrapping: int, most: int) -> tuple[bytes, bytes]:
     return text, inflating.unused_data
 
 
-def _zstd(data: bytes, most: int) -> bytes:
+def _unpack_zstd(data: bytes, most: int) -> bytes:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=_WIDEST_WINDOW)
@@ -95,15 +95,15 @@ def _zstd(data: bytes, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _as_it_is(data: bytes, most: int) -> bytes:
+def _return_unchanged(data: bytes, most: int) -> bytes:
     del most  # it was measured as it came
     return data
 
 
 _UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
-    "gzip": _gzip,
-    "x-gzip": _gzip,
-    "deflate": _deflate,
-    "zstd": _zstd,
-    "identity": _as_it_is,
+    "gzip": _unpack_gzip,
+    "x-gzip": _unpack_gzip,
+    "deflate": _unpack_deflate,
+    "zstd": _unpack_zstd,
+    "identity": _return_unchanged,
 }

@@ -39,7 +39,7 @@ def find_fault(lines: Iterable[tuple[bytes, bytes]], path: bytes, version: str) 
     return None
 
 
-def without_upgrade(data: bytes) -> bytes:
+def remove_upgrade(data: bytes) -> bytes:
     """The head, and what follows it, without the wish to speak another protocol."""
     if b"pgrade:" not in data and b"PGRADE:" not in data:
         return data

@@ -27,7 +27,7 @@ from lib.gateway.http import error_boundary, refusals
 from lib.gateway.http.answers import AnswerSender, AnswerWriter
 from lib.gateway.http.error_boundary import ErrorForm
 from lib.gateway.http.exchange import Exchange, RefusedRequest
-from lib.gateway.http.limit_headers import anthropic_headers, openai_headers
+from lib.gateway.http.limit_headers import build_anthropic_headers, build_openai_headers
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models import prompt_field, workflow_model
 from lib.gateway.models.cache_control import read_cache_policy
@@ -62,7 +62,7 @@ class ModelRoute:
     read: Callable[[dict[str, Any]], ProgramRequest]
     make_writer: Callable[[LiveCall, ProgramRequest], AnswerWriter]
     errors: ErrorForm = error_boundary.OPENAI
-    limit_headers: Callable[[LimitDecision], Mapping[str, str]] = openai_headers
+    limit_headers: Callable[[LimitDecision], Mapping[str, str]] = build_openai_headers
     words: str = ""  # the field that a prompt template's text goes into
 
     async def answer(self, exchange: Exchange) -> None:
@@ -189,7 +189,7 @@ MESSAGES_ROUTE = ModelRoute(
         call.call_id, question.model, call.prompt_estimate, call.attempt.stop_sequence
     ),
     error_boundary.ANTHROPIC,
-    anthropic_headers,
+    build_anthropic_headers,
     words="messages",
 )
 MODEL_ROUTES = {

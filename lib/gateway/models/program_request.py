@@ -60,8 +60,8 @@ def make_request(
 ) -> ProgramRequest:
     """The question of a body whose protocol always has counts in its answer; the first of what is native names it."""
     native = next(iter(losses.native), "")
-    model = model_field(body)
-    streams = flag(body, "stream")
+    model = require_model_field(body)
+    streams = read_flag(body, "stream")
     return ProgramRequest(
         model, messages, parameters, streams, True, body, native=native, unsaid=tuple(sorted(losses.unsaid))
     )
@@ -70,7 +70,7 @@ def make_request(
 def read_json(raw: bytes) -> dict[str, Any]:
     """The body as an object; InvalidInput when it is none."""
     if raw.count(b'{"') > _FAR_TOO_MANY * MOST_PARTS:  # inside a text it would be {\\": they are counted unread
-        raise _too_many()
+        raise _make_too_many_error()
     try:
         body = decode(raw)
     except (ValueError, RecursionError):
@@ -93,7 +93,7 @@ def check_amount(body: dict[str, Any]) -> None:
         parts += 1
         values += len(value_part)
         if parts + len(waiting) > MOST_PARTS or values > MOST_VALUES:
-            raise _too_many()
+            raise _make_too_many_error()
         waiting += [
             inner
             for inner in (value_part.values() if isinstance(value_part, dict) else value_part)
@@ -101,7 +101,7 @@ def check_amount(body: dict[str, Any]) -> None:
         ]
 
 
-def _too_many() -> InvalidInput:
+def _make_too_many_error() -> InvalidInput:
     why = f"It may have {MOST_PARTS:,} messages, parts, tools and other objects, and {MOST_VALUES:,} values."
     return InvalidInput("The body has too many parts.", why, "Send fewer.")
 
@@ -117,7 +117,7 @@ def _is_deeper(value: Any, most: int) -> bool:
     return True
 
 
-def text_field(body: dict[str, Any], name: str) -> str:
+def require_text_field(body: dict[str, Any], name: str) -> str:
     """A text that must be there."""
     value = body.get(name)
     if isinstance(value, str) and value.strip():
@@ -125,15 +125,15 @@ def text_field(body: dict[str, Any], name: str) -> str:
     raise InvalidInput(f"{name} is missing.", "It must be a text.", f"Add {name} to the body.", field=name)
 
 
-def model_field(body: dict[str, Any]) -> str:
+def require_model_field(body: dict[str, Any]) -> str:
     """The name of what is asked; nothing has a name that can't be printed."""
-    name = text_field(body, "model")
+    name = require_text_field(body, "model")
     if name.isprintable():
         return name
     raise InvalidInput("model can't be used.", "It holds signs that no name has.", "Correct model.", field="model")
 
 
-def list_field(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+def read_list_field(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of objects that must be there and hold something."""
     value = body.get(name)
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
@@ -143,7 +143,7 @@ def list_field(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
     )
 
 
-def object_field(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+def read_object_field(body: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An object; absent and null are empty."""
     value = body.get(name)
     if value is None or isinstance(value, dict):
@@ -151,7 +151,7 @@ def object_field(body: Mapping[str, Any], name: str) -> dict[str, Any]:
     raise InvalidInput(f"{name} must be an object.", "", f"Correct {name}.", field=name)
 
 
-def tools_field(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def read_tools_field(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tools; absent and null are none."""
     value = body.get("tools") or []
     if isinstance(value, list) and all(isinstance(tool, dict) for tool in value):
@@ -159,7 +159,7 @@ def tools_field(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     raise InvalidInput("tools can't be read.", "It must be a list of objects.", "Correct tools.", field="tools")
 
 
-def flag(body: dict[str, Any], name: str) -> bool:
+def read_flag(body: dict[str, Any], name: str) -> bool:
     """A truth value; absent and null are false."""
     value = body.get(name)
     if value is None or isinstance(value, bool):

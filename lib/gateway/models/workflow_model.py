@@ -15,7 +15,7 @@ from lib.gateway.http.refusals import Refusal
 from lib.gateway.models.background_call import EVENTS
 from lib.gateway.models.program_request import ProgramRequest
 from lib.gateway.openai.chat_completions import ChatWriter
-from lib.limited.expressions import to_text
+from lib.limited.expressions import convert_to_text
 from lib.providers.chunks import Finish, TextDelta, Usage
 from lib.services import Services
 from lib.workflows.form import fill_from_messages
@@ -54,7 +54,7 @@ async def answer_chat(exchange: Exchange, services: Services, actor: Actor, ques
     run = await _follow(exchange, services, actor, run, streams=question.stream)
     refusal = refuse_run(run)
     usage = Usage(run.prompt_tokens, run.completion_tokens)
-    text = to_text(run.output)
+    text = convert_to_text(run.output)
     if not question.stream:
         if refusal is not None:
             raise RefusedRequest(refusal)

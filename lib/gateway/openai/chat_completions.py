@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.models.program_request import ProgramRequest, encode_event, flag, list_field, model_field
+from lib.gateway.models.program_request import (
+    ProgramRequest,
+    encode_event,
+    read_flag,
+    read_list_field,
+    require_model_field,
+)
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
-from lib.providers.protocols.finish import reason_of, standard_reason
+from lib.providers.protocols.finish import standardise_reason, translate_reason
 
 DONE = b"data: [DONE]\n\n"
 _NOT_PARAMETERS = {"model", "messages", "stream", "stream_options"}
@@ -20,21 +26,21 @@ _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 def read(body: dict[str, Any]) -> ProgramRequest:
     """The question of a body; InvalidInput names the field that can't be used."""
-    messages = messages_field(body)
+    messages = read_messages_field(body)
     options = body.get("stream_options") or {}
     return ProgramRequest(
-        model=model_field(body),
+        model=require_model_field(body),
         messages=messages,
         parameters={name: value for name, value in body.items() if name not in _NOT_PARAMETERS and value is not None},
-        stream=flag(body, "stream"),
+        stream=read_flag(body, "stream"),
         include_usage=isinstance(options, dict) and bool(options.get("include_usage")),
         body=body,
     )
 
 
-def messages_field(body: dict[str, Any]) -> list[dict[str, Any]]:
+def read_messages_field(body: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages of a body, each of a known role."""
-    messages = list_field(body, "messages")
+    messages = read_list_field(body, "messages")
     for number, message in enumerate(messages):
         if not isinstance(role := message.get("role"), str) or role not in _ROLES:
             raise InvalidInput(
@@ -70,9 +76,9 @@ class ChatWriter:
             case ReasoningDelta(text) if text:
                 return self._delta({"reasoning_content": text})
             case ToolCallDelta() if self.says_functions:  # there is one call at most in that form
-                return b"" if chunk.index else self._delta({"function_call": _tool_delta(chunk)["function"]})
+                return b"" if chunk.index else self._delta({"function_call": _build_tool_delta(chunk)["function"]})
             case ToolCallDelta():
-                return self._delta({"tool_calls": [_tool_delta(chunk)]})
+                return self._delta({"tool_calls": [_build_tool_delta(chunk)]})
             case ServedModel(model):
                 self.model = model
             case Finish(reason):
@@ -85,12 +91,12 @@ class ChatWriter:
         """The last events of an answer that came to its end."""
         done = encode_event(self._head([{"index": 0, "delta": {}, **self._ending(self._finish)}]))
         if self.include_usage and usage is not None:
-            done += encode_event(self._head([]) | {"usage": usage_body(usage)})
+            done += encode_event(self._head([]) | {"usage": build_usage_body(usage)})
         return done + DONE
 
     def error(self, status: int, kind: str, message: str) -> bytes:
         """The event of an answer that broke off."""
-        return encode_event(error_body(status, kind, message)) + DONE
+        return encode_event(build_error_body(status, kind, message)) + DONE
 
     def whole(
         self, text: str, reasoning: str, tool_calls: list[dict[str, str]], finish: str | None, usage: Usage | None
@@ -100,12 +106,12 @@ class ChatWriter:
         if reasoning:
             message["reasoning_content"] = reasoning
         if tool_calls and self.says_functions:
-            message["function_call"] = _tool_call(tool_calls[0])["function"]
+            message["function_call"] = _build_tool_call(tool_calls[0])["function"]
         elif tool_calls:
-            message["tool_calls"] = [_tool_call(call) for call in tool_calls]
+            message["tool_calls"] = [_build_tool_call(call) for call in tool_calls]
         choice = {"index": 0, "message": message, "logprobs": None, **self._ending(finish)}
         body = self._head([choice]) | {"object": "chat.completion"}
-        return body if usage is None else body | {"usage": usage_body(usage)}
+        return body if usage is None else body | {"usage": build_usage_body(usage)}
 
     def _ending(self, finish: str | None) -> dict[str, str]:
         ending = _finish(finish)
@@ -130,12 +136,12 @@ class ChatWriter:
 
 def _finish(reason: str | None) -> dict[str, str]:
     """The reason in this protocol's list, and beside it the provider's word where that has no counterpart."""
-    standard = standard_reason(reason)
-    own = {} if reason is None or reason_of(reason) == standard else {"native_finish_reason": reason}
+    standard = standardise_reason(reason)
+    own = {} if reason is None or translate_reason(reason) == standard else {"native_finish_reason": reason}
     return {"finish_reason": standard, **own}
 
 
-def usage_body(usage: Usage) -> dict[str, Any]:
+def build_usage_body(usage: Usage) -> dict[str, Any]:
     """Counts in OpenAI's form: cached ones are part of the prompt, reasoning is part of the completion."""
     return {
         "prompt_tokens": usage.prompt_tokens,
@@ -146,18 +152,18 @@ def usage_body(usage: Usage) -> dict[str, Any]:
     }
 
 
-def error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
+def build_error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
     """An error in OpenAI's form; `kind` becomes its code."""
-    return {"error": {"message": message, "type": _error_type(status), "param": param, "code": kind}}
+    return {"error": {"message": message, "type": _choose_error_type(status), "param": param, "code": kind}}
 
 
-def models_body(models: list[tuple[str, str, int]]) -> dict[str, Any]:
+def build_models_body(models: list[tuple[str, str, int]]) -> dict[str, Any]:
     """A list of models: (id, owner, created in Unix seconds)."""
     data = [{"id": name, "object": "model", "created": at, "owned_by": owner} for name, owner, at in models]
     return {"object": "list", "data": data}
 
 
-def _error_type(status: int) -> str:
+def _choose_error_type(status: int) -> str:
     if status in (401, 403):
         return "authentication_error" if status == 401 else "permission_error"
     return {404: "not_found_error", 429: "rate_limit_error"}.get(
@@ -165,7 +171,7 @@ def _error_type(status: int) -> str:
     )
 
 
-def _tool_delta(chunk: ToolCallDelta) -> dict[str, Any]:
+def _build_tool_delta(chunk: ToolCallDelta) -> dict[str, Any]:
     delta: dict[str, Any] = {"index": chunk.index, "function": {"arguments": chunk.arguments}}
     if chunk.id:
         delta |= {"id": chunk.id, "type": "function"}
@@ -174,7 +180,7 @@ def _tool_delta(chunk: ToolCallDelta) -> dict[str, Any]:
     return delta
 
 
-def _tool_call(call: dict[str, str]) -> dict[str, Any]:
+def _build_tool_call(call: dict[str, str]) -> dict[str, Any]:
     return {
         "id": call["id"],
         "type": "function",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.models.program_request import ProgramRequest, model_field
-from lib.gateway.openai.chat_completions import usage_body
+from lib.gateway.models.program_request import ProgramRequest, require_model_field
+from lib.gateway.openai.chat_completions import build_usage_body
 from lib.providers.chunks import Chunk, Usage
 
 _MOST_TEXTS = 2048
@@ -24,7 +24,7 @@ def read(body: dict[str, Any]) -> ProgramRequest:
     texts: list[Any] = input_field if isinstance(input_field, list) else [input_field]
     if texts and all(isinstance(number, int) for number in texts):
         texts = [texts]
-    readable = all(isinstance(text, str) or _are_tokens(text) for text in texts)
+    readable = all(isinstance(text, str) or _is_token_list(text) for text in texts)
     if not readable or len(texts) > _MOST_TEXTS:
         raise InvalidInput(
             "input can't be read.",
@@ -35,10 +35,10 @@ def read(body: dict[str, Any]) -> ProgramRequest:
     parameters = {name: value for name, value in body.items() if name not in ("model", "input") and value is not None}
     words = tuple(text if isinstance(text, str) else " ".join(map(str, text)) for text in texts)
     native = "" if all(isinstance(text, str) for text in texts) else "Texts as lists of token numbers"
-    return ProgramRequest(model_field(body), [], parameters, body=body, texts=words, native=native)
+    return ProgramRequest(require_model_field(body), [], parameters, body=body, texts=words, native=native)
 
 
-def _are_tokens(sequence: Any) -> bool:
+def _is_token_list(sequence: Any) -> bool:
     return isinstance(sequence, list) and bool(sequence) and all(isinstance(number, int) for number in sequence)
 
 
@@ -76,10 +76,10 @@ class EmbeddingsWriter:
         del text, reasoning, tool_calls, finish
         in_bytes = self.parameters.get("encoding_format") == "base64"
         data = [
-            {"object": "embedding", "index": index, "embedding": _base64(vector) if in_bytes else list(vector)}
+            {"object": "embedding", "index": index, "embedding": _encode_base64(vector) if in_bytes else list(vector)}
             for index, vector in enumerate(self.vectors)
         ]
-        counts = usage_body(usage) if usage else {"prompt_tokens": 0, "total_tokens": 0}
+        counts = build_usage_body(usage) if usage else {"prompt_tokens": 0, "total_tokens": 0}
         return {
             "object": "list",
             "data": data,
@@ -88,5 +88,5 @@ class EmbeddingsWriter:
         }
 
 
-def _base64(vector: Sequence[float]) -> str:
+def _encode_base64(vector: Sequence[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

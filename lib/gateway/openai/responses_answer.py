@@ -11,7 +11,7 @@ from typing import Any
 from lib.gateway.models.ordered_pieces import OrderedPieces
 from lib.gateway.models.program_request import encode_event
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
-from lib.providers.protocols.finish import standard_reason
+from lib.providers.protocols.finish import standardise_reason
 
 
 @dataclass
@@ -32,7 +32,7 @@ class _Item:
         if self.kind == "function_call":
             called = {"call_id": self.call_id, "name": self.name, "arguments": self.text}
             return {"id": self.id, "type": "function_call", "status": status, **called}
-        content = [_text_part(self.text)] if status == "completed" else []
+        content = [_build_text_part(self.text)] if status == "completed" else []
         return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
 
 
@@ -120,7 +120,7 @@ class ResponsesWriter:
 
     @property
     def _is_cut(self) -> bool:
-        return standard_reason(self._finish) in ("length", "content_filter")
+        return standardise_reason(self._finish) in ("length", "content_filter")
 
     def _write_piece(
         self, kind: str, number: int, text: str, name: str, *, tool: ToolCallDelta | None = None, **fields: Any
@@ -149,7 +149,7 @@ class ResponsesWriter:
         began = self._event("response.output_item.added", output_index=index, item=item.body("in_progress"))
         if kind == "message":
             position = {"item_id": item.id, "output_index": index, "content_index": 0}
-            began += self._event("response.content_part.added", **position, part=_text_part(""))
+            began += self._event("response.content_part.added", **position, part=_build_text_part(""))
         return item_end + began
 
     def _end_item(self) -> bytes:
@@ -163,7 +163,9 @@ class ResponsesWriter:
         if item.kind == "message":
             text = {"text": item.text, "logprobs": list[Any]()}
             done = self._event("response.output_text.done", **position, content_index=0, **text)
-            done += self._event("response.content_part.done", **position, content_index=0, part=_text_part(item.text))
+            done += self._event(
+                "response.content_part.done", **position, content_index=0, part=_build_text_part(item.text)
+            )
         elif item.kind == "function_call":
             done = self._event("response.function_call_arguments.done", **position, name=item.name, arguments=item.text)
         body = item.body("completed")
@@ -174,7 +176,9 @@ class ResponsesWriter:
         return encode_event({"type": name, "sequence_number": self._number, **values}, name)
 
     def _body(self, status: str, usage: Usage | None) -> dict[str, Any]:
-        why = {"reason": "content_filter" if standard_reason(self._finish) == "content_filter" else "max_output_tokens"}
+        why = {
+            "reason": "content_filter" if standardise_reason(self._finish) == "content_filter" else "max_output_tokens"
+        }
         return {
             "id": f"resp_{self.id}",
             "object": "response",
@@ -191,11 +195,11 @@ class ResponsesWriter:
             "tool_choice": "auto",
             "tools": [],
             "top_p": None,
-            "usage": usage_body(usage) if usage else None,
+            "usage": build_usage_body(usage) if usage else None,
         }
 
 
-def usage_body(usage: Usage) -> dict[str, Any]:
+def build_usage_body(usage: Usage) -> dict[str, Any]:
     """Counts in this protocol's form."""
     return {
         "input_tokens": usage.prompt_tokens,
@@ -209,5 +213,5 @@ def usage_body(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _text_part(text: str) -> dict[str, Any]:
+def _build_text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}

@@ -9,7 +9,7 @@ and kept files.
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.gateway.models.program_request import Losses, ProgramRequest, make_request, object_field, tools_field
+from lib.gateway.models.program_request import Losses, ProgramRequest, make_request, read_object_field, read_tools_field
 
 _READ = {"model", "input", "instructions", "stream", "max_output_tokens", "reasoning", "text", "tools"} | {
     "tool_choice",
@@ -40,8 +40,8 @@ def _read_parameters(body: dict[str, Any], losses: Losses) -> dict[str, Any]:
     parameters = {name: value for name, value in body.items() if name not in _READ and value is not None}
     if body.get("max_output_tokens") is not None:
         parameters["max_completion_tokens"] = body["max_output_tokens"]
-    reasoning = object_field(body, "reasoning")
-    text = object_field(body, "text")
+    reasoning = read_object_field(body, "reasoning")
+    text = read_object_field(body, "text")
     losses.leave_out_others("reasoning", reasoning, {"effort"})
     losses.leave_out_others("text", text, {"format", "verbosity"})
     if effort := reasoning.get("effort"):
@@ -50,7 +50,7 @@ def _read_parameters(body: dict[str, Any], losses: Losses) -> dict[str, Any]:
         parameters["response_format"] = form
     if text.get("verbosity"):
         parameters["verbosity"] = text["verbosity"]
-    if tools := tools_field(body):
+    if tools := read_tools_field(body):
         parameters["tools"] = [_translate_tool(tool, losses) for tool in tools]
         if (choice := body.get("tool_choice")) is not None:
             parameters["tool_choice"] = _translate_choice(choice)
@@ -75,7 +75,7 @@ def _translate_input(input_field: Any, losses: Losses) -> list[dict[str, Any]]:
         elif kind == "function_call_output":
             output = item.get("output")
             text, other_parts = (
-                (output, []) if isinstance(output, str) else (_text_of(output), _find_other_parts(output))
+                (output, []) if isinstance(output, str) else (_join_texts(output), _find_other_parts(output))
             )
             messages.append({"role": "tool", "tool_call_id": str(item.get("call_id", "")), "content": text})
             if other_parts:
@@ -95,7 +95,7 @@ def _translate_content(content: Any, losses: Losses) -> Any:
         return content
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     if all(part.get("type") in _TEXTS for part in parts):
-        return _text_of(parts)
+        return _join_texts(parts)
     return [_translate_part(part, losses) for part in parts]
 
 
@@ -119,7 +119,7 @@ def _find_other_parts(parts: Any) -> list[dict[str, Any]]:
     return [part for part in content if isinstance(part, dict) and part.get("type") not in _TEXTS]
 
 
-def _text_of(parts: Any) -> str:
+def _join_texts(parts: Any) -> str:
     text_parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
     return "\n".join(
         str(part.get("text") or part.get("refusal") or "") for part in text_parts if part.get("type") in _TEXTS

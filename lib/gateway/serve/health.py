@@ -24,19 +24,19 @@ def drain() -> None:
     _draining = True
 
 
-async def healthz(_request: Request) -> Response:
+async def serve_healthz(_request: Request) -> Response:
     """200 while the process lives."""
     return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
 
 
-async def readyz(_request: Request) -> Response:
+async def serve_readyz(_request: Request) -> Response:
     """200 when calls can be logged, else 503 with the reason."""
-    reason = await asyncio.to_thread(_reason)
+    reason = await asyncio.to_thread(_find_unready_reason)
     body = {"status": "ready"} if reason is None else {"status": "not ready", "reason": reason}
     return JSONResponse(body, status_code=200 if reason is None else 503, headers={"cache-control": "no-store"})
 
 
-def _reason() -> str | None:
+def _find_unready_reason() -> str | None:
     if _draining:
         return "The server is stopping."
     try:
@@ -51,4 +51,4 @@ def _reason() -> str | None:
         return "The database does not answer."
 
 
-routes = [Route("/healthz", healthz), Route("/readyz", readyz)]
+routes = [Route("/healthz", serve_healthz), Route("/readyz", serve_readyz)]

@@ -114,9 +114,9 @@ def set_nodelay() -> None:
         with suppress(OSError):  # the number of the folder just read is closed already
             if stat.S_ISSOCK(os.fstat(number).st_mode):
                 with socket.socket(fileno=os.dup(number)) as listening_socket:
-                    if listening_socket.family in (socket.AF_INET, socket.AF_INET6) and _listens(listening_socket):
+                    if listening_socket.family in (socket.AF_INET, socket.AF_INET6) and _is_listening(listening_socket):
                         listening_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _listens(checked_socket: socket.socket) -> bool:
+def _is_listening(checked_socket: socket.socket) -> bool:
     return checked_socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0

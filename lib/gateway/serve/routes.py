@@ -15,7 +15,7 @@ from lib.gateway.site import canvas_files, login, server_sign_in
 from lib.gateway.site.session_guard import Guard
 
 
-async def dashboard(request: Request) -> Response:
+async def redirect_dashboard(request: Request) -> Response:
     """The landing page has no path of its own in Streamlit; people write one all the same."""
     return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/")
 
@@ -34,7 +34,7 @@ routes: list[BaseRoute] = [
 ]
 
 
-def middleware(farewell: Callable[[], bytes]) -> list[Middleware]:
+def build_middleware(farewell: Callable[[], bytes]) -> list[Middleware]:
     """Programs' requests first, then the guard of the pages; `farewell` is the last message to a page that must end."""
     return [
         Middleware(ProgramRoutes, routes=program_routes),

@@ -50,7 +50,7 @@ async def lifespan(_app: Router) -> AsyncIterator[None]:
         await asyncio.to_thread(current.close)
 
 
-def application() -> ProgramRoutes:
+def build_application() -> ProgramRoutes:
     """The routes of programs, and behind them the health routes."""
     return ProgramRoutes(
         Router(health.routes, lifespan=lifespan), program_routes
@@ -63,7 +63,7 @@ class Worker(uvicorn.Server):
     def __init__(self, pipe: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
-                application(),
+                build_application(),
                 loop="uvloop",
                 http=FastHttpProtocol,
                 ws="none",

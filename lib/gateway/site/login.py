@@ -32,47 +32,53 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def login(request: Request) -> Response:
+async def serve_login(request: Request) -> Response:
     """Show the form; on POST open a session and go on to `next`."""
-    target = safe_next(request.query_params.get("next", ""))
+    target = choose_safe_next(request.query_params.get("next", ""))
     if await asyncio.to_thread(services.current().setup.is_needed):
         return RedirectResponse("/setup", 303, headers=_NO_STORE)
     if request.method != "POST":
-        if await asyncio.to_thread(services.current().sessions.find_actor, _token(request)) is not None:
+        if await asyncio.to_thread(services.current().sessions.find_actor, _read_token(request)) is not None:
             return RedirectResponse(target, 303, headers=_NO_STORE)  # another tab has signed in meanwhile
-        return HTMLResponse(login_forms.login_page(address=quote(target, safe="")), headers=_NO_STORE)
-    form = await _form(request)
+        return HTMLResponse(login_forms.build_login_page(address=quote(target, safe="")), headers=_NO_STORE)
+    form = await _read_form(request)
     name = form.get("name", "")
     try:
         token = await _run_hashing(
-            services.current().sessions.login, name, form.get("password", ""), _address(request), _agent(request)
+            services.current().sessions.login,
+            name,
+            form.get("password", ""),
+            _read_address(request),
+            _read_agent(request),
         )
     except LLMManagerError as error:
-        return _show_refusal(login_forms.login_page(error, name, quote(target, safe="")), error)
+        return _show_refusal(login_forms.build_login_page(error, name, quote(target, safe="")), error)
     return await _sign_in(request, token, target)
 
 
-async def setup(request: Request) -> Response:
+async def serve_setup(request: Request) -> Response:
     """Show the form of the first account; on POST make it and sign in."""
     current = services.current()
     if not await asyncio.to_thread(current.setup.is_needed):
         return RedirectResponse("/login", 303, headers=_NO_STORE)
     if request.method != "POST":
-        return HTMLResponse(login_forms.setup_page(), headers=_NO_STORE)
-    form = await _form(request)
+        return HTMLResponse(login_forms.build_setup_page(), headers=_NO_STORE)
+    form = await _read_form(request)
     code = form.get("code", "")
     name = form.get("name", "")
     password = form.get("password", "")
     try:
         if password != form.get("again", ""):
             raise InvalidInput("The two passwords differ.", field="again")
-        user = await _run_hashing(_first_account, current, _address(request), code, name, password)
+        user = await _run_hashing(_create_first_account, current, _read_address(request), code, name, password)
     except LLMManagerError as error:
-        return _show_refusal(login_forms.setup_page(error, name, code), error)
-    return await _sign_in(request, await asyncio.to_thread(current.sessions.open_for, user.id, _agent(request)), "/")
+        return _show_refusal(login_forms.build_setup_page(error, name, code), error)
+    return await _sign_in(
+        request, await asyncio.to_thread(current.sessions.open_for, user.id, _read_agent(request)), "/"
+    )
 
 
-def _first_account(current: Services, address: str, code: str, name: str, password: str) -> User:
+def _create_first_account(current: Services, address: str, code: str, name: str, password: str) -> User:
     """The administrator; a wrong code is a wrong try of the address, a weak password is not."""
     current.sessions.count_try(address)
     try:
@@ -85,40 +91,42 @@ def _first_account(current: Services, address: str, code: str, name: str, passwo
     return user
 
 
-async def link(request: Request) -> Response:
+async def serve_link(request: Request) -> Response:
     """Show what a link is for; on POST make the account, or set the password, and sign in."""
     current = services.current()
     token = request.query_params.get("token", "")
     try:
         about = await asyncio.to_thread(current.access_links.look, token)
     except LLMManagerError as error:
-        return HTMLResponse(login_forms.error_page(str(error)), 404, headers=_LINK_HEADERS)
+        return HTMLResponse(login_forms.build_error_page(str(error)), 404, headers=_LINK_HEADERS)
     if request.method != "POST":
-        return HTMLResponse(login_forms.link_page(about, token), headers=_LINK_HEADERS)
-    form = await _form(request)
+        return HTMLResponse(login_forms.build_link_page(about, token), headers=_LINK_HEADERS)
+    form = await _read_form(request)
     name = form.get("name", "")
     password = form.get("password", "")
     try:
         if password != form.get("again", ""):
             raise InvalidInput("The two passwords differ.", field="again")
-        came_from = f"page {_address(request)}"
+        came_from = f"page {_read_address(request)}"
         user_id = await _run_hashing(current.access_links.accept, token, name, password, came_from)
     except LLMManagerError as error:
-        return _show_refusal(login_forms.link_page(about, token, error, name), error)
-    return await _sign_in(request, await asyncio.to_thread(current.sessions.open_for, user_id, _agent(request)), "/")
+        return _show_refusal(login_forms.build_link_page(about, token, error, name), error)
+    return await _sign_in(
+        request, await asyncio.to_thread(current.sessions.open_for, user_id, _read_agent(request)), "/"
+    )
 
 
-async def logout(request: Request) -> Response:
+async def serve_logout(request: Request) -> Response:
     """End the session in every tab."""
-    if (token := _token(request)) is not None:
+    if (token := _read_token(request)) is not None:
         await asyncio.to_thread(services.current().sessions.end, token)
         sockets.end([token])
     response = RedirectResponse("/login", 303, headers=_NO_STORE)
-    response.headers.append("set-cookie", session_cookie.setting("", secure=_is_https(request)))
+    response.headers.append("set-cookie", session_cookie.build_set_cookie("", secure=_is_https(request)))
     return response
 
 
-def safe_next(address: str) -> str:
+def choose_safe_next(address: str) -> str:
     """An address on this site with its query, or `/`: another site's, or an odd one, is never followed."""
     if not address.startswith("/") or any(ord(sign) < 33 or sign == "\\" for sign in address):
         return "/"
@@ -129,10 +137,10 @@ def safe_next(address: str) -> str:
 
 
 async def _sign_in(request: Request, token: str, target: str) -> Response:
-    if (old := _token(request)) is not None:
+    if (old := _read_token(request)) is not None:
         await asyncio.to_thread(services.current().sessions.end, old)
     response = RedirectResponse(target, 303, headers=_NO_STORE)
-    response.headers.append("set-cookie", session_cookie.setting(token, secure=_is_https(request)))
+    response.headers.append("set-cookie", session_cookie.build_set_cookie(token, secure=_is_https(request)))
     return response
 
 
@@ -142,7 +150,7 @@ def _show_refusal(page: str, error: LLMManagerError) -> Response:
     return HTMLResponse(page, status, headers=_NO_STORE | dict(refusal.headers))
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def _read_form(request: Request) -> dict[str, str]:
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -155,16 +163,16 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-def _address(request: Request) -> str:
+def _read_address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _agent(request: Request) -> str:
+def _read_agent(request: Request) -> str:
     return request.headers.get("user-agent", "")
 
 
-def _token(request: Request) -> str | None:
-    return session_cookie.token_of(request.headers.get("cookie", ""), secure=_is_https(request))
+def _read_token(request: Request) -> str | None:
+    return session_cookie.parse_token(request.headers.get("cookie", ""), secure=_is_https(request))
 
 
 def _is_https(request: Request) -> bool:
@@ -176,8 +184,8 @@ async def _run_hashing(work: Callable[P, T], *args: P.args, **keywords: P.kwargs
 
 
 routes = [
-    Route("/login", login, methods=["GET", "POST"]),
-    Route("/setup", setup, methods=["GET", "POST"]),
-    Route("/link", link, methods=["GET", "POST"]),
-    Route("/logout", logout, methods=["POST"]),
+    Route("/login", serve_login, methods=["GET", "POST"]),
+    Route("/setup", serve_setup, methods=["GET", "POST"]),
+    Route("/link", serve_link, methods=["GET", "POST"]),
+    Route("/logout", serve_logout, methods=["POST"]),
 ]

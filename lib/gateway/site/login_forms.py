@@ -22,7 +22,7 @@ _LOGO = (
 _ICON = "data:image/svg+xml;base64," + b64encode((_ASSETS / "mark.svg").read_bytes()).decode()
 
 
-def _font() -> str:
+def _find_font() -> str:
     """The file name of the pages' own typeface, which carries a hash of its version."""
     spec = find_spec("streamlit")
     folder = Path(str(spec.origin if spec else "")).parent / "static" / "static" / "media"
@@ -48,7 +48,7 @@ border:0;border-radius:6px;cursor:pointer}button:hover{filter:brightness(1.08)}
 .hint,.field{font-size:.875rem;color:var(--caption)}.field{color:var(--red);margin:4px 0 0}
 .error{color:var(--red);background:var(--redpage);border-radius:6px;padding:12px 16px;margin:0 0 8px}
 .error b{display:block}
-""".replace("FONT", _font())
+""".replace("FONT", _find_font())
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,17 @@ class LoginField:
     placeholder: str = ""
 
 
-def login_page(error: LLMManagerError | None = None, name: str = "", address: str = "") -> str:
+def build_login_page(error: LLMManagerError | None = None, name: str = "", address: str = "") -> str:
     """User name and password."""
     fields = (
         LoginField("name", "User name", autocomplete="username", value=name),
         LoginField("password", "Password", "password", "current-password"),
     )
     action = "/login" + (f"?next={escape(address, quote=True)}" if address else "")
-    return _page("Sign in", "", fields, "Sign in", "No account? Ask your administrator for one.", action, error)
+    return _build_page("Sign in", "", fields, "Sign in", "No account? Ask your administrator for one.", action, error)
 
 
-def setup_page(error: LLMManagerError | None = None, name: str = "", code: str = "") -> str:
+def build_setup_page(error: LLMManagerError | None = None, name: str = "", code: str = "") -> str:
     """The first account, with the code from the terminal."""
     intro = "This account manages people, keys and budgets. More people can join afterwards, each with their own role."
     fields = (
@@ -85,10 +85,10 @@ def setup_page(error: LLMManagerError | None = None, name: str = "", code: str =
         LoginField("again", "Password again", "password", "new-password"),
     )
     note = "Nothing leaves this server until you add a provider."
-    return _page("Create the administrator", intro, fields, "Create account and sign in", note, "/setup", error)
+    return _build_page("Create the administrator", intro, fields, "Create account and sign in", note, "/setup", error)
 
 
-def link_page(link: AccessLink, token: str, error: LLMManagerError | None = None, name: str = "") -> str:
+def build_link_page(link: AccessLink, token: str, error: LLMManagerError | None = None, name: str = "") -> str:
     """A new account in a team, or a new password."""
     passwords = (
         LoginField("password", "Password, 12 characters or more", "password", "new-password"),
@@ -97,19 +97,21 @@ def link_page(link: AccessLink, token: str, error: LLMManagerError | None = None
     action = f"/link?token={quote(token, safe='')}"
     if link.name:
         intro = f"This sets a new password for {link.name} and ends their sessions."
-        return _page("New password", intro, passwords, "Set password", "The link works once.", action, error)
+        return _build_page("New password", intro, passwords, "Set password", "The link works once.", action, error)
     intro = f"You are invited into {link.team}. Choose the name and password you will sign in with."
     fields = (LoginField("name", "User name", autocomplete="username", value=name), *passwords)
-    return _page("Make your account", intro, fields, "Make account and sign in", "The link works once.", action, error)
+    return _build_page(
+        "Make your account", intro, fields, "Make account and sign in", "The link works once.", action, error
+    )
 
 
-def error_page(message: str) -> str:
+def build_error_page(message: str) -> str:
     """A page that says why another can't be shown."""
     title = "This page can't be shown"
-    return f'{_head(title)}<p class="error" role="alert">{escape(message)}</p></main></body></html>'
+    return f'{_build_head(title)}<p class="error" role="alert">{escape(message)}</p></main></body></html>'
 
 
-def _page(
+def _build_page(
     title: str,
     intro: str,
     fields: Sequence[LoginField],
@@ -120,17 +122,19 @@ def _page(
 ) -> str:
     at_field = getattr(error, "field", None) if error else None
     field_names = {field.name for field in fields}
-    box = _error_box(error) if error is not None and at_field not in field_names else ""
+    box = _build_error_box(error) if error is not None and at_field not in field_names else ""
     focus = at_field if at_field in field_names else next((field.name for field in fields if not field.value), "")
-    inputs = "".join(_input(field, error if at_field == field.name else None, field.name == focus) for field in fields)
+    inputs = "".join(
+        _build_input(field, error if at_field == field.name else None, field.name == focus) for field in fields
+    )
     return (
-        f"{_head(title)}"
+        f"{_build_head(title)}"
         f'{f"<p>{escape(intro)}</p>" if intro else ""}{box}<form method="post" action="{action}">{inputs}'
         f'<button type="submit">{escape(button)}</button></form><p class="hint">{escape(note)}</p></main></body></html>'
     )
 
 
-def _head(title: str) -> str:
+def _build_head(title: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width,initial-scale=1"><title>{escape(title)} · LLM Manager</title>'
@@ -139,7 +143,7 @@ def _head(title: str) -> str:
     )
 
 
-def _input(field: LoginField, error: LLMManagerError | None, focus: bool) -> str:
+def _build_input(field: LoginField, error: LLMManagerError | None, focus: bool) -> str:
     state = f' aria-invalid="true" aria-describedby="{field.name}-error"' if error else ""
     message = f'<p class="field" id="{field.name}-error">{escape(str(error))}</p>' if error else ""
     return (
@@ -150,5 +154,5 @@ def _input(field: LoginField, error: LLMManagerError | None, focus: bool) -> str
     )
 
 
-def _error_box(error: LLMManagerError) -> str:
+def _build_error_box(error: LLMManagerError) -> str:
     return f'<p class="error" role="alert"><b>{escape(error.title)}</b>{escape(error.body)}</p>'

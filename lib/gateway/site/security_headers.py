@@ -19,10 +19,10 @@ _POLICY = (
 
 
 @cache
-def security_headers() -> list[tuple[bytes, bytes]]:
+def build_security_headers() -> list[tuple[bytes, bytes]]:
     """Header lines, as ASGI wants them."""
     lines = {
-        "content-security-policy": content_security_policy(),
+        "content-security-policy": build_content_security_policy(),
         "x-content-type-options": "nosniff",
         "referrer-policy": "same-origin",
         "permissions-policy": "camera=(), geolocation=(), microphone=()",
@@ -31,16 +31,16 @@ def security_headers() -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in lines.items()]
 
 
-def content_security_policy() -> str:
+def build_content_security_policy() -> str:
     """The policy, with the hashes of the inline scripts in Streamlit's page."""
     spec = importlib.util.find_spec("streamlit")
     page = Path(str(spec.origin if spec else "")).parent / "static" / "index.html"
-    scripts = _inline_scripts(page.read_text(encoding="utf-8")) if page.exists() else []
+    scripts = _list_inline_scripts(page.read_text(encoding="utf-8")) if page.exists() else []
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     return _POLICY.format(hashes=" ".join(f"'sha256-{digest}'" for digest in digests))
 
 
-def _inline_scripts(page: str) -> list[str]:
+def _list_inline_scripts(page: str) -> list[str]:
     """The texts of the page's script elements that have no source of their own."""
     tags = [element.partition(">") for element in page.split("<script")[1:]]
     return [body.partition("</script>")[0] for tag, _, body in tags if "src=" not in tag]

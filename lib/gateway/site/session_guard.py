@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnected
 
-from lib.access.session_cookie import is_https, only_the_session, token_of
+from lib.access.session_cookie import drop_other_session, is_https, parse_token
 from lib.errors import LLMManagerError
-from lib.gateway.site.security_headers import security_headers
+from lib.gateway.site.security_headers import build_security_headers
 from lib.services import Services
 
 log = logging.getLogger(__name__)
@@ -96,12 +96,12 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *security_headers()]
+                message["headers"] = [*message.get("headers", []), *build_security_headers()]
             await send(message)
 
         path = scope["path"]
-        headers = _headers(scope)
-        if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
+        headers = _decode_headers(scope)
+        if scope["method"] not in SAFE_METHODS and not _is_same_origin(headers):
             await _answer(send_secured, 403, "This request came from another site.")
         elif path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
             await self._app(scope, receive, send_secured)
@@ -115,13 +115,13 @@ class Guard:
                 await _answer(send_secured, 401, "Sign in first.")
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _headers(scope)
-        token = _token(scope, headers)
-        if token is None or not _same_origin(headers) or not await self._may_connect(scope, headers):
+        headers = _decode_headers(scope)
+        token = _read_token(scope, headers)
+        if token is None or not _is_same_origin(headers) or not await self._may_connect(scope, headers):
             await receive()
             await send({"type": "websocket.close", "code": 4401, "reason": "Sign in first."})
             return
-        scope = {**scope, "headers": only_the_session(scope["headers"], secure=_is_https(scope, headers))}
+        scope = {**scope, "headers": drop_other_session(scope["headers"], secure=_is_https(scope, headers))}
         ended = sockets.add(token)
 
         async def send_until_ended(message: Message) -> None:
@@ -151,7 +151,7 @@ class Guard:
             return False
 
     async def _has_session(self, scope: Scope, headers: dict[str, str]) -> bool:
-        token = _token(scope, headers)
+        token = _read_token(scope, headers)
         return token is not None and await asyncio.to_thread(self._services().sessions.find_actor, token) is not None
 
     async def _find_login_page(self, scope: Scope) -> str:
@@ -184,19 +184,19 @@ async def watch_sessions(services: Services, every_s: float = 1.0) -> None:
             failing = True
 
 
-def _token(scope: Scope, headers: dict[str, str]) -> str | None:
-    return token_of(headers.get("cookie", ""), secure=_is_https(scope, headers))
+def _read_token(scope: Scope, headers: dict[str, str]) -> str | None:
+    return parse_token(headers.get("cookie", ""), secure=_is_https(scope, headers))
 
 
 def _is_https(scope: Scope, headers: dict[str, str]) -> bool:
     return is_https(scope.get("scheme", "http"), headers.get("x-forwarded-proto", ""))
 
 
-def _headers(scope: Scope) -> dict[str, str]:
+def _decode_headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _same_origin(headers: dict[str, str]) -> bool:
+def _is_same_origin(headers: dict[str, str]) -> bool:
     """Whether a browser says the request comes from our own pages; programs that are no browser send no Origin."""
     if (origin := headers.get("origin")) is None:
         return True

@@ -102,7 +102,7 @@ def cut(text: str, chunking: Chunking, embed: Embed | None = None) -> list[Piece
     return pieces
 
 
-def pages_of(piece: Piece, page_starts: Sequence[int] | None) -> tuple[int | None, int | None]:
+def find_pages(piece: Piece, page_starts: Sequence[int] | None) -> tuple[int | None, int | None]:
     """The first and the last page (from 1) that a passage touches."""
     if not page_starts:
         return None, None

@@ -14,15 +14,15 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 
 from lib.access import audit
 from lib.access.permissions import Actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import chunks, collections, document_versions, documents
 from lib.errors import Conflict, InvalidInput, NotFound
-from lib.knowledge.access import find, readable, writable
-from lib.knowledge.collections import storable, touch
+from lib.knowledge.access import filter_readable, filter_writable, find
+from lib.knowledge.collections import make_storable, touch
 from lib.knowledge.documents import fetching
 from lib.knowledge.documents.chunking import Chunking, Piece, cut
-from lib.knowledge.embedding import Embedder, sha256_of
+from lib.knowledge.embedding import Embedder, compute_sha256
 from lib.knowledge.words import join_stems
 
 PARTIAL = "partial"
@@ -106,15 +106,15 @@ class Documents:
     def list(self, actor: Actor, collection_id: str) -> list[Document]:
         """All of a collection, the newest change first."""
         with self._store.read() as connection:
-            find(connection, collection_id, readable(actor))
+            find(connection, collection_id, filter_readable(actor))
             query = select(documents).where(_D.collection_id == collection_id)
             rows = connection.execute(query.order_by(_D.updated_at.desc(), _D.id)).mappings()
-            return [_document(row) for row in rows]
+            return [_build_document(row) for row in rows]
 
     def get(self, actor: Actor, document_id: str) -> Document:
         """A document by its id; NotFound where the actor may not read it."""
         with self._store.read() as connection:
-            return _document(_find_document(connection, actor, document_id))
+            return _build_document(_find_document(connection, actor, document_id))
 
     def add(
         self,
@@ -137,14 +137,14 @@ class Documents:
         digest = hashlib.sha256(data).hexdigest()
         now = utc_now()
         with self._store.write() as connection:
-            find(connection, collection_id, writable(actor))
+            find(connection, collection_id, filter_writable(actor))
             locked = select(collections.c.id).where(collections.c.id == collection_id).with_for_update()
             connection.execute(locked)  # of two uploads of one file at once, the second sees the first
             in_collection = select(documents).where(_D.collection_id == collection_id)
             if (
                 duplicate := connection.execute(in_collection.where(_D.sha256 == digest)).mappings().first()
             ) is not None:
-                return _document(duplicate), False
+                return _build_document(duplicate), False
             row = (
                 connection.execute(in_collection.where(_D.source_name == name, _D.source == source)).mappings().first()
             )
@@ -160,7 +160,7 @@ class Documents:
             values |= {"chunks_total": 0, "chunks_done": 0, "tags": list(about.tags), "kind": about.kind}
             values |= {"dated": about.dated, "title": _clean(about.title) if about.title.strip() else name}
             if row is None:
-                document_id = new_id()
+                document_id = make_id()
                 version = 1
                 fixed = {"id": document_id, "collection_id": collection_id, "source": source, "source_name": name}
                 connection.execute(insert(documents).values(**fixed, **values, media_type="", created_at=now))
@@ -171,7 +171,9 @@ class Documents:
             version_row = {"document_id": document_id, "version": version, "original": data}
             connection.execute(insert(document_versions).values(**version_row))
             audit.record(connection, actor, "document.add", name, collection=collection_id, version=version)
-            return _document(connection.execute(select(documents).where(_D.id == document_id)).mappings().one()), True
+            return _build_document(
+                connection.execute(select(documents).where(_D.id == document_id)).mappings().one()
+            ), True
 
     def add_text(self, actor: Actor, collection_id: str, title: str, text: str, about: About | None = None) -> Document:
         """Take pasted text in."""
@@ -181,7 +183,7 @@ class Documents:
     def add_url(self, actor: Actor, collection_id: str, url: str, about: About | None = None) -> Document:
         """Fetch a public page or file and take it in; InvalidInput says why it can't be fetched."""
         with self._store.read() as connection:
-            find(connection, collection_id, writable(actor))
+            find(connection, collection_id, filter_writable(actor))
         return self.add(actor, collection_id, url, fetching.fetch(url, LARGEST), about, "url")[0]
 
     def retry(self, actor: Actor, document_id: str) -> None:
@@ -237,15 +239,15 @@ class Documents:
             row = _find_document(connection, actor, document_id)
             serving = [_K.document_id == document_id, _K.version == row["serving_version"]]
             query = select(chunks).where(*serving).order_by(_K.ordinal).offset(first).limit(most)
-            passages = [chunk_of(chunk_row) for chunk_row in connection.execute(query).mappings()]
+            passages = [build_chunk(chunk_row) for chunk_row in connection.execute(query).mappings()]
             return passages, connection.scalar(select(func.count()).select_from(chunks).where(*serving)) or 0
 
     def edit_chunk(self, actor: Actor, chunk_id: int, text: str) -> None:
         """Replace a passage's words and embed it anew; a new version of the document starts from its own text."""
-        text = storable(text).strip()
+        text = make_storable(text).strip()
         if not text or len(text) > 2 * 8000:
             raise InvalidInput("A passage needs some words.", "It takes up to 16,000 characters.", "", "text")
-        condition = writable(actor)
+        condition = filter_writable(actor)
         with self._store.read() as connection:
             joined = chunks.join(documents, _D.id == _K.document_id)
             joined = joined.join(collections, collections.c.id == _K.collection_id)
@@ -256,7 +258,7 @@ class Documents:
         self._embedder.keep(actor, row.embedding_model, [text])
         values = {"text": text, "words": join_stems(row.title, row.heading, text, row.language), "is_edited": True}
         with self._store.write() as connection:
-            changed = update(chunks).where(_K.id == chunk_id).values(**values, text_sha256=sha256_of(text))
+            changed = update(chunks).where(_K.id == chunk_id).values(**values, text_sha256=compute_sha256(text))
             if not connection.execute(changed).rowcount:
                 raise NotFound("There is no such passage.", "Its document was changed or deleted meanwhile.")
             touch(connection, row.collection_id)
@@ -268,7 +270,7 @@ class Documents:
         """The text of a file and where it would be cut; nothing is kept but the vectors that `semantic` needs."""
         from lib.knowledge.documents.sandbox import parse
 
-        writable(actor)
+        filter_writable(actor)
         text = parse(name, data, actor).text[:PREVIEWED]
         return text, cut(text, chunking, lambda texts: self._embedder.embed(actor, model, texts))
 
@@ -279,7 +281,7 @@ class Documents:
             joined = joined.join(collections, collections.c.id == _K.collection_id)
             joined = joined.join(document_versions, (_V.document_id == _D.id) & (_V.version == _K.version))
             query = select(chunks, _D.media_type, _V.original, _V.page_starts).select_from(joined)
-            row = connection.execute(query.where(_K.id == chunk_id, readable(actor))).mappings().first()
+            row = connection.execute(query.where(_K.id == chunk_id, filter_readable(actor))).mappings().first()
         if row is None:
             raise NotFound("There is no such passage.", "Its document was changed or deleted meanwhile.")
         if row["media_type"] != "application/pdf" or row["page_first"] is None:
@@ -291,13 +293,13 @@ class Documents:
         return draw(bytes(row["original"]), page, start, row["end"] - row["start"], scale, actor)
 
 
-def chunk_of(row: RowMapping) -> Chunk:
+def build_chunk(row: RowMapping) -> Chunk:
     """A row as a value."""
     return Chunk(**{name: row[name] for name in Chunk.__dataclass_fields__})
 
 
 def _find_document(connection: Connection, actor: Actor, document_id: str, *, writing: bool = False) -> RowMapping:
-    condition = writable(actor) if writing else readable(actor)
+    condition = filter_writable(actor) if writing else filter_readable(actor)
     joined = documents.join(collections, collections.c.id == _D.collection_id)
     matches = connection.execute(
         select(documents).select_from(joined).where(_D.id == document_id, condition)
@@ -307,7 +309,7 @@ def _find_document(connection: Connection, actor: Actor, document_id: str, *, wr
     return document_row
 
 
-def _document(row: RowMapping) -> Document:
+def _build_document(row: RowMapping) -> Document:
     values = {name: row[name] for name in Document.__dataclass_fields__ if name != "note"}
     note = row["error"] if row["state"] == PARTIAL else None
     values |= {"tags": tuple(row["tags"]), "note": note, "error": None if note else row["error"]}

@@ -4,7 +4,7 @@ import codecs
 import re
 from collections import Counter
 
-from lib.files.text import marked_encoding
+from lib.files.text import find_marked_encoding
 from lib.knowledge.elements import remove_elements
 from lib.patterns import compile_pattern
 
@@ -29,13 +29,13 @@ _LATIN = (("cp1252", frozenset(_WESTERN)), ("cp1254", frozenset(_WESTERN + "ğş
 _FREQUENT = frozenset("оеаинтсрвлкмдпуяії")  # five of six letters of a text in Russian, most in its neighbours
 
 
-def decoded(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """Text of any encoding; what can't be told becomes U+FFFD."""
-    if (marked := marked_encoding(data)) is not None:
+    if (marked := find_marked_encoding(data)) is not None:
         return data.decode(marked, "replace")
     if data.isascii() and _ESCAPED in data:
         return data.decode("iso2022_jp_2", "replace")
-    if (wide := wide_encoding(data)) is not None:
+    if (wide := detect_wide_encoding(data)) is not None:
         return data.decode(wide, "replace")
     try:
         return data.decode("utf-8")
@@ -44,10 +44,10 @@ def decoded(data: bytes) -> str:
         wrong = flawed.count("\ufffd")
         if 20 * wrong < sum(sign > "\x7f" for sign in flawed) - wrong:
             return flawed  # UTF-8 that was cut off, or has a stray byte
-        return data.decode(_guessed(data, error.start), "replace")
+        return data.decode(_guess_encoding(data, error.start), "replace")
 
 
-def wide_encoding(data: bytes) -> str | None:
+def detect_wide_encoding(data: bytes) -> str | None:
     """UTF-16 without a mark: one byte (mostly zero) rules every second place, and all of it can be shown."""
     some = data[:_LOOKED_AT]
     if len(data) % 2 or b"\x00" not in some:
@@ -62,9 +62,9 @@ def wide_encoding(data: bytes) -> str | None:
     return None
 
 
-def _guessed(data: bytes, first: int) -> str:
+def _guess_encoding(data: bytes, first: int) -> str:
     """The encoding of what is not UTF-8; `first` is where that shows."""
-    if (declared := _declared(data)) is not None:
+    if (declared := _find_declared_encoding(data)) is not None:
         return declared
     some = _remove_markup(data[max(0, first - 1000) :][:_LOOKED_AT])
     foreign = bytes(byte for byte in some if byte > 127)
@@ -82,7 +82,7 @@ def _guessed(data: bytes, first: int) -> str:
     return best.encoding if best is not None and best.encoding != "ascii" else "cp1252"
 
 
-def _declared(data: bytes) -> str | None:
+def _find_declared_encoding(data: bytes) -> str | None:
     """The encoding that a page names, unless its bytes belie it."""
     declaration = _DECLARED.search(data[:4096])
     try:

@@ -10,19 +10,19 @@ from typing import Any
 
 from sqlalchemy import RowMapping, delete, insert, or_, select, update
 
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import chunks, collections, document_versions, documents
 from lib.errors import LLMManagerError
-from lib.knowledge.access import actor_of
+from lib.knowledge.access import load_actor
 from lib.knowledge.collections import touch
 from lib.knowledge.documents import sandbox
-from lib.knowledge.documents.chunking import Chunking, Piece, cut, pages_of
+from lib.knowledge.documents.chunking import Chunking, Piece, cut, find_pages
 from lib.knowledge.documents.document_service import PARTIAL
 from lib.knowledge.documents.row_lease import HELD, keep_renewed
 from lib.knowledge.documents.word_renewal import renew_next
-from lib.knowledge.embedding import Embedder, sha256_of
-from lib.knowledge.words import FORM, join_stems, language_of
+from lib.knowledge.embedding import Embedder, compute_sha256
+from lib.knowledge.words import FORM, detect_language, join_stems
 
 log = logging.getLogger(__name__)
 _D = documents.c
@@ -47,7 +47,7 @@ class Ingest:
     def __init__(self, store: Store, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
-        self._worker = new_id()
+        self._worker = make_id()
         self._stopped = threading.Event()
         self._run_lock = threading.Lock()
         self._has_old_words = True  # until it was looked for
@@ -104,7 +104,7 @@ class Ingest:
             self._fail(row, f"An unexpected error: {type(error).__name__}.")
 
     def _process(self, row: RowMapping) -> None:
-        actor = actor_of(self._store, row["created_by"], row["collection_id"])
+        actor = load_actor(self._store, row["created_by"], row["collection_id"])
         this_version = (_V.document_id == row["id"]) & (_V.version == row["version"])
         with self._store.read() as connection:
             version_row = connection.execute(select(document_versions).where(this_version)).mappings().first()
@@ -113,14 +113,14 @@ class Ingest:
         if version_row is None or collection is None:
             raise DocumentGone
         parsed = sandbox.parse(row["source_name"] or row["title"], bytes(version_row["original"]))
-        language = language_of([parsed.text])
+        language = detect_language([parsed.text])
         model = collection["embedding_model"]
         pieces = cut(parsed.text, Chunking(**collection["chunking"]), lambda t: self._embedder.embed(actor, model, t))
         texts = [parsed.text[piece.start : piece.end] for piece in pieces]
         self._note(row, state="embedding", chunks_total=len(texts), chunks_done=0, media_type=parsed.media_type)
         self._embedder.keep(actor, model, texts, lambda done: self._note(row, chunks_done=min(done, len(texts))))
         rows = [
-            _chunk_row(row, number, piece, text, language, parsed.page_starts)
+            _build_chunk_row(row, number, piece, text, language, parsed.page_starts)
             for number, (piece, text) in enumerate(zip(pieces, texts, strict=True))
         ]
         with self._store.write() as connection:
@@ -174,10 +174,10 @@ class Ingest:
             connection.execute(update(documents).where(held_here).values(**values, updated_at=utc_now()))
 
 
-def _chunk_row(
+def _build_chunk_row(
     row: RowMapping, number: int, piece: Piece, text: str, language: str, page_starts: list[int] | None
 ) -> dict[str, Any]:
-    first, last = pages_of(piece, page_starts)
+    first, last = find_pages(piece, page_starts)
     return {
         "collection_id": row["collection_id"],
         "document_id": row["id"],
@@ -190,6 +190,6 @@ def _chunk_row(
         "heading": piece.heading[:300],
         "text": text,
         "words": join_stems(row["title"], piece.heading, text, language),
-        "text_sha256": sha256_of(text),
+        "text_sha256": compute_sha256(text),
         "is_edited": False,
     }

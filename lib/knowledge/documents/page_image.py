@@ -9,7 +9,7 @@ import io
 import math
 import sys
 
-from lib.knowledge.readers.paper import PageText, page_text
+from lib.knowledge.readers.paper import PageText, read_page_text
 
 MOST_PIXELS = 8_000_000
 LONGEST_SIDE = 8_000
@@ -25,7 +25,7 @@ def draw(data: bytes, page_number: int, start: int, count: int, scale: float) ->
     page = document[page_number]
     width, height = page.get_size()
     scale = bound_scale(width, height, scale)
-    read = page_text(page)
+    read = read_page_text(page)
     rectangles = [read.words.get_rect(n) for n in range(_count_rects(read, start, count))]
     picture = page.render(scale=scale).to_pil().convert("RGBA")
     marks = Image.new("RGBA", picture.size)

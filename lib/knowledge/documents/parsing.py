@@ -18,8 +18,8 @@ import zipfile
 from collections.abc import Iterable
 from typing import Any
 
-from lib.knowledge.documents.encodings import decoded, wide_encoding
-from lib.knowledge.readers.coverage import Coverage, office_words, page_words, words_in
+from lib.knowledge.documents.encodings import decode_text, detect_wide_encoding
+from lib.knowledge.readers.coverage import Coverage, count_office_words, list_page_words, list_words
 from lib.knowledge.readers.limits import MOST_TEXT, TOO_LONG, Refused, join_limited
 from lib.patterns import compile_pattern
 
@@ -62,16 +62,16 @@ def parse(name: str, data: bytes) -> dict[str, Any]:
     """The text of a file; Refused with the reason."""
     if not data.strip():
         raise Refused("It is empty.")
-    media_type = _kind(name, data)
+    media_type = _detect_kind(name, data)
     coverage = Coverage()
     text = ""
     starts = []
-    for page in _pages(media_type, name, data, coverage):
+    for page in _read_pages(media_type, name, data, coverage):
         starts.append(len(text))
         text += page if page.endswith("\n") or media_type == _PDF else page + "\n\n"
         if len(text) > MOST_TEXT:
             raise Refused(TOO_LONG)
-    clean, starts = _shown(text, starts, keeps_places=media_type == _PDF)
+    clean, starts = _replace_unprintable(text, starts, keeps_places=media_type == _PDF)
     if not clean.strip() and not coverage.pictures:
         raise Refused("It has no text.")
     has_pages = media_type == _PDF or media_type in list(_OFFICE.values())[1:]
@@ -80,7 +80,7 @@ def parse(name: str, data: bytes) -> dict[str, Any]:
     return answer | {"pages": coverage.pages, "pictures": coverage.pictures}
 
 
-def _pages(media_type: str, name: str, data: bytes, coverage: Coverage) -> Iterable[str]:
+def _read_pages(media_type: str, name: str, data: bytes, coverage: Coverage) -> Iterable[str]:
     """The text of each page; what the file holds is told to `coverage`."""
     if media_type == _PDF:
         from lib.knowledge.readers.paper import read_paper
@@ -90,19 +90,19 @@ def _pages(media_type: str, name: str, data: bytes, coverage: Coverage) -> Itera
         coverage.add_page(0, is_read=False)
         return [""]
     if media_type in _OFFICE.values():
-        coverage.words = office_words(data)
-        return _office_pages(media_type, data)
-    text = decoded(data)
+        coverage.words = count_office_words(data)
+        return _read_office_pages(media_type, data)
+    text = decode_text(data)
     if media_type == _HTML:
-        coverage.words = page_words(text)
+        coverage.words = list_page_words(text)
     elif media_type == _CSV:
-        from lib.knowledge.readers.tables import rows_in
+        from lib.knowledge.readers.tables import drop_separator_line
 
-        coverage.words.update(words_in(rows_in(text)))
-    return [_of_text(media_type, text, name)]
+        coverage.words.update(list_words(drop_separator_line(text)))
+    return [_read_text(media_type, text, name)]
 
 
-def _office_pages(media_type: str, data: bytes) -> Iterable[str]:
+def _read_office_pages(media_type: str, data: bytes) -> Iterable[str]:
     from lib.knowledge.readers.sheets import read_sheets
     from lib.knowledge.readers.slides import read_slides
     from lib.knowledge.readers.word import read_word
@@ -113,7 +113,7 @@ def _office_pages(media_type: str, data: bytes) -> Iterable[str]:
     return read_slides(data) if media_type == slides else read_sheets(data)
 
 
-def _shown(text: str, starts: list[int], *, keeps_places: bool) -> tuple[str, list[int]]:
+def _replace_unprintable(text: str, starts: list[int], *, keeps_places: bool) -> tuple[str, list[int]]:
     """The text without signs that can't be shown, and where its pages begin then.
 
     Signs that only say how lines may break (soft hyphens, U+200B) or run are taken out, so that no word is cut in two;
@@ -121,7 +121,7 @@ def _shown(text: str, starts: list[int], *, keeps_places: bool) -> tuple[str, li
     """
     if text.isascii() and text.isprintable():
         return text, starts
-    signs = {sign: _shown_sign(sign, keeps_places=keeps_places) for sign in set(text)}
+    signs = {sign: _replace_sign(sign, keeps_places=keeps_places) for sign in set(text)}
     table = {ord(sign): visible for sign, visible in signs.items()}
     if all(len(visible) == 1 for visible in signs.values()):
         return text.translate(table), starts
@@ -131,7 +131,7 @@ def _shown(text: str, starts: list[int], *, keeps_places: bool) -> tuple[str, li
     return "".join(parts), places[: len(starts)]
 
 
-def _shown_sign(sign: str, *, keeps_places: bool) -> str:
+def _replace_sign(sign: str, *, keeps_places: bool) -> str:
     if sign.isprintable() or sign in "\n\t" or sign in _JOINERS:
         return sign
     if sign in "\x0b\x0c\x85\u2028\u2029":
@@ -141,33 +141,33 @@ def _shown_sign(sign: str, *, keeps_places: bool) -> str:
     return " "
 
 
-def _kind(name: str, data: bytes) -> str:
+def _detect_kind(name: str, data: bytes) -> str:
     ending = name.partition("?")[0].partition("#")[0].rpartition(".")[2].lower()
     if data.lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"%PDF-") or (ending == "pdf" and b"%PDF-" in data[:1024]):
         return _PDF
     if data.startswith(_OLE):
         raise Refused("It is encrypted with a password, or an Office file from before 2007. Save it anew without one.")
-    if (picture := _picture_kind(data)) is not None:
+    if (picture := _detect_picture_kind(data)) is not None:
         return picture
     if data.startswith(b"PK\x03\x04"):
-        return _office_kind(data)
+        return _detect_office_kind(data)
     if ending in _BINARY_ENDINGS:
         raise Refused(f"It is named .{ending}, but it is none, or it is damaged at its beginning.")
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff"))
-    if b"\x00" in data[:4096] and not marked and wide_encoding(data) is None:
+    if b"\x00" in data[:4096] and not marked and detect_wide_encoding(data) is None:
         raise Refused("It is neither text nor a PDF, Word, PowerPoint or Excel file.")
     if _PAGE.match(data[:4096].removeprefix(b"\xef\xbb\xbf")):
         return _HTML
     return _BY_ENDING.get(ending, _TEXT)
 
 
-def _picture_kind(data: bytes) -> str | None:
+def _detect_picture_kind(data: bytes) -> str | None:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for start, kind in _PICTURES.items() if data.startswith(start)), None)
 
 
-def _office_kind(data: bytes) -> str:
+def _detect_office_kind(data: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
             members = parts.infolist()
@@ -193,7 +193,7 @@ def _office_kind(data: bytes) -> str:
     return kind
 
 
-def _of_text(media_type: str, text: str, name: str) -> str:
+def _read_text(media_type: str, text: str, name: str) -> str:
     if media_type == _HTML:
         from lib.knowledge.readers.web import read_page
 

@@ -58,11 +58,11 @@ def parse(name: str, data: bytes, actor: Actor | None = None) -> Parsed:
             if answer.get("pictures") and can_recognise():
                 answer = _recognise(answer, data, RECOGNISED_AT_SIGHT if actor else RECOGNISED_PAGES)
     except NotComputed as error:
-        raise _refusal_error(name, error.why) from error
+        raise _make_refusal_error(name, error.why) from error
     if "refused" in answer:
-        raise _refusal_error(name, answer["refused"])
+        raise _make_refusal_error(name, answer["refused"])
     if not answer["text"].strip():
-        raise _refusal_error(name, f"It is a picture, without text. {_why_unread()}")
+        raise _make_refusal_error(name, f"It is a picture, without text. {_explain_unread()}")
     note = answer["note"]
     if note and answer["pictures"] and not can_recognise():
         note = f"{note} {_NOT_INSTALLED}"
@@ -74,7 +74,7 @@ def can_recognise() -> bool:
     return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
 
 
-def _why_unread() -> str:
+def _explain_unread() -> str:
     return "Text recognition found no words in it." if can_recognise() else _NOT_INSTALLED
 
 
@@ -124,5 +124,5 @@ def _name_holder(actor: Actor | None) -> str:
     return "" if actor is None else str(actor.user_id or actor.name)
 
 
-def _refusal_error(name: str, why: str) -> InvalidInput:
+def _make_refusal_error(name: str, why: str) -> InvalidInput:
     return InvalidInput(f"{name} can't be read.", why)

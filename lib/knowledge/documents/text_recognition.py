@@ -41,7 +41,7 @@ def main(pages: str) -> None:
 
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
     engine = RapidOCR(params={"Global.log_level": "error", "Global.use_cls": False, **threads})
-    texts = [read_picture(engine, picture) for picture in _pictures(sys.stdin.buffer.read(), json.loads(pages))]
+    texts = [read_picture(engine, picture) for picture in _yield_pictures(sys.stdin.buffer.read(), json.loads(pages))]
     sys.stdout.buffer.write(json.dumps(texts, ensure_ascii=False).encode())
 
 
@@ -111,7 +111,7 @@ def _join_row(row: Sequence[RecognisedLine]) -> str:
     return "  ".join(line.text.strip() for line in sorted(row, key=lambda line: line.left))
 
 
-def _pictures(data: bytes, pages: Sequence[int]) -> Iterator[Any]:
+def _yield_pictures(data: bytes, pages: Sequence[int]) -> Iterator[Any]:
     if not data.startswith(b"%PDF-") and b"%PDF-" not in data[:1024]:
         yield _open_picture(data)
         return

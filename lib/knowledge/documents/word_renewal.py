@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from lib.db.engine import Store
 from lib.db.tables import chunks, document_versions, documents
 from lib.knowledge.collections import touch
-from lib.knowledge.words import FORM, join_stems, language_of
+from lib.knowledge.words import FORM, detect_language, join_stems
 
 _D = documents.c
 _V = document_versions.c
@@ -26,7 +26,7 @@ def renew_next(store: Store) -> bool:
         serving = (_V.document_id == row["id"]) & (_V.version == row["serving_version"])
         text = connection.scalar(select(_V.text).where(serving)) or ""
         passages = connection.execute(select(_K.id, _K.heading, _K.text).where(_K.document_id == row["id"])).all()
-    language = language_of([text])
+    language = detect_language([text])
     words = [(id_, join_stems(row["title"], heading, passage, language)) for id_, heading, passage in passages]
     with store.write() as connection:
         for id_, stems in words:

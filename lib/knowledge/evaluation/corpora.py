@@ -15,23 +15,23 @@ from sqlalchemy import Connection, delete, insert, select
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import chunks, document_versions, documents
 from lib.errors import InvalidInput
-from lib.knowledge.access import find, writable
+from lib.knowledge.access import filter_writable, find
 from lib.knowledge.collections import touch
 from lib.knowledge.documents.chunking import Chunking, Piece
 from lib.knowledge.documents.document_service import KINDS, About
-from lib.knowledge.embedding import BUNDLED, sha256_of
+from lib.knowledge.embedding import BUNDLED, compute_sha256
 from lib.knowledge.evaluation import ranking_metrics
 from lib.knowledge.evaluation.corpus import CorpusEntry, CorpusQuestion
-from lib.knowledge.evaluation.evaluations import fold, grades_of, passages_for
+from lib.knowledge.evaluation.evaluations import choose_passage_count, collect_grades, fold
 from lib.knowledge.evaluation.pool import Note, PassagePools, Text
 from lib.knowledge.evaluation.questions import Judgement
 from lib.knowledge.evaluation.ranking_metrics import Estimate
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.words import FORM, join_stems, language_of
+from lib.knowledge.words import FORM, detect_language, join_stems
 
 STEP = 512  # documents that are embedded, then written, together
 _INSERTED = 500
@@ -78,12 +78,12 @@ class Corpora:
         note: Callable[[int], None] | None = None,
     ) -> TakenIn:
         """Add every entry as a document whose source name is its id; `note` hears how many are through."""
-        writable(actor)
+        filter_writable(actor)
         about = about or About()
         if about.kind not in KINDS:
             raise InvalidInput(f"There is no kind {about.kind}.", "", f"Choose of {', '.join(KINDS)}.", "kind")
         with self._store.read() as connection:
-            collection = find(connection, collection_id, writable(actor))
+            collection = find(connection, collection_id, filter_writable(actor))
         chunking = Chunking(**collection["chunking"])
         model = collection["embedding_model"]
         added = unchanged = empty = passages = through = 0
@@ -131,14 +131,14 @@ class Corpora:
         with_vectors = settings.mode is not Mode.KEYWORD
         pool = self._pools.make(actor, model, texts, chunking or Chunking(), note, with_vectors=with_vectors)
         vectors = self._pools.vectors(actor, model, [question.text for question in questions]) if with_vectors else {}
-        deep = SearchSettings(settings.mode, passages_for(metrics), settings.rerank)
+        deep = SearchSettings(settings.mode, choose_passage_count(metrics), settings.rerank)
         figures_by_question: dict[str, dict[str, float]] = {}
         for question in questions:
-            raw = vectors.get(sha256_of(question.text))
+            raw = vectors.get(compute_sha256(question.text))
             vector = np.frombuffer(raw, dtype="<f4") if raw is not None else None
             judged = [Judgement(name, grade) for name, grade in question.grades.items()]
             ranked = [*fold(pool.search(question.text, vector, deep), judged)]
-            grades = grades_of(judged)
+            grades = collect_grades(judged)
             figures_by_question[question.id or question.text] = {
                 str(metric): metric.compute(ranked, grades) for metric in metrics
             }
@@ -172,15 +172,15 @@ class Corpora:
         versions = []
         passages = []
         with self._store.write(bulk=True) as connection:
-            find(connection, collection_id, writable(actor))
+            find(connection, collection_id, filter_writable(actor))
             ids = _remove_replaced(connection, collection_id, [text.id for text, _ in texts_with_pieces])
             for text, pieces in texts_with_pieces:
-                document, version = ids.get(text.id, (new_id(), 0))
-                row = _document_row(collection_id, document, version + 1, text, about, now, actor)
+                document, version = ids.get(text.id, (make_id(), 0))
+                row = _build_document_row(collection_id, document, version + 1, text, about, now, actor)
                 rows.append(row | {"chunks_total": len(pieces), "chunks_done": len(pieces)})
                 version_row = {"document_id": document, "version": version + 1, "text": text.text}
                 versions.append(version_row | {"original": text.text.encode()})
-                passages += [_passage_row(row, number, piece, text) for number, piece in enumerate(pieces)]
+                passages += [_build_passage_row(row, number, piece, text) for number, piece in enumerate(pieces)]
             for table, values in ((documents, rows), (document_versions, versions), (chunks, passages)):
                 for start in range(0, len(values), _INSERTED):
                     connection.execute(insert(table), values[start : start + _INSERTED])
@@ -206,7 +206,7 @@ def _make_conditions(collection_id: str, names: Sequence[str]) -> Iterator[Any]:
     yield from (_D.collection_id == collection_id, _D.source == "command", _D.source_name.in_(names))
 
 
-def _document_row(
+def _build_document_row(
     collection_id: str, document_id: str, version: int, text: Text, about: About, now: Any, actor: Actor
 ) -> dict[str, Any]:
     return {
@@ -221,7 +221,7 @@ def _document_row(
         "media_type": "text/plain",
         "size": len(text.text.encode()),
         "sha256": _hash_text(text.text),
-        "language": language_of([text.text]),
+        "language": detect_language([text.text]),
         "words_form": FORM,
         "state": "ready",
         "version": version,
@@ -232,7 +232,7 @@ def _document_row(
     }
 
 
-def _passage_row(row: Mapping[str, Any], number: int, piece: Piece, text: Text) -> dict[str, Any]:
+def _build_passage_row(row: Mapping[str, Any], number: int, piece: Piece, text: Text) -> dict[str, Any]:
     words = text.text[piece.start : piece.end]
     return {
         "collection_id": row["collection_id"],
@@ -244,7 +244,7 @@ def _passage_row(row: Mapping[str, Any], number: int, piece: Piece, text: Text) 
         "heading": piece.heading[:300],
         "text": words,
         "words": join_stems(row["title"], piece.heading, words, row["language"]),
-        "text_sha256": sha256_of(words),
+        "text_sha256": compute_sha256(words),
     }
 
 

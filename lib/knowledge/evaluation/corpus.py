@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.errors import InvalidInput
-from lib.knowledge.collections import storable
+from lib.knowledge.collections import make_storable
 
 DOCUMENT_FILES = ("corpus.jsonl", "docs.jsonl")
 QUESTIONS = "queries.jsonl"
@@ -99,7 +99,7 @@ def read_questions(queries: Iterable[str], qrels: Iterable[str]) -> list[CorpusQ
 
 def read_csv(text: str) -> list[CorpusQuestion]:
     """Questions from a CSV; several lines with the same question are several documents that answer it."""
-    rows = csv.DictReader(io.StringIO(storable(text.removeprefix("\ufeff"))))
+    rows = csv.DictReader(io.StringIO(make_storable(text.removeprefix("\ufeff"))))
     try:
         return _read_rows(rows)
     except csv.Error as error:
@@ -152,4 +152,4 @@ def _read_id(name: str, number: int, record: Mapping[str, object]) -> str:
 
 
 def _clean_words(value: object) -> str:
-    return storable(str(value)).strip() if isinstance(value, str | int) else ""
+    return make_storable(str(value)).strip() if isinstance(value, str | int) else ""

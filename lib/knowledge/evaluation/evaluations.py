@@ -15,11 +15,11 @@ from sqlalchemy import RowMapping, delete, insert, select
 
 from lib.access import audit
 from lib.access.permissions import Actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import collections, documents, evaluation_results, evaluations, questions
 from lib.errors import Conflict, InvalidInput, NotFound
-from lib.knowledge.access import find, readable, writable
+from lib.knowledge.access import filter_readable, filter_writable, find
 from lib.knowledge.evaluation import ranking_metrics
 from lib.knowledge.evaluation.pool import PassageSpan
 from lib.knowledge.evaluation.question_sets import find_set
@@ -107,9 +107,9 @@ class Evaluations:
         with self._store.read() as connection:
             set_row = find_set(connection, actor, set_id)
             counted = select_countable(read_questions(connection, set_id))
-            row = find(connection, set_row["collection_id"], readable(actor))
+            row = find(connection, set_row["collection_id"], filter_readable(actor))
         base = settings or SearchSettings(**row["search"])
-        deep = replace(base, k=passages_for(metrics))
+        deep = replace(base, k=choose_passage_count(metrics))
         began = time.monotonic()
         passages = 0
         rows = []
@@ -137,7 +137,7 @@ class Evaluations:
             for name in rows[0]["figures"]
         }
         settings = {"chunking": row["chunking"], "embedding_model": row["embedding_model"], **asdict(used)}
-        evaluation_id = new_id()
+        evaluation_id = make_id()
         values = {"id": evaluation_id, "collection_id": row["id"], "set_id": set_id, "settings": settings}
         values |= {"figures": {name: asdict(figure) for name, figure in figures.items()}, "passages": passages}
         with self._store.write() as connection:
@@ -154,20 +154,20 @@ class Evaluations:
     def list(self, actor: Actor, collection_id: str) -> Sequence[Evaluation]:
         """A collection's runs, the newest first."""
         with self._store.read() as connection:
-            find(connection, collection_id, readable(actor))
+            find(connection, collection_id, filter_readable(actor))
             query = select(evaluations).where(_E.collection_id == collection_id)
             rows = connection.execute(query.order_by(_E.created_at.desc(), _E.id.desc())).mappings()
-            return [_evaluation(row) for row in rows]
+            return [_build_evaluation(row) for row in rows]
 
     def get(self, actor: Actor, evaluation_id: str) -> Evaluation:
         """One by its id."""
         with self._store.read() as connection:
             joined = evaluations.join(collections, collections.c.id == _E.collection_id)
-            query = select(evaluations).select_from(joined).where(_E.id == evaluation_id, readable(actor))
+            query = select(evaluations).select_from(joined).where(_E.id == evaluation_id, filter_readable(actor))
             row = connection.execute(query).mappings().first()
         if row is None:
             raise NotFound("There is no such evaluation.", "It was deleted, or it belongs to somebody else.")
-        return _evaluation(row)
+        return _build_evaluation(row)
 
     def outcomes(self, actor: Actor, evaluation_id: str) -> Sequence[QuestionOutcome]:
         """Each question of a run, as it was asked; what was missed is held against the judgements of today."""
@@ -179,7 +179,7 @@ class Evaluations:
             in_collection = documents.c.collection_id == run.collection_id
             titled = connection.execute(select(documents.c.id, documents.c.title).where(in_collection))
             titles = {document.id: document.title for document in titled}
-        return [_outcome(row, judged[row["question_id"]], titles) for row in rows if row["question_id"] in judged]
+        return [_build_outcome(row, judged[row["question_id"]], titles) for row in rows if row["question_id"] in judged]
 
     def compare(self, actor: Actor, earlier_id: str, later_id: str, name: str = "ndcg@10") -> RunComparison:
         """Two runs of one set, question by question, with the paired test."""
@@ -201,10 +201,10 @@ class Evaluations:
 
     def delete(self, actor: Actor, evaluation_id: str) -> None:
         """Remove a run."""
-        writable(actor)
+        filter_writable(actor)
         run = self.get(actor, evaluation_id)
         with self._store.write() as connection:
-            row = find(connection, run.collection_id, writable(actor))
+            row = find(connection, run.collection_id, filter_writable(actor))
             connection.execute(delete(evaluation_results).where(_R.evaluation_id == evaluation_id))
             connection.execute(delete(evaluations).where(_E.id == evaluation_id))
             audit.record(connection, actor, "evaluation.delete", row["name"], evaluation=evaluation_id)
@@ -222,7 +222,7 @@ def select_countable(candidates: Sequence[JudgedQuestion]) -> list[JudgedQuestio
     return counted
 
 
-def passages_for(metrics: Sequence[RankingMetric]) -> int:
+def choose_passage_count(metrics: Sequence[RankingMetric]) -> int:
     """How many passages the search is asked for."""
     if not metrics:
         raise InvalidInput("Name a figure.", "", f"For example {ranking_metrics.DEFAULT[0]}.", "metric")
@@ -242,9 +242,9 @@ def fold(spans: Sequence[PassageSpan], judged: Sequence[Judgement]) -> dict[str,
     for span in spans:
         in_document = by_document.get(span.document_id, ())
         keys = [
-            judgement_key(judgement)
+            build_judgement_key(judgement)
             for judgement in in_document
-            if judgement.start is not None and _overlaps(span, judgement)
+            if judgement.start is not None and _has_overlap(span, judgement)
         ]
         if not keys:
             whole = not by_passages or any(judgement.start is None for judgement in in_document)
@@ -254,20 +254,22 @@ def fold(spans: Sequence[PassageSpan], judged: Sequence[Judgement]) -> dict[str,
     return folded
 
 
-def grades_of(judged: Sequence[Judgement]) -> dict[str, int]:
+def collect_grades(judged: Sequence[Judgement]) -> dict[str, int]:
     """The grade of each judged thing by its key."""
     grades: dict[str, int] = {}
     for judgement in judged:
-        grades[judgement_key(judgement)] = max(judgement.grade, grades.get(judgement_key(judgement), judgement.grade))
+        grades[build_judgement_key(judgement)] = max(
+            judgement.grade, grades.get(build_judgement_key(judgement), judgement.grade)
+        )
     return grades
 
 
-def judgement_key(judged: Judgement) -> str:
+def build_judgement_key(judged: Judgement) -> str:
     """Names a judged document or passage."""
     return judged.document_id if judged.start is None else f"{judged.document_id}:{judged.start}-{judged.end}"
 
 
-def _overlaps(span: PassageSpan, judged: Judgement) -> bool:
+def _has_overlap(span: PassageSpan, judged: Judgement) -> bool:
     start = judged.start or 0
     end = judged.end or 0
     shared = min(span.end, end) - max(span.start, start)
@@ -278,7 +280,7 @@ def _score_question(
     question: JudgedQuestion, spans: Sequence[PassageSpan], metrics: Sequence[RankingMetric]
 ) -> dict[str, Any]:
     folded = fold(spans, question.judgements)
-    grades = grades_of(question.judgements)
+    grades = collect_grades(question.judgements)
     ranked = [*folded]
     found_rows = [
         {"key": key, "document_id": span.document_id, "start": span.start, "end": span.end, "rank": rank}
@@ -289,8 +291,8 @@ def _score_question(
     return {"question_id": question.id, "figures": figures, "found": found_rows}
 
 
-def _outcome(row: RowMapping, question: JudgedQuestion, titles: Mapping[str, str]) -> QuestionOutcome:
-    grades = grades_of(question.judgements)
+def _build_outcome(row: RowMapping, question: JudgedQuestion, titles: Mapping[str, str]) -> QuestionOutcome:
+    grades = collect_grades(question.judgements)
     gone = "(deleted)"
     returned = [
         Spot(
@@ -314,11 +316,11 @@ def _outcome(row: RowMapping, question: JudgedQuestion, titles: Mapping[str, str
             judgement.end,
         )
         for judgement in question.judgements
-        if judgement.grade > 0 and judgement_key(judgement) not in returned_keys
+        if judgement.grade > 0 and build_judgement_key(judgement) not in returned_keys
     ]
     return QuestionOutcome(question.id, question.text, row["figures"], returned, missed)
 
 
-def _evaluation(row: RowMapping) -> Evaluation:
+def _build_evaluation(row: RowMapping) -> Evaluation:
     columns = {name: row[name] for name in Evaluation.__dataclass_fields__}
     return Evaluation(**columns | {"figures": {name: Estimate(**figure) for name, figure in row["figures"].items()}})

@@ -15,17 +15,17 @@ from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import collections, document_versions, documents, studies, trials
 from lib.errors import Conflict, InvalidInput, LLMManagerError, NotFound
-from lib.knowledge.access import actor_of, find, readable, writable
+from lib.knowledge.access import filter_readable, filter_writable, find, load_actor
 from lib.knowledge.collections import Collection, Collections
 from lib.knowledge.documents.chunking import Chunking, ChunkingStrategy
 from lib.knowledge.documents.row_lease import HELD, keep_renewed
-from lib.knowledge.embedding import Embedder, sha256_of
+from lib.knowledge.embedding import Embedder, compute_sha256
 from lib.knowledge.evaluation import ranking_metrics
-from lib.knowledge.evaluation.evaluations import fold, grades_of, select_countable
+from lib.knowledge.evaluation.evaluations import collect_grades, fold, select_countable
 from lib.knowledge.evaluation.pool import PassagePool, PassagePools, Text, needs_vectors
 from lib.knowledge.evaluation.question_sets import find_set
 from lib.knowledge.evaluation.questions import JudgedQuestion, read_questions
@@ -62,11 +62,11 @@ class Optimiser:
     def quote(self, actor: Actor, set_id: str, grid: Grid | None = None) -> StudyQuote:
         """The time and money that a study would take; nothing is embedded or stored for it."""
         row, questions, texts = self._read_materials(actor, set_id)
-        cells = (grid or Grid()).cells(_cell(row))
+        cells = (grid or Grid()).cells(_build_cell(row))
         model = row["embedding_model"]
         by_sha: dict[str, str] = {}
         if needs_vectors([cell.search.mode for cell in cells]):
-            by_sha = {sha256_of(question.text): question.text for question in questions}
+            by_sha = {compute_sha256(question.text): question.text for question in questions}
         passages = 0
         more_texts = 0
         more_tokens = 0
@@ -83,7 +83,7 @@ class Optimiser:
             elif needs_vectors([cell.search.mode for cell in cells if cell.chunking == chunking]):
                 for text, text_pieces in zip(texts, pieces, strict=True):
                     whole = [text.text[piece.start : piece.end] for piece in text_pieces]
-                    by_sha |= {sha256_of(passage): passage for passage in whole}
+                    by_sha |= {compute_sha256(passage): passage for passage in whole}
         missing = by_sha.keys() - self._embedder.find_embedded(model, [*by_sha])
         tokens = more_tokens + sum(estimate_tokens(by_sha[sha]) for sha in missing)
         return StudyQuote(
@@ -100,9 +100,9 @@ class Optimiser:
     def begin(self, actor: Actor, set_id: str, grid: Grid | None = None, metric: str = "ndcg@10") -> str:
         """Write a study down, to be run here or by the server; its id."""
         row, _, _ = self._read_materials(actor, set_id)
-        current = _cell(row)
+        current = _build_cell(row)
         cells = (grid or Grid()).cells(current)
-        study_id = new_id()
+        study_id = make_id()
         now = utc_now()
         values = {
             "id": study_id,
@@ -112,7 +112,7 @@ class Optimiser:
         }
         values |= {"state": State.WAITING, "created_by": actor.user_id}
         with self._store.write() as connection:
-            find(connection, row["id"], writable(actor))
+            find(connection, row["id"], filter_writable(actor))
             connection.execute(insert(studies).values(**values, created_at=now, updated_at=now))
             rows = [
                 {
@@ -130,7 +130,7 @@ class Optimiser:
 
     def run(self, actor: Actor, study_id: str, note: Note | None = None) -> Study:
         """Do what is left of a study here, with calls of the actor; Conflict when another process is at it."""
-        worker = new_id()  # of this run: one that was stopped and is still at its last step is another
+        worker = make_id()  # of this run: one that was stopped and is still at its last step is another
         with self._store.write() as connection:
             row = _find_study(connection, actor, study_id, writing=True)
             free = or_(_S.worker_until.is_(None), _S.worker_until < utc_now())
@@ -172,7 +172,7 @@ class Optimiser:
             due = connection.execute(query).all()
         for row in due:
             try:
-                self.run(actor_of(self._store, row.created_by, row.collection_id), row.id)
+                self.run(load_actor(self._store, row.created_by, row.collection_id), row.id)
                 done += 1
             except Conflict:
                 continue  # another process was sooner
@@ -198,19 +198,19 @@ class Optimiser:
     def get(self, actor: Actor, study_id: str) -> Study:
         """A study with its trials, the best first."""
         with self._store.read() as connection:
-            return _study(connection, _find_study(connection, actor, study_id))
+            return _build_study(connection, _find_study(connection, actor, study_id))
 
     def list(self, actor: Actor, collection_id: str) -> Sequence[Study]:
         """A collection's studies, the newest first."""
         with self._store.read() as connection:
-            find(connection, collection_id, readable(actor))
+            find(connection, collection_id, filter_readable(actor))
             query = select(studies).where(_S.collection_id == collection_id).order_by(_S.created_at.desc(), _S.id)
-            return [_study(connection, row) for row in connection.execute(query).mappings().all()]
+            return [_build_study(connection, row) for row in connection.execute(query).mappings().all()]
 
     def apply(self, actor: Actor, study_id: str, ordinal: int) -> Collection:
         """Search the collection as a trial did; where it was cut otherwise, documents are indexed anew."""
         with self._store.read() as connection:
-            study = _study(connection, _find_study(connection, actor, study_id, writing=True))
+            study = _build_study(connection, _find_study(connection, actor, study_id, writing=True))
         trial = next((candidate for candidate in study.trials if candidate.ordinal == ordinal), None)
         if trial is None:
             raise NotFound("There is no such trial.")
@@ -225,7 +225,7 @@ class Optimiser:
         with self._store.read() as connection:
             query = select(trials).where(_T.study_id == study["id"]).order_by(_T.ordinal)
             trial_rows = connection.execute(query).mappings().all()
-        untried = [(row["ordinal"], _cell(row)) for row in trial_rows if row["result"] is None]
+        untried = [(row["ordinal"], _build_cell(row)) for row in trial_rows if row["result"] is None]
         model = collection["embedding_model"]
         figure = ranking_metrics.parse_metric(study["metric"])
         done = len(trial_rows) - len(untried)
@@ -255,7 +255,7 @@ class Optimiser:
         """The collection's row, its countable questions, and its documents' texts."""
         with self._store.read() as connection:
             set_row = find_set(connection, actor, set_id, writing=True)
-            row = find(connection, set_row["collection_id"], writable(actor))
+            row = find(connection, set_row["collection_id"], filter_writable(actor))
             questions = select_countable(read_questions(connection, set_id))
             joined = documents.join(document_versions, (_V.document_id == _D.id) & (_V.version == _D.serving_version))
             query = select(_D.id, _D.title, _V.text).select_from(joined).where(_D.collection_id == row["id"])
@@ -297,12 +297,12 @@ def _try_search(
     began = time.monotonic()
     rankings = []
     for question in questions:
-        raw = vectors.get(sha256_of(question.text)) if search.mode is not Mode.KEYWORD else None
+        raw = vectors.get(compute_sha256(question.text)) if search.mode is not Mode.KEYWORD else None
         vector = np.frombuffer(raw, dtype="<f4") if raw is not None else None
         rankings.append(pool.search(question.text, vector, search))
     took_ms = (time.monotonic() - began) * 1000 / len(questions)
     for question, spans in zip(questions, rankings, strict=True):
-        figures[question.id] = figure.compute([*fold(spans, question.judgements)], grades_of(question.judgements))
+        figures[question.id] = figure.compute([*fold(spans, question.judgements)], collect_grades(question.judgements))
         tokens += sum(estimate_tokens(whole[span.document_id][span.start : span.end]) for span in spans)
     return TrialResult(
         ranking_metrics.estimate([*figures.values()]), figures, pool.index.size, tokens / len(questions), took_ms
@@ -310,7 +310,7 @@ def _try_search(
 
 
 def _find_study(connection: Connection, actor: Actor, study_id: str, *, writing: bool = False) -> RowMapping:
-    condition = writable(actor) if writing else readable(actor)
+    condition = filter_writable(actor) if writing else filter_readable(actor)
     joined = studies.join(collections, collections.c.id == _S.collection_id)
     matches = connection.execute(select(studies).select_from(joined).where(_S.id == study_id, condition)).mappings()
     if (study_row := matches.first()) is None:
@@ -318,12 +318,12 @@ def _find_study(connection: Connection, actor: Actor, study_id: str, *, writing:
     return study_row
 
 
-def _study(connection: Connection, row: RowMapping) -> Study:
+def _build_study(connection: Connection, row: RowMapping) -> Study:
     query = select(trials).where(_T.study_id == row["id"]).order_by(_T.ordinal)
     cells = [
         StudyTrial(
             trial_row["ordinal"],
-            _cell(trial_row),
+            _build_cell(trial_row),
             trial_row["is_current"],
             TrialResult.read(trial_row["result"]) if trial_row["result"] else None,
         )
@@ -333,5 +333,5 @@ def _study(connection: Connection, row: RowMapping) -> Study:
     return Study(**columns, state=State(row["state"]), trials=rank_trials(cells))
 
 
-def _cell(row: RowMapping) -> Cell:
+def _build_cell(row: RowMapping) -> Cell:
     return Cell(Chunking(**row["chunking"]), SearchSettings(**row["search"]))

@@ -16,10 +16,10 @@ from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.db.tables import chunk_vectors
 from lib.knowledge.documents.chunking import Chunking, Piece, cut
-from lib.knowledge.embedding import Embedder, sha256_of
+from lib.knowledge.embedding import Embedder, compute_sha256
 from lib.knowledge.search import rank_passages
 from lib.knowledge.settings import Mode, SearchSettings
-from lib.knowledge.words import join_stems, language_of
+from lib.knowledge.words import detect_language, join_stems
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ class PassagePools:
         from lib.knowledge.index import IndexedPassage, build_next, make_empty_index
 
         pieces = self.cut(actor, model, texts, chunking)
-        languages = [language_of([document.text]) for document in texts]
+        languages = [detect_language([document.text]) for document in texts]
         spans = []
         words = []
         whole = []
@@ -94,7 +94,7 @@ class PassagePools:
                 spans.append(PassageSpan(document.id, piece.start, piece.end))
                 words.append(join_stems(document.title, piece.heading, text, language))
                 whole.append(text)
-        shas = [sha256_of(text) for text in whole]
+        shas = [compute_sha256(text) for text in whole]
         vectors = self.vectors(actor, model, whole, note) if with_vectors else {}
         passages = [
             IndexedPassage(n, span.document_id, sha, stems, vectors.get(sha))
@@ -113,14 +113,14 @@ class PassagePools:
             import numpy as np
 
             vectors = self.vectors(actor, model, sentences)
-            rows = [np.frombuffer(vectors[sha256_of(sentence)], dtype="<f4") for sentence in sentences]
+            rows = [np.frombuffer(vectors[compute_sha256(sentence)], dtype="<f4") for sentence in sentences]
             return np.stack(rows)
 
         return [cut(document.text, chunking, embed) for document in texts]
 
     def vectors(self, actor: Actor, model: str, texts: Sequence[str], note: Note | None = None) -> dict[str, bytes]:
         """The vector of each text by its SHA-256. Those of like length go together, which is computed sooner."""
-        texts_by_sha = {sha256_of(text): text for text in texts}
+        texts_by_sha = {compute_sha256(text): text for text in texts}
         by_length = sorted(texts_by_sha.values(), key=len, reverse=True)
         report = None if note is None else (lambda done: note(done, len(by_length)))
         self._embedder.keep(actor, model, by_length, report)

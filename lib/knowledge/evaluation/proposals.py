@@ -18,7 +18,7 @@ from lib.calls.request import CallRequest, Origin
 from lib.db.engine import Store
 from lib.db.tables import chunks, documents, judgements, questions
 from lib.errors import ErrorKind, InvalidInput, ProviderError
-from lib.knowledge.access import writable
+from lib.knowledge.access import filter_writable
 from lib.knowledge.embedding import APP
 from lib.knowledge.evaluation.question_sets import find_set, write_question
 from lib.knowledge.evaluation.questions import JudgedQuestion, Judgement, QuestionSource, read_questions
@@ -54,7 +54,7 @@ class Proposals:
         note: Callable[[int, int], None] | None = None,
     ) -> Sequence[JudgedQuestion]:
         """Up to `count` questions that wait for approval; ProviderError when the first call fails."""
-        writable(actor)
+        filter_writable(actor)
         if not 1 <= count <= MOST:
             raise InvalidInput(f"{count} questions can't be proposed.", "", f"Ask for 1 to {MOST}.", "count")
         with self._store.read() as connection:

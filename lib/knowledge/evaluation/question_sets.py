@@ -13,12 +13,12 @@ from sqlalchemy import Connection, RowMapping, case, delete, func, insert, selec
 
 from lib.access import audit
 from lib.access.permissions import Actor
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import collections, documents, judgements, question_sets, questions
 from lib.errors import InvalidInput, NotFound
-from lib.knowledge.access import find, readable, writable
-from lib.knowledge.collections import storable
+from lib.knowledge.access import filter_readable, filter_writable, find
+from lib.knowledge.collections import make_storable
 from lib.knowledge.evaluation.corpus import CorpusQuestion
 from lib.knowledge.evaluation.questions import (
     JudgedQuestion,
@@ -69,25 +69,25 @@ class QuestionSets:
     def list(self, actor: Actor, collection_id: str) -> list[QuestionSet]:
         """A collection's sets by name."""
         with self._store.read() as connection:
-            find(connection, collection_id, readable(actor))
-            query = _counted().where(_S.collection_id == collection_id).order_by(func.lower(_S.name), _S.id)
-            return [_set(row) for row in connection.execute(query).mappings()]
+            find(connection, collection_id, filter_readable(actor))
+            query = _select_with_counts().where(_S.collection_id == collection_id).order_by(func.lower(_S.name), _S.id)
+            return [_build_set(row) for row in connection.execute(query).mappings()]
 
     def get(self, actor: Actor, set_id: str) -> QuestionSet:
         """One by its id."""
         with self._store.read() as connection:
             find_set(connection, actor, set_id)
-            return _set(connection.execute(_counted().where(_S.id == set_id)).mappings().one())
+            return _build_set(connection.execute(_select_with_counts().where(_S.id == set_id)).mappings().one())
 
     def create(self, actor: Actor, collection_id: str, name: str) -> QuestionSet:
         """Begin an empty one."""
-        writable(actor)
-        name = " ".join(storable(name).split())
+        filter_writable(actor)
+        name = " ".join(make_storable(name).split())
         if not name or len(name) > 120:
             raise InvalidInput("A question set needs a name.", "It takes up to 120 characters.", "", "name")
-        values = {"id": new_id(), "collection_id": collection_id, "name": name, "created_by": actor.user_id}
+        values = {"id": make_id(), "collection_id": collection_id, "name": name, "created_by": actor.user_id}
         with self._store.write() as connection:
-            find(connection, collection_id, writable(actor))
+            find(connection, collection_id, filter_writable(actor))
             connection.execute(insert(question_sets).values(**values, created_at=utc_now()))
             audit.record(connection, actor, "question_set.create", name, collection=collection_id)
         return self.get(actor, values["id"] or "")
@@ -182,7 +182,7 @@ class QuestionSets:
         judged = []
         for question, grades in answerable:
             row = {
-                "id": new_id(),
+                "id": make_id(),
                 "external_id": question.id,
                 "text": _check_text(question.text),
                 "created_at": utc_now(),
@@ -198,7 +198,7 @@ class QuestionSets:
                 connection.execute(insert(table), values[start : start + _INSERTED])
 
     def _of_question(self, connection: Connection, actor: Actor, question_id: str) -> RowMapping:
-        writable(actor)
+        filter_writable(actor)
         set_id = connection.scalar(select(_Q.set_id).where(_Q.id == question_id))
         if set_id is None:
             raise NotFound("There is no such question.", "It was deleted, or it belongs to somebody else.")
@@ -207,7 +207,7 @@ class QuestionSets:
 
 def find_set(connection: Connection, actor: Actor, set_id: str, *, writing: bool = False) -> RowMapping:
     """A set's row, where the actor may read (or change) its collection."""
-    condition = writable(actor) if writing else readable(actor)
+    condition = filter_writable(actor) if writing else filter_readable(actor)
     joined = question_sets.join(collections, collections.c.id == _S.collection_id)
     matches = connection.execute(select(question_sets).select_from(joined).where(_S.id == set_id, condition)).mappings()
     if (set_row := matches.first()) is None:
@@ -226,7 +226,7 @@ def write_question(
     is_approved: bool,
 ) -> str:
     """Insert a question into a set (its row); its id."""
-    question_id = new_id()
+    question_id = make_id()
     values = {
         "id": question_id,
         "set_id": set_row["id"],
@@ -282,7 +282,7 @@ def _find_documents_by_name(connection: Connection, collection_id: str) -> dict[
 
 
 def _check_text(text: str) -> str:
-    text = storable(text).strip()
+    text = make_storable(text).strip()
     if not text or len(text) > LONGEST:
         raise InvalidInput("A question needs words.", f"It takes up to {LONGEST:,} characters.", "", "question")
     return text
@@ -294,7 +294,7 @@ def _check_grade(grade: int) -> int:
     return grade
 
 
-def _counted() -> Any:
+def _select_with_counts() -> Any:
     counts = [
         func.sum(case((_Q.is_approved, 1), else_=0)).label("approved"),
         func.sum(case((_Q.is_approved, 0), (_Q.id.is_not(None), 1), else_=0)).label("proposed"),
@@ -303,6 +303,6 @@ def _counted() -> Any:
     return select(question_sets, *counts).select_from(joined).group_by(_S.id)
 
 
-def _set(row: RowMapping) -> QuestionSet:
+def _build_set(row: RowMapping) -> QuestionSet:
     columns = {name: row[name] for name in ("id", "collection_id", "name", "created_at")}
     return QuestionSet(**columns, approved=int(row["approved"] or 0), proposed=int(row["proposed"] or 0))

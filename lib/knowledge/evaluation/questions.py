@@ -79,7 +79,7 @@ def read_questions(connection: Connection, set_id: str, question_id: str | None 
             judgement = relocate(judgement, texts[key])
         judged.setdefault(row["question_id"], []).append(judgement)
     rows = connection.execute(select(questions).where(*conditions).order_by(_Q.created_at, _Q.id)).mappings()
-    return [_question(row, tuple(judged.get(row["id"], ()))) for row in rows]
+    return [_build_question(row, tuple(judged.get(row["id"], ()))) for row in rows]
 
 
 def relocate(judgement: Judgement, text: str) -> Judgement:
@@ -118,6 +118,6 @@ def read_text(connection: Connection, document_id: str, version: int | None) -> 
     return connection.scalar(query) or ""
 
 
-def _question(row: RowMapping, judged: tuple[Judgement, ...]) -> JudgedQuestion:
+def _build_question(row: RowMapping, judged: tuple[Judgement, ...]) -> JudgedQuestion:
     columns = {name: row[name] for name in ("id", "set_id", "text", "is_approved", "external_id")}
     return JudgedQuestion(**columns, source=QuestionSource(row["source"]), judgements=judged)

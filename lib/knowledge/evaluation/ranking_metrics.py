@@ -52,7 +52,7 @@ class RankingMetric:
         match self.kind:
             case MetricKind.NDCG:
                 best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[: self.k]
-                return _gain([max(grades.get(key, 0), 0) for key in first]) / _gain(best)
+                return _compute_gain([max(grades.get(key, 0), 0) for key in first]) / _compute_gain(best)
             case MetricKind.RECALL:
                 return sum(key in relevant for key in first) / len(relevant)
             case MetricKind.PRECISION:
@@ -97,7 +97,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     import numpy as np
 
     figures = np.asarray(values, dtype=float)
-    low, high = _interval(figures)
+    low, high = _compute_interval(figures)
     return Estimate(float(figures.mean()), low, high, len(figures))
 
 
@@ -106,7 +106,7 @@ def compare(first: Sequence[float], second: Sequence[float]) -> PairedDifference
     import numpy as np
 
     differences = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
-    low, high = _interval(differences)
+    low, high = _compute_interval(differences)
     observed = abs(differences.mean())
     nonzero = differences[differences != 0]  # equal ones stay equal whatever their sign
     as_far = 0
@@ -130,11 +130,11 @@ def compare(first: Sequence[float], second: Sequence[float]) -> PairedDifference
     )
 
 
-def _gain(grades: Sequence[int]) -> float:
+def _compute_gain(grades: Sequence[int]) -> float:
     return sum(grade / math.log2(rank + 1) for rank, grade in enumerate(grades, start=1))
 
 
-def _interval(values: "np.ndarray") -> tuple[float, float]:
+def _compute_interval(values: "np.ndarray") -> tuple[float, float]:
     import numpy as np
 
     drawn = np.random.default_rng(_SEED).integers(0, len(values), size=(_DRAWS, len(values)))

@@ -56,7 +56,7 @@ class Coverage:
 
     def note(self, text: str) -> str | None:
         """A sentence that says what share of the file's words a text has; None where it has all of them."""
-        share = share_of(self.words, text)
+        share = compute_share(self.words, text)
         if share < WHOLE:
             return f"{format_percent(share)} of the words were read."
         if self.signs_read < WHOLE * self.signs:
@@ -65,49 +65,49 @@ class Coverage:
         return describe_unread_pages(len(self.pictures), self.pages)
 
 
-def share_of(held: Counter[str], text: str) -> float:
+def compute_share(held: Counter[str], text: str) -> float:
     """The share of words that a text has, each weighing its length; 1 where none are held."""
     total = sum(len(word) * count for word, count in held.items())
     if not total:
         return 1.0
-    missing = held - Counter(words_in(text))
+    missing = held - Counter(list_words(text))
     if not missing:
         return 1.0
-    dense = "".join(words_in(text))  # where the two cut words otherwise, they are there all the same
+    dense = "".join(list_words(text))  # where the two cut words otherwise, they are there all the same
     for word in [*missing][:_MOST_SOUGHT]:
         if dense.count(word) >= held[word]:
             del missing[word]
     return 1 - sum(len(word) * count for word, count in missing.items()) / total
 
 
-def words_in(text: str) -> list[str]:
+def list_words(text: str) -> list[str]:
     """The words of a text, for comparing."""
     return _WORD.findall(text.replace("\u00ad", "").replace("\u200b", ""))
 
 
-def office_words(data: bytes) -> Counter[str]:
+def count_office_words(data: bytes) -> Counter[str]:
     """The words of a Word, PowerPoint or Excel file."""
     package = Package(data)
     counts = Counter[str]()
     for name in package.names:
         if not name.endswith(".xml") or _NO_WORDS.search("/" + name) or name.startswith(("docProps/", "customXml/")):
             continue
-        words = Counter(words_in("".join(_stretches(package.text(name)))))
+        words = Counter(list_words("".join(_yield_stretches(package.text(name)))))
         is_repeating = "charts/" in name or name.startswith("xl/")
         counts += Counter({word: 1 for word in words if not word.isdecimal()}) if is_repeating else words
     return counts
 
 
-def _stretches(xml: str) -> Iterable[str]:
+def _yield_stretches(xml: str) -> Iterable[str]:
     for match in _TEXT.finditer(remove_elements(xml, _OUT, _OUT_END, " ")):
         if match[5]:
             yield " "
             continue
         text = match[2] if match[1] else match[4]
-        yield _unescaped(text) if match[1] in _RUNS else f" {_unescaped(text)} "
+        yield _unescape_text(text) if match[1] in _RUNS else f" {_unescape_text(text)} "
 
 
-def _unescaped(text: str) -> str:
+def _unescape_text(text: str) -> str:
     if "&" not in text:
         return text
     for entity, sign in _ENTITIES.items():
@@ -116,11 +116,11 @@ def _unescaped(text: str) -> str:
     return text.replace("&amp;", "&")
 
 
-def page_words(text: str) -> Counter[str]:
+def list_page_words(text: str) -> Counter[str]:
     """The words that an HTML page shows; none for a page too large to be read twice."""
     if len(text) > _LARGEST_PAGE:
         return Counter()
     parser = PageWords()
     parser.feed(text)
     parser.close()
-    return Counter(words_in("".join(parser.stretches)))
+    return Counter(list_words("".join(parser.stretches)))

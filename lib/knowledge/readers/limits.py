@@ -22,7 +22,7 @@ def join_limited(parts: Iterable[str]) -> str:
     return out.getvalue()
 
 
-def row_lines(rows: Iterable[list[str]]) -> Iterator[str]:
+def yield_row_lines(rows: Iterable[list[str]]) -> Iterator[str]:
     """Lines of `head: value`, with the first row as the heads."""
     heads: list[str] | None = None
     for row in rows:

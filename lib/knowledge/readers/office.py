@@ -77,43 +77,43 @@ class Package:
         return main_parts[0]
 
 
-def local(node: Element) -> str:
+def read_local_name(node: Element) -> str:
     """The name of an element without its namespace; empty for comments and instructions."""
     return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
 
 
-def attribute(node: Element, name: str) -> str:
+def read_attribute(node: Element, name: str) -> str:
     """An attribute by its local name; empty without."""
     return next((str(value) for key, value in node.attrib.items() if key.rpartition("}")[2] == name), "")
 
 
-def child(node: Element, *path: str) -> Element | None:
+def find_child(node: Element, *path: str) -> Element | None:
     """The first descendant along a path of local names."""
     for name in path:
-        node = next((element for element in node if local(element) == name), None)
+        node = next((element for element in node if read_local_name(element) == name), None)
         if node is None:
             return None
     return node
 
 
-def within(node: Element, *names: str) -> Iterator[Element]:
+def iterate_within(node: Element, *names: str) -> Iterator[Element]:
     """Descendants with one of these local names, in order."""
-    return (element for element in node.iter() if local(element) in names)
+    return (element for element in node.iter() if read_local_name(element) in names)
 
 
-def chosen(node: Element) -> Element:
+def choose_branch(node: Element) -> Element:
     """The branch of an AlternateContent that is shown: the first with words, of which the others are copies."""
-    branches = [branch for branch in node if local(branch) in ("Choice", "Fallback")]
+    branches = [branch for branch in node if read_local_name(branch) in ("Choice", "Fallback")]
     with_words = (
-        branch for branch in branches if any(True for _ in within(branch, "t", "chart", "relIds", "textpath"))
+        branch for branch in branches if any(True for _ in iterate_within(branch, "t", "chart", "relIds", "textpath"))
     )
     return next(with_words, branches[0] if branches else node)
 
 
-def inline(node: Element, apart: list[Element]) -> Iterator[str]:
+def yield_inline_text(node: Element, apart: list[Element]) -> Iterator[str]:
     """The text of a paragraph, through all that wraps it; boxes, notes and charts that stand in it go to `apart`."""
     for element in node:
-        name = local(element)
+        name = read_local_name(element)
         if not name or name in _SILENT:
             continue
         if name == "t":
@@ -123,134 +123,140 @@ def inline(node: Element, apart: list[Element]) -> Iterator[str]:
         elif name in _APART:
             apart.append(element)
         elif name == "AlternateContent":
-            yield from inline(chosen(element), apart)
+            yield from yield_inline_text(choose_branch(element), apart)
         elif "/math" in element.tag and name in _FORMULAS:
-            yield from _formula(element, apart)
+            yield from _yield_formula(element, apart)
         elif name in _SPECIAL:
             yield _SPECIAL[name](element)
         else:
-            yield from inline(element, apart)
+            yield from yield_inline_text(element, apart)
 
 
-def _symbol(node: Element) -> str:
+def _read_symbol(node: Element) -> str:
     try:
-        sign = chr(int(attribute(node, "char") or "20", 16))
+        sign = chr(int(read_attribute(node, "char") or "20", 16))
     except (ValueError, OverflowError):
         return ""
     return sign if sign.isprintable() else ""
 
 
-def _artful_text(node: Element) -> str:
+def _read_word_art(node: Element) -> str:
     """The words of a WordArt drawing."""
-    return attribute(node, "string")
+    return read_attribute(node, "string")
 
 
-def _choice_of_list(node: Element) -> str:
+def _read_list_choice(node: Element) -> str:
     """The chosen entry of a form's drop-down list; empty without one."""
-    entries = [attribute(list_entry, "val") for list_entry in within(node, "listEntry")]
-    result = child(node, "result")
-    number = attribute(result, "val") if result is not None else "0"
+    entries = [read_attribute(list_entry, "val") for list_entry in iterate_within(node, "listEntry")]
+    result = find_child(node, "result")
+    number = read_attribute(result, "val") if result is not None else "0"
     return entries[int(number)] if number.isdecimal() and int(number) < len(entries) else ""
 
 
-_SPECIAL: dict[str, Callable[[Element], str]] = {"sym": _symbol, "ddList": _choice_of_list, "textpath": _artful_text}
+_SPECIAL: dict[str, Callable[[Element], str]] = {
+    "sym": _read_symbol,
+    "ddList": _read_list_choice,
+    "textpath": _read_word_art,
+}
 _FORMULAS = frozenset(
     {"f", "sSup", "sSub", "sSubSup", "rad", "d", "mr"}
 )  # fmt: skip
 
 
-def _formula(node: Element, apart: list[Element]) -> Iterator[str]:
+def _yield_formula(node: Element, apart: list[Element]) -> Iterator[str]:
     """A part of a formula in a line: `(a+b)/c`, `x^2`, `√(y)`."""
-    parts = {local(part): "".join(inline(part, apart)) for part in node}
-    name = local(node)
+    parts = {read_local_name(part): "".join(yield_inline_text(part, apart)) for part in node}
+    name = read_local_name(node)
     if name == "f":
-        yield f"{_in_brackets(parts.get('num', ''))}/{_in_brackets(parts.get('den', ''))}"
+        yield f"{_add_brackets(parts.get('num', ''))}/{_add_brackets(parts.get('den', ''))}"
     elif name == "rad":
         yield f"{parts.get('deg', '')}√({parts.get('e', '')})"
     elif name == "mr":
-        yield ", ".join("".join(inline(part, apart)) for part in node) + "; "
+        yield ", ".join("".join(yield_inline_text(part, apart)) for part in node) + "; "
     elif name == "d":
-        delimiters = child(node, "dPr")
-        begin, end = (child(delimiters, sign) if delimiters is not None else None for sign in ("begChr", "endChr"))
-        inner = "|".join("".join(inline(part, apart)) for part in node if local(part) == "e")
-        yield ("(" if begin is None else attribute(begin, "val")) + inner
-        yield ")" if end is None else attribute(end, "val")
+        delimiters = find_child(node, "dPr")
+        begin, end = (find_child(delimiters, sign) if delimiters is not None else None for sign in ("begChr", "endChr"))
+        inner = "|".join("".join(yield_inline_text(part, apart)) for part in node if read_local_name(part) == "e")
+        yield ("(" if begin is None else read_attribute(begin, "val")) + inner
+        yield ")" if end is None else read_attribute(end, "val")
     else:
         low = parts.get("sub", "")
         high = parts.get("sup", "")
-        yield parts.get("e", "") + (f"_{_in_brackets(low)}" if low else "") + (f"^{_in_brackets(high)}" if high else "")
+        yield (
+            parts.get("e", "") + (f"_{_add_brackets(low)}" if low else "") + (f"^{_add_brackets(high)}" if high else "")
+        )
 
 
-def _in_brackets(text: str) -> str:
+def _add_brackets(text: str) -> str:
     return text if len(text) <= 1 or text.isalnum() else f"({text})"
 
 
-def paragraphs(node: Element) -> list[str]:
+def list_paragraphs(node: Element) -> list[str]:
     """The paragraphs in an element, those of boxes in boxes too."""
     lines: list[str] = []
-    for element in [node] if local(node) == "p" else shown(node):
-        if local(element) != "p":
-            lines += paragraphs(element)
+    for element in [node] if read_local_name(node) == "p" else iterate_shown(node):
+        if read_local_name(element) != "p":
+            lines += list_paragraphs(element)
             continue
         apart: list[Element] = []
-        text = "".join(inline(element, apart)).strip()
+        text = "".join(yield_inline_text(element, apart)).strip()
         lines += [text] if text else []
         for box in apart:
-            lines += paragraphs(box)
+            lines += list_paragraphs(box)
     return lines
 
 
-def shown(node: Element) -> Iterator[Element]:
+def iterate_shown(node: Element) -> Iterator[Element]:
     """The children of an element that are read; of alternatives the one that is shown."""
     for element in node:
-        name = local(element)
+        name = read_local_name(element)
         if name == "AlternateContent":
-            yield from shown(chosen(element))
+            yield from iterate_shown(choose_branch(element))
         elif name and name not in _SILENT:
             yield element
 
 
-def chart_lines(root: Element | None) -> list[str]:
+def list_chart_lines(root: Element | None) -> list[str]:
     """A chart's words: its titles, then a line for each series with its categories and values."""
     if root is None:
         return []
-    lines = [" ".join(text.split()) for text in paragraphs(root)]
-    for series in within(root, "ser"):
-        name, labels, values = (_points(child(series, part)) for part in ("tx", "cat", "val"))
+    lines = [" ".join(text.split()) for text in list_paragraphs(root)]
+    for series in iterate_within(root, "ser"):
+        name, labels, values = (_read_points(find_child(series, part)) for part in ("tx", "cat", "val"))
         if not values:
-            labels, values = (_points(child(series, part)) for part in ("xVal", "yVal"))
+            labels, values = (_read_points(find_child(series, part)) for part in ("xVal", "yVal"))
         pairs = [f"{label} {values[key]}" if key in values else label for key, label in labels.items()]
         pairs += [value for key, value in values.items() if key not in labels]
         heads = " ".join(name.values())
         lines.append(f"{heads}: {', '.join(pairs)}" if heads and pairs else heads or ", ".join(pairs))
     listed = "\n".join(lines)
-    point_texts = [point.text.strip() for point in within(root, "pt") if point.text and point.text.strip()]
+    point_texts = [point.text.strip() for point in iterate_within(root, "pt") if point.text and point.text.strip()]
     lines += [word for word in dict.fromkeys(point_texts) if word not in listed]
     return [line for line in lines if line]
 
 
-def _points(node: Element | None) -> dict[str, str]:
+def _read_points(node: Element | None) -> dict[str, str]:
     """Number of a point (levels of categories apart) → what it says."""
     texts: dict[str, str] = {}
-    for point in () if node is None else within(node, "pt"):
-        value = child(point, "v")
+    for point in () if node is None else iterate_within(node, "pt"):
+        value = find_child(point, "v")
         if value is not None and value.text and value.text.strip():
-            key = attribute(point, "idx")
+            key = read_attribute(point, "idx")
             texts[key] = f"{value.text.strip()} {texts[key]}" if key in texts else value.text.strip()
-    if not texts and node is not None and (value := child(node, "v")) is not None and value.text:
+    if not texts and node is not None and (value := find_child(node, "v")) is not None and value.text:
         texts["0"] = value.text.strip()
     return texts
 
 
-def linked_part(package: Package, part: str, node: Element) -> str:
+def find_linked_part(package: Package, part: str, node: Element) -> str:
     """The part with the chart or the diagram (SmartArt) that an element of a part stands for."""
-    key = attribute(node, "id" if local(node) == "chart" else "dm")
+    key = read_attribute(node, "id" if read_local_name(node) == "chart" else "dm")
     return package.related(part).get(key, ("", ""))[1]
 
 
-def words_of_drawing(package: Package, part: str) -> list[str]:
+def read_drawing_lines(package: Package, part: str) -> list[str]:
     """The words of a chart or a diagram."""
     root = package.root(part)
     if root is None:
         return []
-    return chart_lines(root) if local(root) == "chartSpace" else paragraphs(root)
+    return list_chart_lines(root) if read_local_name(root) == "chartSpace" else list_paragraphs(root)

@@ -54,7 +54,7 @@ def read_paper(data: bytes, coverage: Coverage) -> Iterator[str]:
             yield "\n"
 
 
-def page_text(page: Any) -> PageText:
+def read_page_text(page: Any) -> PageText:
     """A page's text as it is read, for who reads it and who marks it."""
     words = page.get_textpage()
     text = words.get_text_range()
@@ -62,7 +62,7 @@ def page_text(page: Any) -> PageText:
         return PageText(text, words)
     outlined = page.get_textpage()
     longer = outlined.get_text_range()
-    if _letters(longer) < _LOST * max(1, _letters(text)):
+    if _count_letters(longer) < _LOST * max(1, _count_letters(text)):
         return PageText(text, words)
     dropped = {position for match in _BETWEEN_SIGNS.finditer(longer) for position in range(*match.span())}
     positions = [position for position in range(len(longer)) if position not in dropped]
@@ -73,8 +73,8 @@ def _read_page(document: Any, number: int, coverage: Coverage) -> str:
     from pypdfium2 import raw
 
     page = document[number]
-    text = page_text(page).text
-    beside = _annotation_lines(page, document.formenv)
+    text = read_page_text(page).text
+    beside = _list_annotation_lines(page, document.formenv)
     coverage.signs += len(text)
     coverage.signs_read += len(text) - len(_UNREADABLE.findall(text))
     if any(sign.isalnum() for sign in text) or beside:
@@ -84,7 +84,7 @@ def _read_page(document: Any, number: int, coverage: Coverage) -> str:
     return "\n".join([text.replace("\r", " ").replace(_HYPHEN, "-"), *beside]) + "\n"
 
 
-def _letters(text: str) -> int:
+def _count_letters(text: str) -> int:
     return sum(sign.isalnum() for sign in text)
 
 
@@ -103,7 +103,7 @@ def _outline_flat_text(page: Any) -> bool:
     return is_flat
 
 
-def _annotation_lines(page: Any, form: Any) -> list[str]:
+def _list_annotation_lines(page: Any, form: Any) -> list[str]:
     """`name: value` of each field that is filled in, and the words of notes."""
     from pypdfium2 import raw
 
@@ -115,7 +115,7 @@ def _annotation_lines(page: Any, form: Any) -> list[str]:
         try:
             kind = raw.FPDFAnnot_GetSubtype(annotation)
             if kind == raw.FPDF_ANNOT_WIDGET:
-                line = _field_line(annotation, form) if form else ""
+                line = _format_field_line(annotation, form) if form else ""
             elif kind in (raw.FPDF_ANNOT_POPUP, raw.FPDF_ANNOT_LINK):
                 line = ""
             else:
@@ -128,7 +128,7 @@ def _annotation_lines(page: Any, form: Any) -> list[str]:
     return [*lines]
 
 
-def _field_line(annotation: Any, form: Any) -> str:
+def _format_field_line(annotation: Any, form: Any) -> str:
     from pypdfium2 import raw
 
     kind = raw.FPDFAnnot_GetFormFieldType(form, annotation)

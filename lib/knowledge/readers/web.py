@@ -54,10 +54,10 @@ def read_page(text: str) -> str:
         root = lxml.html.document_fromstring(plain.encode("utf-8", "replace"), parser=parser)
     except (lxml.etree.ParserError, ValueError, AssertionError) as error:
         raise Refused("It has no text.") from error
-    return _text_of(root, _NEVER_SHOWN | _INSTEAD) or _text_of(root, _NEVER_SHOWN, keeps_links=True)
+    return _extract_text(root, _NEVER_SHOWN | _INSTEAD) or _extract_text(root, _NEVER_SHOWN, keeps_links=True)
 
 
-def _text_of(root: Any, silent: frozenset[str], *, keeps_links: bool = False) -> str:
+def _extract_text(root: Any, silent: frozenset[str], *, keeps_links: bool = False) -> str:
     out: list[str] = []
     _walk(root, silent, keeps_links, out)
     lines = (" ".join(line.split()).translate(_KEPT_BLANKS).rstrip() for line in "".join(out).split("\n"))
@@ -74,23 +74,23 @@ def _walk(root: Any, silent: frozenset[str], keeps_links: bool, out: list[str]) 
             continue
         tag = node.tag if isinstance(node.tag, str) else ""
         if node.tail and node is not root:
-            todo.append((_written(node.tail, keeps_lines), False))
-        if not tag or tag in silent or is_hidden(node.attrib) or (not keeps_links and _leads_elsewhere(tag, node)):
+            todo.append((_convert_blanks(node.tail, keeps_lines), False))
+        if not tag or tag in silent or is_hidden(node.attrib) or (not keeps_links and _is_mostly_links(tag, node)):
             continue
-        break_before, break_after = _breaks(tag)
+        break_before, break_after = _choose_breaks(tag)
         is_kept = keeps_lines or tag in _LINES_KEPT
         todo.append((break_after, False))
         todo += [(child, is_kept) for child in reversed(node)]
-        text = _value_of(node.attrib) if tag == "input" else node.text or ""
-        todo.append((break_before + _written(text, is_kept), False))
+        text = _read_input_text(node.attrib) if tag == "input" else node.text or ""
+        todo.append((break_before + _convert_blanks(text, is_kept), False))
 
 
-def _written(text: str, keeps_lines: bool) -> str:
+def _convert_blanks(text: str, keeps_lines: bool) -> str:
     """A stretch of text as one line, or with its own lines and blanks."""
     return text.translate(_BLANKS) if keeps_lines else text.replace("\r", " ").replace("\n", " ")
 
 
-def _breaks(tag: str) -> tuple[str, str]:
+def _choose_breaks(tag: str) -> tuple[str, str]:
     """The line breaks and blanks to write before and after an element with this tag."""
     if _HEADING_TAG.fullmatch(tag):
         return "\n\n" + "#" * int(tag[1]) + " ", "\n\n"
@@ -109,12 +109,12 @@ def is_hidden(attributes: Mapping[str, Any]) -> bool:
     return _UNSEEN.search("".join((style or "").split())) is not None
 
 
-def _value_of(attributes: Mapping[str, Any]) -> str:
+def _read_input_text(attributes: Mapping[str, Any]) -> str:
     is_unseen = (attributes.get("type") or "").lower() in _VALUE_UNSEEN
     return "" if is_unseen else str(attributes.get("value") or "")
 
 
-def _leads_elsewhere(tag: str, node: Any) -> bool:
+def _is_mostly_links(tag: str, node: Any) -> bool:
     """Whether most of a `nav` or `footer` is links."""
     if tag not in ("nav", "footer"):
         return False

@@ -89,7 +89,7 @@ def _validate(_actor: Actor, arguments: ValidateSchema) -> dict[str, Any]:
     if not arguments.document:
         return {"schema_is_valid": True, "errors": []}
     try:
-        errors = rules.schema_errors(arguments.schema, arguments.document)
+        errors = rules.list_schema_errors(arguments.schema, arguments.document)
     except NotComputed as error:
         raise InvalidInput("The document can't be checked.", error.why, "Correct the schema.") from None
     return {"schema_is_valid": True, "document_is_valid": not errors, "errors": errors}

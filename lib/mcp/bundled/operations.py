@@ -19,7 +19,7 @@ from lib.clock import utc_now
 from lib.configs.configurations import Configurations
 from lib.errors import InvalidInput
 from lib.mcp.bundled.tool import Arguments, BundledServer, BundledTool
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 from lib.providers.circuits import Circuits
 
 if TYPE_CHECKING:
@@ -110,19 +110,19 @@ class _Operations:
         self._services = services
 
     def report_usage(self, actor: Actor, arguments: ReportUsage) -> dict[str, Any]:
-        start, end = _range(arguments.first_day, arguments.last_day)
+        start, end = _compute_range(arguments.first_day, arguments.last_day)
         rows = self._table(actor, arguments.by, start, end, arguments.app)
-        return {"rows": rows[:_MOST_ROWS], "is_complete": len(rows) <= _MOST_ROWS, "seen": _scope(actor)}
+        return {"rows": rows[:_MOST_ROWS], "is_complete": len(rows) <= _MOST_ROWS, "seen": _describe_scope(actor)}
 
     def explain_cost(self, actor: Actor, arguments: ExplainCost) -> dict[str, Any]:
-        start, end = _range(arguments.first_day, arguments.last_day)
+        start, end = _compute_range(arguments.first_day, arguments.last_day)
         earlier_start = start - (end - start)
         now, then = (
             self._table(actor, [], first, last, arguments.app)[0]
             for first, last in ((start, end), (earlier_start, start))
         )
         causes = {
-            name: _differences(
+            name: _list_cost_differences(
                 self._table(actor, [name], start, end, arguments.app),
                 self._table(actor, [name], earlier_start, start, arguments.app),
                 name,
@@ -138,7 +138,7 @@ class _Operations:
             "difference_usd": _subtract(now["cost_usd"], then["cost_usd"]),
             "causes": causes,
             "dearest_days": dearest,
-            "seen": _scope(actor),
+            "seen": _describe_scope(actor),
         }
 
     def list_budgets(self, actor: Actor, _arguments: ListBudgets) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class _Operations:
         statistics_filter = StatisticsFilter(apps=(app,) if app else ())
         frame = self._services.statistics().stats_table(actor, by, start, end, statistics_filter)
         rows = [
-            {str(name): _plain(value) for name, value in row.items()}
+            {str(name): _convert_to_plain(value) for name, value in row.items()}
             for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
         ]
         if "user" in by:
@@ -190,7 +190,7 @@ class _Operations:
         return rows
 
 
-def _range(first: date, last: date) -> tuple[datetime, datetime]:
+def _compute_range(first: date, last: date) -> tuple[datetime, datetime]:
     if not 0 <= (last - first).days < _MOST_DAYS:
         raise InvalidInput(
             "The days can't be used.", "The last is before the first, or ten years after.", "", "last_day"
@@ -199,11 +199,11 @@ def _range(first: date, last: date) -> tuple[datetime, datetime]:
     return start, datetime.combine(last, time.min, UTC) + timedelta(days=1)
 
 
-def _scope(actor: Actor) -> str:
+def _describe_scope(actor: Actor) -> str:
     return "calls of everybody" if actor.sees_all_calls else "your own calls"
 
 
-def _plain(value: Any) -> Any:
+def _convert_to_plain(value: Any) -> Any:
     """A cell as JSON: exact decimals as texts, numbers of NumPy as Python's."""
     if isinstance(value, Decimal):
         return format(value, "f")
@@ -214,7 +214,7 @@ def _subtract(now: str | None, then: str | None) -> str | None:
     return None if now is None or then is None else format(Decimal(now) - Decimal(then), "f")
 
 
-def _differences(now: list[dict[str, Any]], then: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+def _list_cost_differences(now: list[dict[str, Any]], then: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """The five values of a dimension whose cost changed most, known costs alone."""
     costs = {row[name]: Decimal(row["cost_usd"] or 0) for row in now}
     earlier = {row[name]: Decimal(row["cost_usd"] or 0) for row in then}
@@ -236,8 +236,8 @@ def _describe_budget(state: BudgetState) -> dict[str, Any]:
         "about": state.budget.label,
         "scope": state.budget.scope,
         "period": state.budget.period,
-        "limit_usd": format(usd_from_nano(state.now.limit_nano), "f"),
-        "spent_usd": format(usd_from_nano(state.now.spent_nano), "f"),
+        "limit_usd": format(convert_nano_to_usd(state.now.limit_nano), "f"),
+        "spent_usd": format(convert_nano_to_usd(state.now.spent_nano), "f"),
         "percent": state.now.percent,
         "state": state.state,
         "is_hard": state.budget.is_hard,

@@ -67,7 +67,7 @@ class PostgresReader:
             try:
                 _check_plan(connection, sql)
                 cursor = psycopg.RawCursor(connection)
-                source: Iterator[tuple[Any, ...]] = cursor.stream(_as_query(sql), [], size=MOST_ROWS)
+                source: Iterator[tuple[Any, ...]] = cursor.stream(_encode_query(sql), [], size=MOST_ROWS)
                 first = next(source, None)
                 columns = [column.name for column in cursor.description or ()]
                 rows = take_rows(columns, source if first is None else _chain(first, source))
@@ -112,7 +112,7 @@ def _check_role(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
 def _check_plan(connection: psycopg.Connection[tuple[Any, ...]], sql: str) -> None:
     """Let the server plan the statement; refuse a plan that does more than read tables."""
     cursor = psycopg.RawCursor(connection)
-    cursor.execute(_as_query(f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}"), [])
+    cursor.execute(_encode_query(f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {sql}"), [])
     plan = json.dumps((cursor.fetchone() or (None,))[0])
     if '"ModifyTable"' in plan or '"LockRows"' in plan:
         raise InvalidInput("The statement can't be run.", "Only reading is allowed.", "Send one SELECT.")
@@ -121,7 +121,7 @@ def _check_plan(connection: psycopg.Connection[tuple[Any, ...]], sql: str) -> No
         raise InvalidInput("The statement can't be run.", f"{name} is not allowed.", "Leave it out.")
 
 
-def _as_query(sql: str) -> Any:
+def _encode_query(sql: str) -> Any:
     """A statement of somebody else's as psycopg takes it; what it may do is the engine's to say."""
     return sql.encode()
 

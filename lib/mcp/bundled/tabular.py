@@ -35,7 +35,7 @@ def take_rows(columns: Sequence[str], source: Iterable[Sequence[Any]]) -> Rows:
     characters_left = _MOST_CHARACTERS
     is_complete = True
     for row in source:
-        cells = [_to_json(cell) for cell in row]
+        cells = [_convert_to_json(cell) for cell in row]
         characters_left -= sum(len(cell) if isinstance(cell, str) else 8 for cell in cells)
         if len(rows) == MOST_ROWS or characters_left < 0:
             return Rows(columns, rows, False)
@@ -48,7 +48,7 @@ def _is_cut(cell: Any) -> bool:
     return isinstance(cell, str) and len(cell) > _LONGEST_CELL
 
 
-def _to_json(cell: Any) -> Any:
+def _convert_to_json(cell: Any) -> Any:
     match cell:
         case None | bool() | int() | float():
             return cell

@@ -82,7 +82,7 @@ class ServerConnection:
         self, name: str, arguments: Mapping[str, Any], responses: Any = None, state: str | None = None
     ) -> dict[str, Any]:
         """Run a tool; the result, or with `resultType` input_required what it asks."""
-        with _explained():
+        with _translate_errors():
             result = await self._client.session.call_tool(
                 name,
                 dict(arguments),
@@ -90,17 +90,17 @@ class ServerConnection:
                 request_state=state,
                 allow_input_required=True,
             )
-        return _to_json(result)
+        return _convert_to_json(result)
 
     async def read_resource(self, uri: str) -> dict[str, Any]:
         """Read a resource by its address."""
-        with _explained():
-            return _to_json(await self._client.read_resource(uri))
+        with _translate_errors():
+            return _convert_to_json(await self._client.read_resource(uri))
 
     async def get_prompt(self, name: str, arguments: Mapping[str, str]) -> dict[str, Any]:
         """Fill in a prompt."""
-        with _explained():
-            return _to_json(await self._client.get_prompt(name, dict(arguments)))
+        with _translate_errors():
+            return _convert_to_json(await self._client.get_prompt(name, dict(arguments)))
 
     async def _list(self, ask: Callable[..., Awaitable[Any]], kind: str, capability: Any) -> list[dict[str, Any]]:
         if capability is None and kind != "tools":
@@ -110,13 +110,13 @@ class ServerConnection:
         cursor: str | None = None
         for _ in range(_MOST_PAGES):
             try:
-                with _explained():
+                with _translate_errors():
                     page = await ask(cursor=cursor)
             except Unanswered as error:
                 if getattr(error.__cause__, "code", None) == _METHOD_NOT_FOUND:
                     return entries
                 raise
-            added = [_to_json(entry) for entry in getattr(page, kind)]
+            added = [_convert_to_json(entry) for entry in getattr(page, kind)]
             entries += added
             size += _measure_entries(added, kind)
             if size > _MOST_LISTED:
@@ -211,7 +211,7 @@ async def _leave_unchecked(_name: str, _result: Any) -> None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Turn the client's errors into Unanswered; cancellations and timeouts pass."""
     try:
         yield
@@ -231,5 +231,5 @@ def _read_responses(responses: Any) -> Any:
     return {str(key): mcp_types.ElicitResult.model_validate(value) for key, value in responses.items()}
 
 
-def _to_json(model: Any) -> dict[str, Any]:
+def _convert_to_json(model: Any) -> dict[str, Any]:
     return dict(json.loads(model.model_dump_json(by_alias=True, exclude_none=True)))

@@ -28,7 +28,7 @@ from lib.mcp.clients.connection import (
     connect,
     explain,
     find_cause,
-    http_transport,
+    open_http_transport,
 )
 from lib.mcp.clients.personal import PersonalConnections
 from lib.mcp.clients.signed_http import PersonTokens

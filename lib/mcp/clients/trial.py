@@ -8,7 +8,7 @@ from pathlib import Path
 from lib.errors import LLMManagerError
 from lib.mcp import processes
 from lib.mcp.clients.child import Child, ErrorText
-from lib.mcp.clients.connection import GivenStreams, ServerListing, connect, explain, find_cause, http_transport
+from lib.mcp.clients.connection import GivenStreams, ServerListing, connect, explain, find_cause, open_http_transport
 from lib.mcp.server import McpServer
 from lib.providers.redaction import redact
 
@@ -44,7 +44,7 @@ async def try_server(server: McpServer, secrets: Mapping[str, str], folder: Path
 async def _list_once(server: McpServer, secrets: Mapping[str, str], folder: Path, errors: ErrorText) -> ServerListing:
     if server.transport == "http":
         async with (
-            http_transport(server.url, secrets, allow_private=server.allow_private) as (transport, _),
+            open_http_transport(server.url, secrets, allow_private=server.allow_private) as (transport, _),
             connect(transport, _ignore) as connection,
         ):
             return await connection.read_listing()

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from lib.providers.adapters.relay import Relay
 
 
-def adapter_for(kind: str, request: ModelRequest | None = None) -> Adapter:
+def select_adapter(kind: str, request: ModelRequest | None = None) -> Adapter:
     """The adapter for a `ProviderKind` value; cheap: litellm itself is imported in a thread by the first stream.
 
     A request with a `wire` is relayed.
     """
     if request is not None and request.wire is not None:
-        return _relay()
+        return _build_relay()
     if kind == ProviderKind.LOCAL and request is not None and request.texts is not None:
-        return _local_embeddings()
-    return _scripted() if kind == ProviderKind.SCRIPTED else _via_litellm()
+        return _build_local_embeddings()
+    return _build_scripted() if kind == ProviderKind.SCRIPTED else _build_litellm_adapter()
 
 
 def warm() -> threading.Thread:
     """Import the relay, and litellm in a background thread, so that the first call does not pay for it."""
-    _relay()
+    _build_relay()
     thread = threading.Thread(target=_import_litellm, name="warm-litellm", daemon=True)
     thread.start()
     return thread
@@ -39,50 +39,50 @@ def warm() -> threading.Thread:
 
 def warm_embeddings() -> None:
     """Start the bundled embedding model in the background."""
-    _local_embeddings().start()
+    _build_local_embeddings().start()
 
 
 async def close() -> None:
     """Close the connections kept open between calls, on the loop that made them."""
-    if _via_litellm.cache_info().currsize:
+    if _build_litellm_adapter.cache_info().currsize:
         from lib.providers.adapters.via_litellm import close_connections
 
         await close_connections()
-    if _relay.cache_info().currsize:
-        await _relay().close()
-    if _local_embeddings.cache_info().currsize:
-        await asyncio.to_thread(_local_embeddings().stop)
+    if _build_relay.cache_info().currsize:
+        await _build_relay().close()
+    if _build_local_embeddings.cache_info().currsize:
+        await asyncio.to_thread(_build_local_embeddings().stop)
 
 
 @cache
-def _scripted() -> Adapter:
+def _build_scripted() -> Adapter:
     from lib.providers.adapters.scripted import Scripted
 
     return Scripted()
 
 
 @cache
-def _local_embeddings() -> "LocalEmbeddings":
+def _build_local_embeddings() -> "LocalEmbeddings":
     from lib.providers.adapters.local_embeddings import LocalEmbeddings
 
     return LocalEmbeddings()
 
 
 @cache
-def _relay() -> "Relay":
+def _build_relay() -> "Relay":
     from lib.providers.adapters.relay import Relay
 
     return Relay()
 
 
 @cache
-def _via_litellm() -> Adapter:
+def _build_litellm_adapter() -> Adapter:
     from lib.providers.adapters.via_litellm import ViaLitellm
 
     return ViaLitellm()
 
 
 def _import_litellm() -> None:
-    from lib.providers.adapters.via_litellm import litellm_module
+    from lib.providers.adapters.via_litellm import load_litellm
 
-    litellm_module()
+    load_litellm()

@@ -8,20 +8,20 @@ from lib.fast_json import decode, encode
 _DONE = b"data: [DONE]\n\n"
 
 
-def as_events(data: bytes, *, with_counts: bool) -> bytes:
+def convert_to_events(data: bytes, *, with_counts: bool) -> bytes:
     """The events that say the same, choice by choice, and what nobody here knows; nothing of what is no object."""
     document = decode(data)
     if not isinstance(document, dict):
         return b""
     head = {name: value for name, value in document.items() if name not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"
-    events = [{**head, "choices": [choice]} for choice in _choices(document)]
+    events = [{**head, "choices": [choice]} for choice in _yield_streamed_choices(document)]
     if with_counts and document.get("usage"):
         events.append({**head, "choices": [], "usage": document["usage"]})
     return b"".join([b"data: %b\n\n" % encode(event) for event in events]) + _DONE
 
 
-def _choices(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _yield_streamed_choices(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Each once with its words and once with its end."""
     listed = document.get("choices")
     choices = [choice for choice in listed if isinstance(choice, dict)] if isinstance(listed, list) else []

@@ -11,7 +11,7 @@ from typing import Any
 
 from lib.providers.chunks import Endpoint
 from lib.providers.kinds import ProviderKind
-from lib.providers.own_words import fits_thinking, is_thinking
+from lib.providers.own_words import can_join_thinking, is_thinking
 
 THOUGHTS = "thinking_blocks"  # of an assistant's message: litellm's name for them
 _LEAST_BUDGET = 1_024  # tokens of thinking
@@ -34,21 +34,21 @@ def fit_thinking(
     fitted = dict(parameters)
     if not is_thinking(fitted.get(_THINKING)) and fitted.get(_EFFORT) in (None, "none"):
         return fitted, []
-    budget = _budget(fitted, budget_of)
+    budget = _find_thinking_budget(fitted, budget_of)
     ceiling = fitted.get("max_completion_tokens") or fitted.get("max_tokens") or longest_answer
     if budget is not None and isinstance(ceiling, int | float) and budget >= ceiling:
         budget = int(ceiling) - 1
         fitted[_THINKING] = {"type": "enabled", "budget_tokens": budget}
         fitted.pop(_EFFORT, None)
-    has_no_room = budget is not None and (budget < _LEAST_BUDGET or _misses_thoughts(messages))
+    has_no_room = budget is not None and (budget < _LEAST_BUDGET or _has_lost_thoughts(messages))
     if has_no_room or _is_forced(fitted.get("tool_choice")):
         names = [name for name in (_EFFORT, _THINKING) if name in parameters]
         return {name: value for name, value in parameters.items() if name not in names}, names
-    names = [name for name in ("temperature", "top_p", "top_k") if not fits_thinking(name, fitted.get(name))]
+    names = [name for name in ("temperature", "top_p", "top_k") if not can_join_thinking(name, fitted.get(name))]
     return {name: value for name, value in fitted.items() if name not in names}, names
 
 
-def _budget(parameters: Mapping[str, Any], budget_of: Callable[[str], int | None]) -> int | None:
+def _find_thinking_budget(parameters: Mapping[str, Any], budget_of: Callable[[str], int | None]) -> int | None:
     """Tokens that are asked for thinking; None where the model sees to that."""
     thinking = parameters.get(_THINKING)
     if isinstance(thinking, Mapping) and is_thinking(thinking):
@@ -63,7 +63,7 @@ def _is_forced(choice: Any) -> bool:
     return kind in _FORCES or (isinstance(choice, Mapping) and kind not in ("auto", "none"))
 
 
-def _misses_thoughts(messages: Sequence[Mapping[str, Any]]) -> bool:
+def _has_lost_thoughts(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the model is in the middle of calls of tools, and the thoughts before them did not come back.
 
     A model that divides its tokens itself does not mind.
@@ -83,7 +83,7 @@ def fit_thoughts(messages: list[Any], endpoint: Endpoint, model: str) -> list[An
     return [{name: part for name, part in message.items() if name != THOUGHTS} for message in messages]
 
 
-def with_called_tools(parameters: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def add_called_tools(parameters: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The parameters; where they name no tools, with those that the conversation has called, of which none may be."""
     calls = [call for message in messages for call in message.get("tool_calls") or [] if isinstance(call, Mapping)]
     if not calls or parameters.get("tools"):
@@ -118,7 +118,7 @@ def fitted(
             return None
         return (thinking or {}).get("budget_tokens")
 
-    parameters = with_called_tools(parameters, messages)
+    parameters = add_called_tools(parameters, messages)
     formless = list[str]()
     if _is_any_json(parameters.get("response_format")):  # it has schemas alone; litellm would say nothing
         formless = ["response_format"]

@@ -18,7 +18,7 @@ import aiohappyeyeballs
 from lib.errors import InvalidInput
 from lib.patterns import compile_pattern
 from lib.providers import hosts
-from lib.providers.proxies import Proxy, proxy_for
+from lib.providers.proxies import Proxy, find_proxy
 
 _LONGEST_HEAD = 64 * 1024
 _QUOTED_SAFELY = "/%:@!$&'()*+,;=~-._"
@@ -61,7 +61,7 @@ def parse_url(text: str) -> Url:
 
 def request_head(method: str, url: Url, headers: Mapping[str, str], length: int) -> bytes:
     """The request's first bytes; InvalidInput when a header would break its line, or say where the message ends."""
-    proxy = None if url.is_tls else proxy_for(url.is_tls, url.host, url.port)
+    proxy = None if url.is_tls else find_proxy(url.is_tls, url.host, url.port)
     target = url.path if proxy is None else f"http://{url.authority}{url.path}"
     lines = [f"{method} {target} HTTP/1.1", f"Host: {url.authority}"]
     if length or method == "POST":
@@ -81,7 +81,7 @@ def request_head(method: str, url: Url, headers: Mapping[str, str], length: int)
 
 async def open_socket(loop: asyncio.AbstractEventLoop, url: Url, *, allow_private: bool) -> socket.socket:
     """Connected to an address that was judged, or by way of the proxy, which resolves the name itself."""
-    proxy = proxy_for(url.is_tls, url.host, url.port)
+    proxy = find_proxy(url.is_tls, url.host, url.port)
     try:
         addresses = await _resolve(loop, url.host, url.port)
     except (OSError, UnicodeError) as error:
@@ -127,7 +127,7 @@ async def _open_tunnel(loop: asyncio.AbstractEventLoop, sock: socket.socket, url
 
 
 @cache
-def tls_context() -> ssl.SSLContext:
+def build_tls_context() -> ssl.SSLContext:
     """For every connection: certificates of the system, or certifi's where it has none; HTTP/1.1."""
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()

@@ -12,10 +12,10 @@ from typing import Any
 from lib.providers.adapters.exchange import UpstreamExchange
 from lib.providers.adapters.unsupported import send_what_is_taken
 from lib.providers.chunks import EMBEDDING_PARAMETERS, EmbeddingRequest, Embeddings, Endpoint
-from lib.providers.kinds import ProviderKind, facts
+from lib.providers.kinds import ProviderKind, look_up_facts
 from lib.providers.protocols import usage
 from lib.providers.protocols.framing import Unreadable, parse
-from lib.providers.protocols.refusal import refusal
+from lib.providers.protocols.refusal import read_refusal
 
 _K = ProviderKind
 _SLOWEST_S = 600.0
@@ -43,7 +43,7 @@ async def ask(
     headers = {"content-type": "application/json", **access.get("extra_headers", {})}
     if endpoint.api_key:
         headers["authorization"] = f"Bearer {endpoint.api_key}"
-    base = (endpoint.base_url or facts(endpoint.kind).base_url).rstrip("/")
+    base = (endpoint.base_url or look_up_facts(endpoint.kind).base_url).rstrip("/")
     url = base + ("/api/embed" if endpoint.kind == _K.OLLAMA else "/embeddings")
     body = {"model": request.model, "input": texts, **parameters}
     await client.post(url, json=body, headers=headers, timeout=_SLOWEST_S)
@@ -56,19 +56,21 @@ def read(exchange: UpstreamExchange, answer: Any, request: EmbeddingRequest) -> 
     if not isinstance(document, Mapping):
         raise Unreadable(str(document)[:200])
     if document.get("error"):
-        raise refusal(document)
-    vectors = tuple(_vector(embedding) for embedding in _entries(document))
+        raise read_refusal(document)
+    vectors = tuple(_decode_vector(embedding) for embedding in _list_embeddings(document))
     if len(vectors) != len(request.texts):
         raise Unreadable(f"{len(vectors)} vectors for {len(request.texts)} texts")
     reported_usage = document.get("usage")
     counted = (
-        usage.of_openai(reported_usage) or usage.of_ollama(document) or usage.of_gemini(document.get("usageMetadata"))
+        usage.read_openai(reported_usage)
+        or usage.read_ollama(document)
+        or usage.read_gemini(document.get("usageMetadata"))
     )
     served = document.get("model")
-    return Embeddings(vectors, counted, str(served) if served else None, usage.cost_nano_usd(reported_usage))
+    return Embeddings(vectors, counted, str(served) if served else None, usage.read_cost_nano(reported_usage))
 
 
-def _entries(document: Mapping[str, Any]) -> list[Any]:
+def _list_embeddings(document: Mapping[str, Any]) -> list[Any]:
     """OpenAI: `data`, each with its place; Ollama and Gemini: `embeddings`; Gemini for one text: `embedding`."""
     if isinstance(data := document.get("data"), list):
         return [entry["embedding"] for entry in sorted(data, key=lambda entry: entry.get("index") or 0)]
@@ -76,7 +78,7 @@ def _entries(document: Mapping[str, Any]) -> list[Any]:
     return several if isinstance(several, list) else [document["embedding"]] if "embedding" in document else []
 
 
-def _vector(entry: Any) -> tuple[float, ...]:
+def _decode_vector(entry: Any) -> tuple[float, ...]:
     if isinstance(entry, Mapping):
         entry = entry.get("values") or []
     if isinstance(entry, str):  # base64 of little-endian floats of 32 bits

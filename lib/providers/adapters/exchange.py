@@ -62,7 +62,7 @@ _current: ContextVar[UpstreamExchange | None] = ContextVar("exchange", default=N
 
 
 @contextmanager
-def listening(*, allow_private: bool = False) -> Iterator[UpstreamExchange]:
+def record_exchange(*, allow_private: bool = False) -> Iterator[UpstreamExchange]:
     """Record the last HTTP exchange that litellm has in this task while the context is open.
 
     `allow_private` says whether litellm may connect to private addresses meanwhile.

@@ -15,9 +15,9 @@ from lib.providers.adapters.http_client import LARGEST_ANSWER
 from lib.providers.adapters.unpacking import AnswerTooLarge
 from lib.providers.adapters.waiting import wait_of
 from lib.providers.chunks import Endpoint
-from lib.providers.kinds import facts
+from lib.providers.kinds import look_up_facts
 from lib.providers.protocols.framing import Unreadable, parse
-from lib.providers.protocols.refusal import StatedFailure, refusal
+from lib.providers.protocols.refusal import StatedFailure, read_refusal
 from lib.providers.redaction import redact
 
 _K = ErrorKind
@@ -69,20 +69,20 @@ def explain(error: BaseException, endpoint: Endpoint, model: str, *, has_content
     """The ProviderError of whatever a request to `endpoint` raised."""
     if isinstance(error, ProviderError):
         return error
-    for link in _chain(error):
+    for link in _iterate_causes(error):
         if isinstance(link, InvalidInput):  # the address may not be used
             return ProviderError(_K.REFUSED, link.title, link.why, link.fix)
         if isinstance(link, AnswerTooLarge):
-            return _too_large(endpoint, has_content=has_content)
+            return _explain_too_large(endpoint, has_content=has_content)
     if isinstance(error, StatedFailure):
-        return _refused(error, endpoint, model)
+        return _explain_refusal(error, endpoint, model)
     if isinstance(error, Unreadable):
-        return _unreadable(error, endpoint, has_content=has_content)
-    names = {type(link).__name__ for link in _chain(error)}
-    status = _status(error)
-    text = _detail(error)
-    kind = _kind(names, status, text, has_content=has_content)
-    title, why, fix = _words(kind, endpoint, model, status, text)
+        return _explain_unreadable(error, endpoint, has_content=has_content)
+    names = {type(link).__name__ for link in _iterate_causes(error)}
+    status = _read_status(error)
+    text = _extract_detail(error)
+    kind = _classify_error(names, status, text, has_content=has_content)
+    title, why, fix = _format_failure(kind, endpoint, model, status, text)
     status = None if kind is _K.CONNECTION else status  # litellm makes one up
     return ProviderError(kind, title, why, fix, status_code=status, retry_after=_retry_after(error))
 
@@ -92,38 +92,38 @@ def explain_answer(endpoint: Endpoint, model: str, response: Any) -> ProviderErr
     status = response.status_code
     text = response.text
     if 300 <= status < 400:
-        return not_a_model_server(endpoint, f"a redirect ({status}), which is not followed")
+        return explain_not_model_server(endpoint, f"a redirect ({status}), which is not followed")
     try:
-        refused = refusal(parse(response.content), status)
+        refused = read_refusal(parse(response.content), status)
     except Unreadable:
         refused = StatedFailure(text[:2000], status)
-    error = _refused(refused, endpoint, model)
+    error = _explain_refusal(refused, endpoint, model)
     if (seconds := wait_of(response.headers)) is not None:
         error.retry_after = seconds
     return error
 
 
-def no_embeddings(endpoint: Endpoint) -> ProviderError:
+def explain_missing_embeddings(endpoint: Endpoint) -> ProviderError:
     """For a kind of provider that has no embedding models, or none here."""
     return ProviderError(
         ErrorKind.BAD_REQUEST,
         f"{endpoint.name} has no embedding models.",
-        f"Providers of the kind {facts(endpoint.kind).label} only answer chats here.",
+        f"Providers of the kind {look_up_facts(endpoint.kind).label} only answer chats here.",
         "Choose a provider that embeds texts, such as OpenAI, Gemini, Mistral or Ollama.",
     )
 
 
-def no_reranking(endpoint: Endpoint) -> ProviderError:
+def explain_missing_reranking(endpoint: Endpoint) -> ProviderError:
     """For a kind of provider that re-ranks nothing, or not here."""
     return ProviderError(
         ErrorKind.BAD_REQUEST,
         f"{endpoint.name} has no re-ranking models.",
-        f"Providers of the kind {facts(endpoint.kind).label} are not asked for that.",
+        f"Providers of the kind {look_up_facts(endpoint.kind).label} are not asked for that.",
         "Choose a server with /rerank (Jina, vLLM, Infinity), or a provider that litellm re-ranks with (Cohere).",
     )
 
 
-def not_a_model_server(endpoint: Endpoint, content: str) -> ProviderError:
+def explain_not_model_server(endpoint: Endpoint, content: str) -> ProviderError:
     """For an answer that succeeded by its status but is something else than a model's stream."""
     return ProviderError(
         ErrorKind.NOT_A_MODEL_SERVER,
@@ -133,18 +133,18 @@ def not_a_model_server(endpoint: Endpoint, content: str) -> ProviderError:
     )
 
 
-def _refused(refused: StatedFailure, endpoint: Endpoint, model: str) -> ProviderError:
+def _explain_refusal(refused: StatedFailure, endpoint: Endpoint, model: str) -> ProviderError:
     if _HTML.search(refused.text) and (refused.status or 500) < 500:
         kind = _K.NOT_A_MODEL_SERVER
     else:
-        kind = _kind_by_words(refused.status, f"{refused.code} {refused.text}")
+        kind = _classify_by_text(refused.status, f"{refused.code} {refused.text}")
     if kind is _K.QUOTA and refused.status == 429 and refused.retry_after is not None:
         kind = _K.RATE_LIMIT  # Google calls a limit a minute a quota, too, and says when to come back
-    title, why, fix = _words(kind, endpoint, model, refused.status, _bounded(refused.text))
+    title, why, fix = _format_failure(kind, endpoint, model, refused.status, _redact_and_shorten(refused.text))
     return ProviderError(kind, title, why, fix, status_code=refused.status, retry_after=refused.retry_after)
 
 
-def _too_large(endpoint: Endpoint, *, has_content: bool) -> ProviderError:
+def _explain_too_large(endpoint: Endpoint, *, has_content: bool) -> ProviderError:
     why = f"{endpoint.name} sent more than an answer may hold ({LARGEST_ANSWER // 1024**2} MB)."
     kind = _K.STREAM_CUT if has_content else _K.NOT_A_MODEL_SERVER
     remark = " What had arrived is kept." if has_content else ""
@@ -158,15 +158,15 @@ def is_about_the_request(error: BaseException) -> bool:
     return isinstance(error, TypeError | AttributeError | LookupError | ValueError | AssertionError)
 
 
-def no_request(endpoint: Endpoint, error: Exception) -> ProviderError:
+def explain_unsendable_request(endpoint: Endpoint, error: Exception) -> ProviderError:
     """No request could be made of what was asked."""
-    detail = _detail(error)
+    detail = _extract_detail(error)
     why = f"It holds something that does not belong there{f' ({detail})' if detail else ''}."
     fix = "Correct the messages, tools or parameters."
     return ProviderError(_K.BAD_REQUEST, f"The request can't be put to {endpoint.name}.", why, fix)
 
 
-def _unreadable(error: Unreadable, endpoint: Endpoint, *, has_content: bool) -> ProviderError:
+def _explain_unreadable(error: Unreadable, endpoint: Endpoint, *, has_content: bool) -> ProviderError:
     if has_content or str(error).lstrip().startswith("{"):  # JSON that breaks off
         return ProviderError(
             _K.STREAM_CUT,
@@ -174,10 +174,10 @@ def _unreadable(error: Unreadable, endpoint: Endpoint, *, has_content: bool) -> 
             "What had arrived is kept.",
             "Try again.",
         )
-    return not_a_model_server(endpoint, "a web page" if _HTML.search(str(error)) else "something unreadable")
+    return explain_not_model_server(endpoint, "a web page" if _HTML.search(str(error)) else "something unreadable")
 
 
-def _kind(names: set[str], status: int | None, text: str, *, has_content: bool) -> ErrorKind:
+def _classify_error(names: set[str], status: int | None, text: str, *, has_content: bool) -> ErrorKind:
     if _HTML.search(text) and (status is None or status < 500):
         return _K.NOT_A_MODEL_SERVER
     if names.intersection(_BROKEN) and (has_content or not names.intersection(_NETWORK)):
@@ -188,10 +188,10 @@ def _kind(names: set[str], status: int | None, text: str, *, has_content: bool) 
         return _K.CONNECTION
     if "JSONDecodeError" in names or "Expecting value" in text:
         return _K.STREAM_CUT if has_content else _K.NOT_A_MODEL_SERVER
-    return _kind_by_words(status, text)
+    return _classify_by_text(status, text)
 
 
-def _kind_by_words(status: int | None, text: str) -> ErrorKind:
+def _classify_by_text(status: int | None, text: str) -> ErrorKind:
     if status in _TEXT_MAY_OVERRULE:
         for kind, pattern in _BY_TEXT:
             if pattern.search(text) and not (status == 429 and kind is _K.CONTEXT_LENGTH):
@@ -199,10 +199,12 @@ def _kind_by_words(status: int | None, text: str) -> ErrorKind:
     return _BY_STATUS.get(status or 500, _K.SERVER_ERROR if (status or 500) >= 500 else _K.BAD_REQUEST)
 
 
-def _words(kind: ErrorKind, endpoint: Endpoint, model: str, status: int | None, text: str) -> tuple[str, str, str]:
+def _format_failure(
+    kind: ErrorKind, endpoint: Endpoint, model: str, status: int | None, text: str
+) -> tuple[str, str, str]:
     """Title, reason and remedy of a kind of failure."""
     if kind is _K.NOT_A_MODEL_SERVER:
-        error = not_a_model_server(endpoint, "a web page" if _HTML.search(text) else "something unreadable")
+        error = explain_not_model_server(endpoint, "a web page" if _HTML.search(text) else "something unreadable")
         return error.title, error.why, error.fix
     quotation = f"It said: {text}" if text and not _HTML.search(text) else ""
     number = f"{endpoint.name} answered {status}." if status else ""
@@ -219,7 +221,7 @@ def _words(kind: ErrorKind, endpoint: Endpoint, model: str, status: int | None, 
     title, reason, remedy = _WORDS.get(kind, _WORDS_OF_OTHERS)
     names = {"name": endpoint.name, "model": model}
     if kind is _K.CONNECTION:
-        return title.format(**names), reasons[reason], _how_to_reach(endpoint)
+        return title.format(**names), reasons[reason], _describe_how_to_reach(endpoint)
     return title.format(**names), reasons[reason], remedy.format(**names)
 
 
@@ -284,13 +286,13 @@ _WORDS: dict[ErrorKind, tuple[str, _Reason, str]] = {  # title, reason, remedy
 _WORDS_OF_OTHERS = ("{name} failed.", _Reason.NUMBER_AND_QUOTED, "Try again in a minute.")
 
 
-def _how_to_reach(endpoint: Endpoint) -> str:
+def _describe_how_to_reach(endpoint: Endpoint) -> str:
     if endpoint.kind == "ollama":
         return "Start Ollama (`ollama serve`), or correct its base URL on the Providers page."
     return "Check the base URL on the Providers page and that this machine can reach it."
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _iterate_causes(error: BaseException) -> Iterator[BaseException]:
     visited: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in visited:
@@ -299,26 +301,27 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _status(error: BaseException) -> int | None:
+def _read_status(error: BaseException) -> int | None:
     """The HTTP status; litellm gives connection failures and its own surprises a made-up 500, which does not count."""
-    if type(error).__name__ in ("APIConnectionError", "InternalServerError") and not _answered(error):
+    if type(error).__name__ in ("APIConnectionError", "InternalServerError") and not _has_answered(error):
         return None
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) and 100 <= status < 600 else None
 
 
-def _answered(error: BaseException) -> bool:
+def _has_answered(error: BaseException) -> bool:
     return any(
-        type(link).__name__ in ("HTTPStatusError", "APIStatusError") or _body(link) for link in _chain(error)
+        type(link).__name__ in ("HTTPStatusError", "APIStatusError") or _read_body(link)
+        for link in _iterate_causes(error)
     ) or (type(error).__name__ == "InternalServerError")
 
 
-def _body(error: BaseException) -> object:
+def _read_body(error: BaseException) -> object:
     return getattr(error, "body", None)
 
 
 def _retry_after(error: BaseException) -> float | None:
-    for link in _chain(error):
+    for link in _iterate_causes(error):
         response = getattr(link, "response", None)
         holders = (getattr(link, "litellm_response_headers", None), getattr(response, "headers", None))
         for headers in (*holders, getattr(link, "headers", None)):
@@ -327,23 +330,23 @@ def _retry_after(error: BaseException) -> float | None:
     return None
 
 
-def _detail(error: BaseException) -> str:
+def _extract_detail(error: BaseException) -> str:
     """The provider's own words, without litellm's wrapping, redacted, one line, bounded."""
     text = str(getattr(error, "message", None) or error)[:_LONGEST_READ]
     if wrapping := _WRAPPING.match(text):
         text = text[wrapping.end() :]
-    text = _without_advice(text)
+    text = _strip_advice(text)
     if (begin := _MESSAGE.search(text)) and (end := _MESSAGE_END.search(text, begin.end() + 1)):
         text = text[begin.end() : end.start()]
-    return _bounded(text)
+    return _redact_and_shorten(text)
 
 
-def _without_advice(text: str) -> str:
+def _strip_advice(text: str) -> str:
     """The text up to the sentence that is about settings of litellm's, which nobody here can reach."""
     own_text = text[: advice.start()] if (advice := _OF_LITELLM.search(text)) else f"{text}\n"
     return own_text[: max(own_text.rfind(end) for end in (".", "!", "?", ";", "\n")) + 1]
 
 
-def _bounded(text: str) -> str:
+def _redact_and_shorten(text: str) -> str:
     text = " ".join(redact(text[:_LONGEST_READ]).split())
     return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"

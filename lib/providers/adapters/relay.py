@@ -18,20 +18,20 @@ from lib.fast_json import encode
 from lib.patterns import compile_pattern
 from lib.providers import own_words
 from lib.providers.adapters import failures
-from lib.providers.adapters.at_once import as_events
+from lib.providers.adapters.at_once import convert_to_events
 from lib.providers.adapters.http_client import Client, Response
-from lib.providers.adapters.known_reasons import Lines, with_known_reasons
+from lib.providers.adapters.known_reasons import Lines, replace_unknown_reasons
 from lib.providers.adapters.tool_ids import fit_ids
 from lib.providers.adapters.unpacking import RemoteProtocolError
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, Passed, Piece, Wire
-from lib.providers.kinds import Protocol, ProviderKind, facts
+from lib.providers.kinds import Protocol, ProviderKind, look_up_facts
 from lib.providers.parameter_rules import ALLOWED
-from lib.providers.protocols import reader_for
+from lib.providers.protocols import find_reader
 from lib.providers.protocols.embeddings import EmbeddingsAnswer
 from lib.providers.protocols.framing import BOM, DocumentFramer, Unreadable, is_events, parse
 from lib.providers.protocols.openai_chat import OpenAIChat
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.usage import images_in
+from lib.providers.protocols.usage import count_images
 
 _PATHS = {
     Protocol.CHAT: "/chat/completions",
@@ -56,14 +56,14 @@ class Relay:
     async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Piece]:
         """Pass the request on and yield the answer's bytes, with what they say."""
         wire = request.wire
-        assert wire is not None  # noqa: S101 (`adapter_for` sends no other here)
+        assert wire is not None  # noqa: S101 (`select_adapter` sends no other here)
         protocol = Protocol(wire.protocol)
-        reader = _reader(protocol, request)
+        reader = _build_reader(protocol, request)
         try:
             response = await self._client().post(
-                _address(endpoint, protocol),
-                _headers(endpoint, protocol, wire),
-                encode(body_of(endpoint, request)),
+                _build_address(endpoint, protocol),
+                _build_headers(endpoint, protocol, wire),
+                encode(build_body(endpoint, request)),
                 allow_private=endpoint.allow_private or not endpoint.base_url,
             )
             try:
@@ -74,13 +74,13 @@ class Relay:
                 first, is_document = await _read_document(response, request)
                 document = _UnstreamedAnswer(first, reader.read_whole(first)) if is_document else None
                 if document is None:
-                    async for piece in _events(first, response, reader, documents, _wants_counts(wire)):
+                    async for piece in _yield_pieces(first, response, reader, documents, _has_asked_for_counts(wire)):
                         yield piece
             finally:
                 response.close()
             if not reader.has_begun and not (request.stream and _is_stream(response)):
-                raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
-            for piece in _last_pieces(document, request, reader, is_done=documents.is_done):
+                raise failures.explain_not_model_server(endpoint, "an answer without a model's words in it")
+            for piece in _build_last_pieces(document, request, reader, is_done=documents.is_done):
                 yield piece
         except (asyncio.CancelledError, GeneratorExit):
             raise
@@ -89,7 +89,7 @@ class Relay:
 
     async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
         """Raise a ProviderError: a program's requests for embeddings are passed on by `stream`, not by this method."""
-        raise failures.no_embeddings(endpoint)
+        raise failures.explain_missing_embeddings(endpoint)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -113,14 +113,14 @@ async def _read_document(response: Response, request: ModelRequest) -> tuple[byt
     """The whole body and True where it is one document; else the first bytes of a stream and False."""
     if not _is_streamed(request):
         return (await response.read()).removeprefix(BOM), True
-    first = await _beginning(response)
+    first = await _read_beginning(response)
     if first.lstrip()[:1] == b"{" and not _is_stream(response):
         first += await response.read()
         return first, _is_document(first)
     return first, False
 
 
-def _last_pieces(
+def _build_last_pieces(
     document: _UnstreamedAnswer | None, request: ModelRequest, reader: Reader, *, is_done: bool
 ) -> list[Passed | Chunk]:
     """Build what is passed on after the last event, or the whole answer where it came as a document.
@@ -137,9 +137,9 @@ def _last_pieces(
     if stands_for_document or (stands_for_stream and not is_chat):
         return [*chunks, *reader.end()]
     if stands_for_stream:
-        data = as_events(data, with_counts=_wants_counts(wire))
+        data = convert_to_events(data, with_counts=_has_asked_for_counts(wire))
     if is_chat:
-        data = with_known_reasons(data, is_stream=stands_for_stream)
+        data = replace_unknown_reasons(data, is_stream=stands_for_stream)
     return [Passed(data, [*chunks, *reader.end(is_done=is_done)])]
 
 
@@ -147,21 +147,21 @@ def _is_streamed(request: ModelRequest) -> bool:
     return request.stream and request.wire is not None and request.wire.protocol != Protocol.EMBEDDINGS
 
 
-def body_of(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
+def build_body(endpoint: Endpoint, request: ModelRequest) -> dict[str, Any]:
     """The program's body with what is ours in it."""
     wire = request.wire
     assert wire is not None  # noqa: S101
     body = {**wire.body, "model": request.model}
     match Protocol(wire.protocol):
         case Protocol.CHAT:
-            return _chat_body(endpoint, request, wire, body)
+            return _build_chat_body(endpoint, request, wire, body)
         case Protocol.EMBEDDINGS:
             return body
         case protocol:
-            return _items_body(endpoint, request, wire, protocol, body)
+            return _build_turns_body(endpoint, request, wire, protocol, body)
 
 
-def _chat_body(endpoint: Endpoint, request: ModelRequest, wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
+def _build_chat_body(endpoint: Endpoint, request: ModelRequest, wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
     for name in ALLOWED.intersection(body):
         if name not in request.parameters:
             del body[name]
@@ -175,34 +175,34 @@ def _chat_body(endpoint: Endpoint, request: ModelRequest, wire: Wire, body: dict
     return body
 
 
-def _items_body(
+def _build_turns_body(
     endpoint: Endpoint, request: ModelRequest, wire: Wire, protocol: Protocol, body: dict[str, Any]
 ) -> dict[str, Any]:
     """The body of the Responses and Messages protocols."""
     ceiling = _CEILING[protocol]
     max_tokens = next((request.parameters[name] for name in _CEILINGS if name in request.parameters), None)
     body = own_words.add(protocol, wire.configured, body)
-    if protocol is Protocol.MESSAGES and own_words.moves_system(endpoint.base_url):
-        body = own_words.with_system_moved(body)
+    if protocol is Protocol.MESSAGES and own_words.is_system_role_unknown(endpoint.base_url):
+        body = own_words.move_system_messages(body)
     if (turns := body.get(_ASKED[protocol])) is not None:
-        turns = own_words.with_own_thoughts(protocol, turns, endpoint.base_url)
+        turns = own_words.strip_foreign_thoughts(protocol, turns, endpoint.base_url)
         body[_ASKED[protocol]] = fit_ids(turns, endpoint.kind, request.model, protocol)
     if max_tokens is not None and body.get(ceiling) is None:
         body[ceiling] = max_tokens
     if wire.system.strip():
         name = "instructions" if protocol is Protocol.RESPONSES else "system"
-        body[name] = _before(wire.system, body.get(name))
+        body[name] = _join_system_prompts(wire.system, body.get(name))
     return body
 
 
-def _before(system: str, own: Any) -> Any:
+def _join_system_prompts(system: str, own: Any) -> Any:
     """The configuration's system prompt, then the program's own: a text, or Anthropic's blocks."""
     if isinstance(own, list):
         return [{"type": "text", "text": system}, *own]
     return f"{system}\n\n{own}" if isinstance(own, str) and own.strip() else system
 
 
-def _wants_counts(wire: Wire) -> bool:
+def _has_asked_for_counts(wire: Wire) -> bool:
     """Whether the program asked for the event that holds the counts; other protocols always have them."""
     if wire.protocol != Protocol.CHAT:
         return True
@@ -210,15 +210,15 @@ def _wants_counts(wire: Wire) -> bool:
     return isinstance(options, Mapping) and bool(options.get("include_usage"))
 
 
-def _reader(protocol: Protocol, request: ModelRequest) -> Reader:
+def _build_reader(protocol: Protocol, request: ModelRequest) -> Reader:
     if protocol is Protocol.EMBEDDINGS:
         return EmbeddingsAnswer()
-    reader = reader_for(_PATHS[protocol], images_in(request.messages))
+    reader = find_reader(_PATHS[protocol], count_images(request.messages))
     assert reader is not None  # noqa: S101 (these protocols have one)
     return reader
 
 
-async def _beginning(response: Response) -> bytes:
+async def _read_beginning(response: Response) -> bytes:
     """The first part of a body that is more than blanks or a byte order mark, which is left out; empty for none."""
     first = b""
     blanks = 0
@@ -245,7 +245,7 @@ def _is_document(data: bytes) -> bool:
     return True
 
 
-async def _events(
+async def _yield_pieces(
     first: bytes, response: Response, reader: Reader, documents: DocumentFramer, keeps_counts: bool
 ) -> AsyncIterator[Piece]:
     is_chat = isinstance(reader, OpenAIChat)
@@ -255,13 +255,13 @@ async def _events(
     while data:
         for document in documents.feed(data):
             chunks += reader.read(document)
-        yield Passed(with_known_reasons(events.complete(data)) if is_chat else data, chunks)
+        yield Passed(replace_unknown_reasons(events.complete(data)) if is_chat else data, chunks)
         chunks = []
         data = await response.part()
     for document in documents.end():
         chunks += reader.read(document)
     if chunks or is_chat:
-        yield Passed(with_known_reasons(events.rest()) if is_chat else b"", chunks)
+        yield Passed(replace_unknown_reasons(events.rest()) if is_chat else b"", chunks)
 
 
 class _Events:
@@ -307,14 +307,14 @@ def _is_only_counts(event: bytes) -> bool:
     return isinstance(document, dict) and isinstance(document.get("usage"), dict) and not document.get("choices")
 
 
-def _address(endpoint: Endpoint, protocol: Protocol) -> str:
-    base = (endpoint.base_url or facts(endpoint.kind).base_url).rstrip("/")
+def _build_address(endpoint: Endpoint, protocol: Protocol) -> str:
+    base = (endpoint.base_url or look_up_facts(endpoint.kind).base_url).rstrip("/")
     if protocol is Protocol.MESSAGES:
         base = base.removesuffix("/messages").removesuffix("/v1")
     return base + _PATHS[protocol]
 
 
-def _headers(endpoint: Endpoint, protocol: Protocol, wire: Wire) -> dict[str, str]:
+def _build_headers(endpoint: Endpoint, protocol: Protocol, wire: Wire) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **wire.headers}
     if protocol is Protocol.MESSAGES:
         headers.setdefault("anthropic-version", "2023-06-01")

@@ -13,7 +13,7 @@ from lib.providers.chunks import EmbeddingRequest, Embeddings, Endpoint, Usage
 from lib.providers.kinds import ProviderKind
 from lib.providers.protocols import usage
 from lib.providers.protocols.framing import Unreadable, parse
-from lib.providers.protocols.refusal import refusal
+from lib.providers.protocols.refusal import read_refusal
 
 _SLOWEST_S = 120.0
 _MOST_SEARCHES = 10**6
@@ -42,7 +42,7 @@ def read(exchange: UpstreamExchange, answer: Any, request: EmbeddingRequest) -> 
     if not isinstance(document, Mapping):
         raise Unreadable(str(document)[:200])
     if document.get("error"):
-        raise refusal(document)
+        raise read_refusal(document)
     rankings = document.get("results", document.get("data"))
     if not isinstance(rankings, list):
         raise Unreadable(str(document)[:200])
@@ -55,22 +55,22 @@ def read(exchange: UpstreamExchange, answer: Any, request: EmbeddingRequest) -> 
         scores[position + 1] = float(score)
     served = document.get("model")
     return Embeddings(
-        tuple((passage_score,) for passage_score in scores), _usage(document), str(served) if served else None
+        tuple((passage_score,) for passage_score in scores), _read_usage(document), str(served) if served else None
     )
 
 
-def _usage(document: Mapping[str, Any]) -> Usage | None:
+def _read_usage(document: Mapping[str, Any]) -> Usage | None:
     """Tokens, where they are told: OpenAI's way, as a bare total, or under Cohere's `meta`."""
     reported_usage = document.get("usage")
     meta = document.get("meta")
-    if (counted := usage.of_openai(reported_usage)) is not None:
+    if (counted := usage.read_openai(reported_usage)) is not None:
         return counted
     tokens = meta.get("tokens") if isinstance(meta, Mapping) else None
     billed = meta.get("billed_units") if isinstance(meta, Mapping) else None
     searches = billed.get("search_units") if isinstance(billed, Mapping) else None
     if isinstance(searches, int) and not isinstance(searches, bool) and 0 < searches < _MOST_SEARCHES:
         read = tokens.get("input_tokens") if isinstance(tokens, Mapping) else 0
-        return usage.with_uses(Usage(read if type(read) is int else 0, 0), {"search_unit": searches})
+        return usage.add_uses(Usage(read if type(read) is int else 0, 0), {"search_unit": searches})
     for counts, name in ((reported_usage, "total_tokens"), (tokens, "input_tokens")):
         if isinstance(counts, Mapping) and type(counts.get(name)) is int:
             return Usage(counts[name], 0)

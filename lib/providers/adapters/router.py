@@ -40,7 +40,7 @@ class Pool:
 
     def __init__(self, strategy: str, candidates: tuple[RouterDeployment, ...]) -> None:
         self._ids = {candidate.id for candidate in candidates}
-        self._router = _router(strategy, candidates)
+        self._router = _build_router(strategy, candidates)
 
     async def choose(self, untried: Collection[str]) -> str:
         """The id of one of the candidates that are `untried`."""
@@ -88,16 +88,16 @@ class Pools:
 _making = threading.Lock()
 
 
-def _router(strategy: str, candidates: tuple[RouterDeployment, ...]) -> Any:
+def _build_router(strategy: str, candidates: tuple[RouterDeployment, ...]) -> Any:
     """A Router over the candidates, with every hook it hangs into litellm taken out again."""
-    from lib.providers.adapters.via_litellm import litellm_module
+    from lib.providers.adapters.via_litellm import load_litellm
 
-    litellm = litellm_module()
+    litellm = load_litellm()
     with _making:
         hooks = {name: list(getattr(litellm, name)) for name in _CALLBACKS}
         try:
             return litellm.Router(
-                model_list=[_deployment(candidate) for candidate in candidates],
+                model_list=[_build_deployment(candidate) for candidate in candidates],
                 routing_strategy=strategy,
                 num_retries=0,
                 max_fallbacks=0,
@@ -109,7 +109,7 @@ def _router(strategy: str, candidates: tuple[RouterDeployment, ...]) -> Any:
                 getattr(litellm, name)[:] = callbacks
 
 
-def _deployment(candidate: RouterDeployment) -> dict[str, Any]:
+def _build_deployment(candidate: RouterDeployment) -> dict[str, Any]:
     parameters: dict[str, Any] = {"model": "openai/any", "api_key": "none", "weight": candidate.weight}
     if candidate.cost is not None:
         half = max(candidate.cost, _FREE) / 2

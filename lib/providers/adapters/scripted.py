@@ -37,7 +37,7 @@ from typing import Any
 from zlib import crc32
 
 from lib.errors import ErrorKind, ProviderError
-from lib.providers.adapters.failures import no_embeddings
+from lib.providers.adapters.failures import explain_missing_embeddings
 from lib.providers.chunks import (
     Chunk,
     EmbeddingRequest,
@@ -117,23 +117,23 @@ class Scripted:
         fail_after = (script.number("after") or 0) if "error" in script.parts else None
         await asyncio.sleep(script.seconds("wait"))
         if fail_after == 0:
-            raise _failure(script, endpoint)
+            raise _make_error(script, endpoint)
         if "silent" in script.parts:
             await asyncio.Event().wait()
         yield ServedModel(script.parts.get("served") or request.model)
         if "call" in script.parts and ("again" in script.parts or not _is_answered(request)):
-            for chunk in _tool_call(script, request):
+            for chunk in _build_tool_calls(script, request):
                 yield chunk
             return
-        words, finish = _words(script, request)
-        usage = _usage(script, request, len(words))
+        words, finish = _build_answer_words(script, request)
+        usage = _build_usage(script, request, len(words))
         if usage and "usage-first" in script.parts:
             yield usage
         for word in islice(cycle(_LOREM), script.number("think") or 0):
             yield ReasoningDelta(word + " ")
         for index, word in enumerate(words):
             await asyncio.sleep(script.seconds("slow"))
-            await _fault(script, endpoint, index, fail_after)
+            await _inject_fault(script, endpoint, index, fail_after)
             if index == script.number("cut"):
                 return
             yield TextDelta(word if index == len(words) - 1 else word + " ")
@@ -144,36 +144,36 @@ class Scripted:
     async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
         """Vectors that know words and no meaning, with `words`; without it none are offered."""
         if not request.model.startswith("words:"):
-            raise no_embeddings(endpoint)
+            raise explain_missing_embeddings(endpoint)
         script = Script.parse(request.model)
         dimensions = script.number("words") or 1
         await asyncio.sleep(script.seconds("wait"))
         if "error" in script.parts:
-            raise _failure(script, endpoint)
-        vectors = tuple(_counted(text, dimensions) for text in request.texts)
+            raise _make_error(script, endpoint)
+        vectors = tuple(_count_words(text, dimensions) for text in request.texts)
         if request.reranks:
             vectors = tuple((sum(a * b for a, b in zip(vectors[0], vector, strict=True)),) for vector in vectors)
         return Embeddings(vectors, Usage(sum(len(text.split()) for text in request.texts), 0), request.model)
 
 
-def _counted(text: str, dimensions: int) -> tuple[float, ...]:
+def _count_words(text: str, dimensions: int) -> tuple[float, ...]:
     vector = [0.0] * dimensions
     for word in text.lower().split():
         vector[crc32(word.strip(".,;:!?()").encode()) % dimensions] += 1.0
     return tuple(vector)
 
 
-def _tool_call(script: Script, request: ModelRequest) -> list[Chunk]:
-    arguments = _arguments(_question(request))
+def _build_tool_calls(script: Script, request: ModelRequest) -> list[Chunk]:
+    arguments = _build_arguments(_find_question(request))
     names = (script.parts["call"] or "tool").split(",")
     chunks: list[Chunk] = [
         ToolCallDelta(index, f"call_{index + 1}", name, arguments) for index, name in enumerate(names)
     ]
-    usage = _usage(script, request, len(arguments.split()) * len(names))
+    usage = _build_usage(script, request, len(arguments.split()) * len(names))
     return [*chunks, *([usage] if usage else []), Finish("tool_calls")]
 
 
-def _arguments(question: str) -> str:
+def _build_arguments(question: str) -> str:
     """The question as JSON: its own where it is an object."""
     try:
         if isinstance(json.loads(question), dict):
@@ -189,46 +189,48 @@ def _is_answered(request: ModelRequest) -> bool:
     return "tool" in after
 
 
-async def _fault(script: Script, endpoint: Endpoint, index: int, fail_after: int | None) -> None:
+async def _inject_fault(script: Script, endpoint: Endpoint, index: int, fail_after: int | None) -> None:
     if fail_after == index:
-        raise _failure(script, endpoint)
+        raise _make_error(script, endpoint)
     if index == script.number("stall"):
         await asyncio.Event().wait()
 
 
-def _words(script: Script, request: ModelRequest) -> tuple[list[str], str]:
+def _build_answer_words(script: Script, request: ModelRequest) -> tuple[list[str], str]:
     """The answer's words, cut at `max_tokens`, and the finish reason."""
     if "lorem" in script.parts:
         words = list(islice(cycle(_LOREM), script.number("lorem") or 60))
     else:
-        words = (script.parts.get("say") or _question(request)).split(" ")
+        words = (script.parts.get("say") or _find_question(request)).split(" ")
     limit = request.parameters.get("max_tokens")
     if isinstance(limit, int) and limit < len(words):
         return words[:limit], "length"
     return words, script.parts.get("finish") or "stop"
 
 
-def _question(request: ModelRequest) -> str:
-    return next((text_of(message) for message in reversed(request.messages) if message.get("role") == "user"), "")
+def _find_question(request: ModelRequest) -> str:
+    return next(
+        (read_message_text(message) for message in reversed(request.messages) if message.get("role") == "user"), ""
+    )
 
 
-def _usage(script: Script, request: ModelRequest, completion: int) -> UsageReport | None:
+def _build_usage(script: Script, request: ModelRequest, completion: int) -> UsageReport | None:
     if "no-usage" in script.parts:
         return None
     if "usage" in script.parts:
         counts: dict[str, Any] = dict(zip(_COUNTS, map(int, script.parts["usage"].split(",")), strict=False))
-        return UsageReport(Usage(**counts, details=_uses(script)))
+        return UsageReport(Usage(**counts, details=_build_uses(script)))
     thinking = script.number("think") or 0
-    prompt = sum(len(text_of(message).split()) for message in request.messages)
-    return UsageReport(Usage(prompt, completion + thinking, reasoning_tokens=thinking, details=_uses(script)))
+    prompt = sum(len(read_message_text(message).split()) for message in request.messages)
+    return UsageReport(Usage(prompt, completion + thinking, reasoning_tokens=thinking, details=_build_uses(script)))
 
 
-def _uses(script: Script) -> UsageDetails | None:
+def _build_uses(script: Script) -> UsageDetails | None:
     searches = script.number("searches")
     return UsageDetails(uses={"web_search": searches}) if searches else None
 
 
-def _failure(script: Script, endpoint: Endpoint) -> ProviderError:
+def _make_error(script: Script, endpoint: Endpoint) -> ProviderError:
     failure, _, retry_after = script.parts["error"].partition(",")
     status = int(failure) if failure.isdecimal() else None
     kind = _KIND_OF_STATUS.get(status, ErrorKind.SERVER_ERROR) if status else ErrorKind(failure)
@@ -242,7 +244,7 @@ def _failure(script: Script, endpoint: Endpoint) -> ProviderError:
     )
 
 
-def text_of(message: dict[str, Any]) -> str:
+def read_message_text(message: dict[str, Any]) -> str:
     """The text of a chat message, whose content is a string or a list of parts."""
     content = message.get("content")
     if isinstance(content, list):

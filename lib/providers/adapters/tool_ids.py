@@ -60,13 +60,17 @@ def _fit_item(item: Mapping[str, Any], ids: _Ids, protocol: Protocol) -> Any:
     """A message or an item; itself where nothing of it changes."""
     if protocol is Protocol.MESSAGES:
         blocks = item.get("content")
-        return _with(item, "content", [_fit_block(b, ids) for b in blocks]) if isinstance(blocks, list) else item
+        return (
+            _replace_field(item, "content", [_fit_block(b, ids) for b in blocks]) if isinstance(blocks, list) else item
+        )
     if protocol is Protocol.RESPONSES:
         return _fit_field(item, "call_id", ids)
     calls = item.get("tool_calls")
     item = _fit_field(item, "tool_call_id", ids)
     return (
-        _with(item, "tool_calls", [_fit_field(call, "id", ids) for call in calls]) if isinstance(calls, list) else item
+        _replace_field(item, "tool_calls", [_fit_field(call, "id", ids) for call in calls])
+        if isinstance(calls, list)
+        else item
     )
 
 
@@ -83,6 +87,6 @@ def _fit_field(item: Any, name: str, ids: _Ids) -> Any:
     return {**item, name: fitting}
 
 
-def _with(item: Mapping[str, Any], name: str, values: list[Any]) -> Mapping[str, Any]:
+def _replace_field(item: Mapping[str, Any], name: str, values: list[Any]) -> Mapping[str, Any]:
     is_same = all(new is old for new, old in zip(values, item[name], strict=True))
     return item if is_same else {**item, name: values}

@@ -14,7 +14,7 @@ from lib.providers.chunks import Chunk, Finish, TextDelta, ToolCallDelta
 _FORMAT_TOOL = "json_tool_call"
 
 
-def document_of(piece: Any, *, names_model: bool) -> dict[str, Any]:
+def convert_to_document(piece: Any, *, names_model: bool) -> dict[str, Any]:
     """One piece of a stream, or a whole answer, as OpenAI would have sent it."""
     document = dict(piece) if isinstance(piece, Mapping) else piece.model_dump(exclude_none=True)
     if not names_model:
@@ -24,10 +24,10 @@ def document_of(piece: Any, *, names_model: bool) -> dict[str, Any]:
     tool = document.get("tool_use")
     choice = {
         "index": 0,
-        "delta": {"content": document.get("text"), "tool_calls": [_plain(tool)] if tool else []},
+        "delta": {"content": document.get("text"), "tool_calls": [_convert_to_plain(tool)] if tool else []},
         "finish_reason": document.get("finish_reason") if document.get("is_finished") else None,
     }
-    return {"choices": [choice], "usage": _plain(document.get("usage"))}
+    return {"choices": [choice], "usage": _convert_to_plain(document.get("usage"))}
 
 
 class ResponseFormatReader:
@@ -56,11 +56,11 @@ class ResponseFormatReader:
             yield chunk
 
 
-def _plain(part: Any) -> Any:
+def _convert_to_plain(part: Any) -> Any:
     return part.model_dump(exclude_none=True) if hasattr(part, "model_dump") else part
 
 
-async def source_of(wrapper: Any) -> AsyncIterator[Any]:
+async def unwrap_stream(wrapper: Any) -> AsyncIterator[Any]:
     """The provider's stream inside litellm's wrapper; for the few that can't be iterated, the wrapper's pieces
     without the finish reason and the usage it makes up."""
     inner: Any = getattr(wrapper, "completion_stream", None)

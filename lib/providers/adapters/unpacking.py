@@ -39,7 +39,7 @@ class Gunzip:
         return data
 
 
-def unpacker_for(packing: str) -> Gunzip | None:
+def select_unpacker(packing: str) -> Gunzip | None:
     """Return what unpacks a body of this Content-Encoding; None where it is not packed.
 
     RemoteProtocolError for every other encoding than gzip, and for several at once.

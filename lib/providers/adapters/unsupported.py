@@ -33,14 +33,14 @@ async def send_what_is_taken(
         try:
             return await send(accepted), tuple(left_out)
         except unsupported as error:
-            names = _blamed(str(error), accepted)
+            names = _list_blamed(str(error), accepted)
             if not names or not (drops or _LABELS.issuperset(names)):
-                raise not_taken(model, names or sorted(accepted)) from None
+                raise make_not_taken_error(model, names or sorted(accepted)) from None
         left_out += names
         accepted = {name: value for name, value in accepted.items() if name not in names}
 
 
-def not_taken(model: str, names: list[str]) -> ProviderError:
+def make_not_taken_error(model: str, names: list[str]) -> ProviderError:
     """The refusal that names what a model does not take."""
     return ProviderError(
         ErrorKind.BAD_REQUEST,
@@ -50,7 +50,7 @@ def not_taken(model: str, names: list[str]) -> ProviderError:
     )
 
 
-def _blamed(text: str, parameters: Mapping[str, Any]) -> list[str]:
+def _list_blamed(text: str, parameters: Mapping[str, Any]) -> list[str]:
     """The parameters whose names stand in the text, as words of their own."""
     words = set(_WORD.findall(text))
     return [name for name in parameters if name in words or (not name.isidentifier() and name in text)]

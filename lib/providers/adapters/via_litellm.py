@@ -18,21 +18,21 @@ from typing import Any
 from lib.errors import ProviderError
 from lib.providers.adapters import embeddings, failures, local, reranking
 from lib.providers.adapters.claude import fit_thoughts, fitted, is_claude
-from lib.providers.adapters.exchange import UpstreamExchange, listening
+from lib.providers.adapters.exchange import UpstreamExchange, record_exchange
 from lib.providers.adapters.mending import mend
 from lib.providers.adapters.tool_ids import fit_ids
-from lib.providers.adapters.translate import ResponseFormatReader, close_stream, document_of, source_of
-from lib.providers.adapters.unsupported import not_taken, send_what_is_taken
+from lib.providers.adapters.translate import ResponseFormatReader, close_stream, convert_to_document, unwrap_stream
+from lib.providers.adapters.unsupported import make_not_taken_error, send_what_is_taken
 from lib.providers.chunks import Chunk, EmbeddingRequest, Embeddings, Endpoint, ModelRequest, OmittedParameters
-from lib.providers.kinds import Protocol, ProviderKind, facts, speaks
-from lib.providers.old_functions import with_tool_calls
-from lib.providers.parameter_rules import AS_NAMED, allowed
-from lib.providers.protocols import reader_for
+from lib.providers.kinds import Protocol, ProviderKind, can_speak, look_up_facts
+from lib.providers.old_functions import convert_to_tool_calls
+from lib.providers.parameter_rules import AS_NAMED, select_allowed
+from lib.providers.protocols import find_reader
 from lib.providers.protocols.framing import DocumentFramer, Unreadable, is_events, parse
 from lib.providers.protocols.openai_chat import OpenAIChat
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import refusal
-from lib.providers.protocols.usage import images_in
+from lib.providers.protocols.refusal import read_refusal
+from lib.providers.protocols.usage import count_images
 
 _SLOWEST_S = 3600.0  # the call path keeps its own, shorter deadlines
 _RESPONSES = "responses/"
@@ -41,7 +41,7 @@ _ready = threading.Lock()
 _module: Any = None
 
 
-def litellm_module() -> Any:
+def load_litellm() -> Any:
     """litellm, imported and quieted once; takes seconds the first time, so call it in a thread."""
     global _module
     with _ready:
@@ -73,29 +73,33 @@ class ViaLitellm:
 
     async def stream(self, endpoint: Endpoint, request: ModelRequest) -> AsyncIterator[Chunk]:
         """Send the request through litellm and yield what the provider really sends."""
-        litellm = _module or await asyncio.to_thread(litellm_module)
-        images = images_in(request.messages)
+        litellm = _module or await asyncio.to_thread(load_litellm)
+        images = count_images(request.messages)
         shape = ResponseFormatReader(request.parameters)
         reader: Reader = OpenAIChat(images)
         exchange = UpstreamExchange()
         answer = None
         try:
-            with listening(allow_private=_allows_private(endpoint)) as exchange:
+            with record_exchange(allow_private=_allows_private(endpoint)) as exchange:
                 answer, left_out = await _ask(litellm, endpoint, request, exchange)
             if left_out:
                 yield OmittedParameters(left_out)
-            own_reader = reader_for(exchange.path, images)
+            own_reader = find_reader(exchange.path, images)
             reader = own_reader or reader
             if exchange.is_good:
                 reader.note_headers(exchange.response.headers)
-            chunks = _raw(exchange, reader, endpoint, request) if own_reader else _litellms(answer, reader, endpoint)
+            chunks = (
+                _yield_raw_chunks(exchange, reader, endpoint, request)
+                if own_reader
+                else _yield_translated_chunks(answer, reader, endpoint)
+            )
             async for chunk in chunks:
                 for restored in shape.restore(chunk):
                     yield restored
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:  # the boundary to some dozens of exception classes
-            raise _explained(error, exchange, endpoint, request.model, has_content=reader.has_begun) from None
+            raise _explain_failure(error, exchange, endpoint, request.model, has_content=reader.has_begun) from None
         finally:
             await asyncio.shield(exchange.close())
             if answer is not None and not exchange.path:
@@ -103,29 +107,29 @@ class ViaLitellm:
 
     async def embed(self, endpoint: Endpoint, request: EmbeddingRequest) -> Embeddings:
         """One vector per text."""
-        litellm = _module or await asyncio.to_thread(litellm_module)
+        litellm = _module or await asyncio.to_thread(load_litellm)
         if request.reranks and endpoint.kind not in reranking.KINDS:
-            raise failures.no_reranking(endpoint)
+            raise failures.explain_missing_reranking(endpoint)
         if endpoint.kind in embeddings.KINDS_WITHOUT:
-            raise failures.no_embeddings(endpoint)
+            raise failures.explain_missing_embeddings(endpoint)
         way: Any = reranking if request.reranks else embeddings
         exchange = UpstreamExchange()
         try:
-            with listening(allow_private=_allows_private(endpoint)) as exchange:
-                access = _access(endpoint, request.model)
-                client = _client()
+            with record_exchange(allow_private=_allows_private(endpoint)) as exchange:
+                access = _build_access(endpoint, request.model)
+                client = _find_client()
                 answer, left_out = await way.ask(litellm, client, endpoint, request, access)
             vectors: Embeddings = way.read(exchange, answer, request)
             return replace(vectors, left_out=left_out)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the same boundary
-            raise _explained(error, exchange, endpoint, request.model, has_content=False) from None
+            raise _explain_failure(error, exchange, endpoint, request.model, has_content=False) from None
         finally:
             await exchange.close()
 
 
-def _client() -> Any:
+def _find_client() -> Any:
     """litellm's HTTP client of this event loop."""
     from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
 
@@ -136,15 +140,15 @@ async def _ask(
     litellm: Any, endpoint: Endpoint, request: ModelRequest, exchange: UpstreamExchange
 ) -> tuple[Any, tuple[str, ...]]:
     """litellm's own answer, and the names of the parameters that it could not be asked with."""
-    parameters = allowed(request.parameters)
+    parameters = select_allowed(request.parameters)
     unfit = list[str]()
     if is_claude(endpoint, request.model):
         parameters, unfit = fitted(litellm, endpoint, request.model, parameters, request.messages)
         if unfit and not request.drops:
-            raise not_taken(request.model, unfit)
+            raise make_not_taken_error(request.model, unfit)
 
     async def send(accepted: dict[str, Any]) -> Any:
-        return await _complete(litellm, _arguments(endpoint, request, accepted), exchange)
+        return await _complete(litellm, _build_arguments(endpoint, request, accepted), exchange)
 
     refused = litellm.UnsupportedParamsError
     answer, left_out = await send_what_is_taken(send, refused, request.model, parameters, drops=request.drops)
@@ -158,20 +162,20 @@ async def _complete(litellm: Any, arguments: Mapping[str, Any], exchange: Upstre
         if getattr(answer, "completion_stream", answer) is None and getattr(answer, "make_call", None) is not None:
             await answer.fetch_stream()
     except Exception:
-        if exchange.is_good and reader_for(exchange.path) is not None:
+        if exchange.is_good and find_reader(exchange.path) is not None:
             return None
         raise
     return answer
 
 
-async def _raw(
+async def _yield_raw_chunks(
     exchange: UpstreamExchange, reader: Reader, endpoint: Endpoint, request: ModelRequest
 ) -> AsyncIterator[Chunk]:
     """The provider's bytes as chunks."""
     documents = DocumentFramer()
     if request.stream:
         count = 0
-        async for document in _documents(exchange, documents):
+        async for document in _yield_documents(exchange, documents):
             count += 1
             for chunk in reader.read(document):
                 yield chunk
@@ -180,73 +184,73 @@ async def _raw(
     else:
         body = b"".join([data async for data in exchange.body()])
         is_document = body.strip() and not is_events(body)
-        chunks = reader.whole(_mapping(parse(body))) if is_document else iter(reader.read_events(body))
+        chunks = reader.whole(_require_mapping(parse(body))) if is_document else iter(reader.read_events(body))
         for chunk in chunks:
             yield chunk
     if not reader.has_begun and not (request.stream and exchange.is_stream):
-        raise failures.not_a_model_server(endpoint, "an answer without a model's words in it")
+        raise failures.explain_not_model_server(endpoint, "an answer without a model's words in it")
     for chunk in reader.end(is_done=documents.is_done):
         yield chunk
 
 
-async def _documents(exchange: UpstreamExchange, documents: DocumentFramer) -> AsyncIterator[dict[str, Any]]:
+async def _yield_documents(exchange: UpstreamExchange, documents: DocumentFramer) -> AsyncIterator[dict[str, Any]]:
     """A stream's documents; a server that does not stream sends its whole answer as the only one."""
     async for data in exchange.body():
         for document in documents.feed(data):
-            for element in _objects(document):
+            for element in _list_objects(document):
                 yield element
     for document in documents.end():
-        for element in _objects(document):
+        for element in _list_objects(document):
             yield element
 
 
-def _objects(document: Any) -> list[dict[str, Any]]:
+def _list_objects(document: Any) -> list[dict[str, Any]]:
     return [
         element for element in (document if isinstance(document, list) else [document]) if isinstance(element, dict)
     ]
 
 
-def _mapping(document: Any) -> dict[str, Any]:
+def _require_mapping(document: Any) -> dict[str, Any]:
     if isinstance(document, dict):
         return document
     if isinstance(document, list) and document and isinstance(document[0], dict) and "error" in document[0]:
-        raise refusal(document)
+        raise read_refusal(document)
     raise Unreadable(str(document)[:200])
 
 
-async def _litellms(answer: Any, reader: Reader, endpoint: Endpoint) -> AsyncIterator[Chunk]:
+async def _yield_translated_chunks(answer: Any, reader: Reader, endpoint: Endpoint) -> AsyncIterator[Chunk]:
     """litellm's reading, for protocols that are not known here."""
     names_model = endpoint.kind != ProviderKind.LOCAL
     if hasattr(answer, "completion_stream"):
-        async for piece in source_of(answer):
-            for chunk in reader.read(document_of(piece, names_model=names_model)):
+        async for piece in unwrap_stream(answer):
+            for chunk in reader.read(convert_to_document(piece, names_model=names_model)):
                 yield chunk
     else:
-        for chunk in reader.whole(document_of(answer, names_model=names_model)):
+        for chunk in reader.whole(convert_to_document(answer, names_model=names_model)):
             yield chunk
     for chunk in reader.end():
         yield chunk
 
 
-def _explained(
+def _explain_failure(
     error: Exception, exchange: UpstreamExchange, endpoint: Endpoint, model: str, *, has_content: bool
 ) -> ProviderError:
     """Said from the raw answer where there is one."""
     if (response := exchange.response) is not None and not exchange.is_good:
         return failures.explain_answer(endpoint, model, response)
     if response is None and exchange.failure is None and failures.is_about_the_request(error):
-        return failures.no_request(endpoint, error)
+        return failures.explain_unsendable_request(endpoint, error)
     return failures.explain(exchange.failure or error, endpoint, model, has_content=has_content)
 
 
-def _arguments(endpoint: Endpoint, request: ModelRequest, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _build_arguments(endpoint: Endpoint, request: ModelRequest, parameters: Mapping[str, Any]) -> dict[str, Any]:
     if parameters.get("parallel_tool_calls") is True:  # the default everywhere, and unknown to some
         parameters = {name: value for name, value in parameters.items() if name != "parallel_tool_calls"}
     arguments: dict[str, Any] = {
         **parameters,
-        **_access(endpoint, request.model),
+        **_build_access(endpoint, request.model),
         "messages": fit_ids(
-            fit_thoughts(with_tool_calls(request.messages), endpoint, request.model), endpoint.kind, request.model
+            fit_thoughts(convert_to_tool_calls(request.messages), endpoint, request.model), endpoint.kind, request.model
         ),
         "stream": request.stream or endpoint.kind == ProviderKind.LOCAL,
         "num_retries": 0,
@@ -256,7 +260,7 @@ def _arguments(endpoint: Endpoint, request: ModelRequest, parameters: Mapping[st
     }
     if arguments["stream"]:
         arguments["stream_options"] = {"include_usage": True}
-    if speaks(endpoint.kind, Protocol.CHAT):  # there a name that litellm has not heard of needs no translation
+    if can_speak(endpoint.kind, Protocol.CHAT):  # there a name that litellm has not heard of needs no translation
         own = {*AS_NAMED, "thinking"} if endpoint.kind == ProviderKind.CUSTOM else AS_NAMED
         arguments["allowed_openai_params"] = sorted(own.intersection(parameters))
     if endpoint.kind == ProviderKind.OPENROUTER:
@@ -264,9 +268,9 @@ def _arguments(endpoint: Endpoint, request: ModelRequest, parameters: Mapping[st
     return arguments
 
 
-def _access(endpoint: Endpoint, model: str) -> dict[str, Any]:
+def _build_access(endpoint: Endpoint, model: str) -> dict[str, Any]:
     """Which model, where, and with what key. `responses/` before a model asks for OpenAI's newer protocol."""
-    prefix = facts(endpoint.kind).litellm_prefix
+    prefix = look_up_facts(endpoint.kind).litellm_prefix
     model = model.removeprefix(_OTHER_CLIENT)
     if model.startswith(_RESPONSES) and endpoint.base_url:
         prefix = "openai"
@@ -299,7 +303,7 @@ def _register_local(litellm: Any) -> None:
             async for piece in local.stream(kwargs["messages"], kwargs.get("optional_params") or {}):
                 yield piece
 
-    handler = {"provider": facts(ProviderKind.LOCAL).litellm_prefix, "custom_handler": Bundled()}
+    handler = {"provider": look_up_facts(ProviderKind.LOCAL).litellm_prefix, "custom_handler": Bundled()}
     litellm.custom_provider_map = [handler]
     from litellm.utils import custom_llm_setup
 

@@ -21,13 +21,13 @@ def wait_of(headers: Mapping[str, str]) -> float | None:
     header = str(headers.get("retry-after") or "").strip()
     if _NUMBER.fullmatch(header):
         return float(header)
-    moment = _moment(header)
+    moment = _parse_http_date(header)
     if moment is None:
         return None
-    return max(0.0, (moment - (_moment(str(headers.get("date") or "")) or utc_now())).total_seconds())
+    return max(0.0, (moment - (_parse_http_date(str(headers.get("date") or "")) or utc_now())).total_seconds())
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_http_date(text: str) -> datetime | None:
     """An HTTP date; None for what is none."""
     try:
         moment = parsedate_to_datetime(text)

@@ -28,7 +28,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import installation_settings
 from lib.db.tables import prices as prices_table
@@ -37,8 +37,18 @@ from lib.providers import model_names
 from lib.providers.chunks import Usage
 from lib.providers.kinds import ProviderKind, is_free
 from lib.providers.prices import price_list
-from lib.providers.prices.rates import ALWAYS, PROVIDER_SAID, Cost, Price, Rates, add_costs, cost_of, own_round, plain
-from lib.providers.prices.service_tiers import priced_tier
+from lib.providers.prices.rates import (
+    ALWAYS,
+    PROVIDER_SAID,
+    Cost,
+    Price,
+    Rates,
+    add_costs,
+    build_plain_price,
+    compute_cost,
+    own_round,
+)
+from lib.providers.prices.service_tiers import name_priced_tier
 
 log = logging.getLogger(__name__)
 _CHECK_S = 2.0
@@ -73,32 +83,32 @@ class PriceBook:
     def price(self, kind: str, model: str, at: datetime) -> Price | None:
         """The price in force at a moment, or None when nobody knows one."""
         own = self._kept()
-        for key in model_names.listed_keys(kind, model):
-            price = _newest(own.entries.get(key, ()), at) or self._from_list(key, at)
+        for key in model_names.list_model_keys(kind, model):
+            price = _find_newest(own.entries.get(key, ()), at) or self._from_list(key, at)
             if price is not None:
                 return price
         if model_names.is_free_variant(kind, model):
-            return plain(kind, model, ALWAYS, Rates(0, 0), "free")
-        for key in model_names.alias_keys(kind, model):
+            return build_plain_price(kind, model, ALWAYS, Rates(0, 0), "free")
+        for key in model_names.list_alias_keys(kind, model):
             if (snapshot := self._snapshots.get(key)) and (price := self._from_list(snapshot, at)) is not None:
                 return price
         for prefix in own.wildcards.get(kind, ()):
-            if model.startswith(prefix) and (price := _newest(own.entries[kind, f"{prefix}*"], at)) is not None:
+            if model.startswith(prefix) and (price := _find_newest(own.entries[kind, f"{prefix}*"], at)) is not None:
                 return price
         if kind == ProviderKind.SCRIPTED:
-            return _scripted(model)
-        return plain(kind, model, ALWAYS, Rates(0, 0), "free") if is_free(kind) else None
+            return _build_scripted_price(model)
+        return build_plain_price(kind, model, ALWAYS, Rates(0, 0), "free") if is_free(kind) else None
 
     def dearest(self, kind: str, at: datetime) -> Price | None:
         """The dearest price in force of a kind: what is held for a model that nobody has a price for; None without."""
         if kind == ProviderKind.SCRIPTED:
-            return _scripted("priced")
+            return _build_scripted_price("priced")
         own = self._kept()
         cached = self._dearest.get(kind)
         if cached is None or cached[0] is not own or cached[1] != at.date():
             names = {name for of, name in (*self.shipped, *own.entries) if of == kind and not name.startswith("tool:")}
             priced = [price for name in names if (price := self.price(kind, name, at)) is not None]
-            dearest = max(priced, key=_of_a_thousand, default=None)
+            dearest = max(priced, key=_bound_thousand_tokens, default=None)
             cached = self._dearest[kind] = (own, at.date(), dearest)
         return cached[2]
 
@@ -107,7 +117,7 @@ class PriceBook:
 
         `reported_nano` is the cost that the provider itself stated, in nano-dollars; None where it stated none.
         """
-        return cost_of(price, usage, reported_nano)
+        return compute_cost(price, usage, reported_nano)
 
     def charge(
         self,
@@ -128,15 +138,15 @@ class PriceBook:
         if reported_nano == 0 and kind != ProviderKind.OPENROUTER:
             reported_nano = None  # proxies say 0 of models whose price they don't know
         if usage.service_tier:
-            usage = replace_struct(usage, service_tier=priced_tier(kind, usage.service_tier))
+            usage = replace_struct(usage, service_tier=name_priced_tier(kind, usage.service_tier))
         details = usage.details
         if details is None:
-            return cost_of(price, usage, reported_nano)
+            return compute_cost(price, usage, reported_nano)
         rounds = details.other_models
         if price is None and reported_nano is None and details.uses and not usage.total_tokens:
             own = Cost(0, "priced", None)  # charged by its uses alone
         else:
-            own = cost_of(price, own_round(usage, rounds) if rounds else usage, reported_nano)
+            own = compute_cost(price, own_round(usage, rounds) if rounds else usage, reported_nano)
         if own.price_id == PROVIDER_SAID:
             return own
         consulted = [self.charge(kind, model_round.model or model, at, model_round.usage) for model_round in rounds]
@@ -173,7 +183,7 @@ class PriceBook:
     @cached_property
     def shipped(self) -> dict[_Key, list[Price]]:
         """The shipped list, the oldest version first."""
-        return _by_key(price_list.read_shipped() if self._given is None else self._given)
+        return _group_by_key(price_list.read_shipped() if self._given is None else self._given)
 
     @cached_property
     def _snapshots(self) -> dict[_Key, _Key]:
@@ -194,7 +204,7 @@ class PriceBook:
 
     def _from_list(self, key: _Key, at: datetime) -> Price | None:
         versions = self.shipped.get(key)
-        return (_newest(versions, at) or versions[0]) if versions else None
+        return (_find_newest(versions, at) or versions[0]) if versions else None
 
     def _kept(self) -> _Own:
         """Return the team's own prices from memory; only the first call waits for the database.
@@ -224,8 +234,8 @@ class PriceBook:
             if cached is not None and cached.revision == revision:
                 return cached
             rows = connection.execute(select(prices_table)).all()
-        entries = _by_key(
-            Price(r.kind, r.model, r.valid_from, price_list.from_record(r.rates), r.source, r.id) for r in rows
+        entries = _group_by_key(
+            Price(r.kind, r.model, r.valid_from, price_list.build_tiers(r.rates), r.source, r.id) for r in rows
         )
         wildcards: dict[str, list[str]] = {}
         for kind, name in sorted(entries, key=lambda key: -len(key[1])):
@@ -237,12 +247,12 @@ class PriceBook:
 def mark_changed(connection: Connection) -> None:
     """Tell every process that the team's own entries change; writers of them wait for each other here."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    values = {"value": new_id(), "updated_at": utc_now()}
+    values = {"value": make_id(), "updated_at": utc_now()}
     statement = insert(installation_settings).values(name=_REVISION, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 
 
-def _newest(versions: Iterable[Price], at: datetime) -> Price | None:
+def _find_newest(versions: Iterable[Price], at: datetime) -> Price | None:
     """The last of the versions, which are in order, that began at or before a moment."""
     newest = None
     for price in versions:
@@ -252,7 +262,7 @@ def _newest(versions: Iterable[Price], at: datetime) -> Price | None:
     return newest
 
 
-def _by_key(prices: Iterable[Price]) -> dict[_Key, list[Price]]:
+def _group_by_key(prices: Iterable[Price]) -> dict[_Key, list[Price]]:
     versions_of: dict[_Key, list[Price]] = {}
     for price in prices:
         versions_of.setdefault((price.kind, price.model), []).append(price)
@@ -261,14 +271,14 @@ def _by_key(prices: Iterable[Price]) -> dict[_Key, list[Price]]:
     return versions_of
 
 
-def _of_a_thousand(price: Price) -> int:
+def _bound_thousand_tokens(price: Price) -> int:
     """Compute the most that a call of 1,000 prompt and 1,000 answer tokens can cost, in nano-dollars."""
     return price.rates.bound_nano(1_000, 1_000, 0)
 
 
-def _scripted(model: str) -> Price | None:
+def _build_scripted_price(model: str) -> Price | None:
     parts = {part.partition(":")[0] for part in model.split("+")}
     if "unpriced" in parts or model.startswith(USE_PREFIX):
         return None
     rates = Rates(2_500_000_000, 10_000_000_000, 250_000_000) if "priced" in parts else Rates(0, 0)
-    return plain(ProviderKind.SCRIPTED, model, ALWAYS, rates, "scripted" if "priced" in parts else "free")
+    return build_plain_price(ProviderKind.SCRIPTED, model, ALWAYS, rates, "scripted" if "priced" in parts else "free")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import prices
 from lib.errors import NotFound
@@ -85,7 +85,7 @@ class Prices:
         checked = price_list.read(price_list.write([price]))[0]
         with self._store.write() as connection:
             _write(connection, actor, [replace(checked, source=checked.source or f"set by {actor.name}")])
-            audit.record(connection, actor, "prices.set", f"{price.kind}/{price.model}", **_said(checked))
+            audit.record(connection, actor, "prices.set", f"{price.kind}/{price.model}", **_describe_price(checked))
         self._book.refresh()
         return checked
 
@@ -109,7 +109,10 @@ class Prices:
         """
         actor.require(Permission.MANAGE_PROVIDERS)
         self._book.refresh()
-        there = {(p.kind, p.model, p.valid_from): p for p in (*_all(self._book.shipped), *_all(self._book.own()))}
+        there = {
+            (p.kind, p.model, p.valid_from): p
+            for p in (*_iterate_prices(self._book.shipped), *_iterate_prices(self._book.own()))
+        }
         report = Import()
         for price in price_list.read(document):
             existing = there.get((price.kind, price.model, price.valid_from))
@@ -131,7 +134,7 @@ class Prices:
         """The list as CSV: the team's own, or all of it."""
         actor.require(Permission.VIEW_CONFIGS)
         self._book.refresh()
-        everything = [*_all(self._book.own()), *([] if own_only else _all(self._book.shipped))]
+        everything = [*_iterate_prices(self._book.own()), *([] if own_only else _iterate_prices(self._book.shipped))]
         with self._store.write() as connection:
             audit.record(connection, actor, "prices.export", "csv", rows=len(everything), own_only=own_only)
         return price_list.write(sorted(everything, key=lambda price: (price.kind, price.model, price.valid_from)))
@@ -144,7 +147,7 @@ class Prices:
         return begun[-1] if begun else self._book.price(*key, now) or own[0]
 
 
-def _all(entries: Mapping[tuple[str, str], Sequence[Price]]) -> Iterator[Price]:
+def _iterate_prices(entries: Mapping[tuple[str, str], Sequence[Price]]) -> Iterator[Price]:
     return chain.from_iterable(entries.values())
 
 
@@ -155,12 +158,12 @@ def _write(connection: Connection, actor: Actor, entries: Iterable[Price]) -> No
         replaced = (_C.kind == price.kind) & (_C.model == price.model) & (_C.valid_from == price.valid_from)
         connection.execute(delete(prices).where(replaced))
         row = {name: getattr(price, name) for name in ("kind", "model", "valid_from", "source")}
-        authorship = {"id": new_id(), "created_by": actor.user_id, "created_at": utc_now()}
-        connection.execute(insert(prices).values(**row, **authorship, rates=price_list.to_record(price)))
+        authorship = {"id": make_id(), "created_by": actor.user_id, "created_at": utc_now()}
+        connection.execute(insert(prices).values(**row, **authorship, rates=price_list.build_record(price)))
 
 
-def _said(price: Price) -> dict[str, Any]:
+def _describe_price(price: Price) -> dict[str, Any]:
     """A price for the audit log, in dollars."""
     stated = {name: getattr(price.rates, name) for name in price_list.RATES}
-    rates = {name: price_list.dollars(value) for name, value in stated.items() if value is not None}
+    rates = {name: price_list.format_exact_dollars(value) for name, value in stated.items() if value is not None}
     return {"valid_from": price.valid_from.isoformat(), "rates": rates, "tiers": len(price.tiers)}

@@ -23,7 +23,7 @@ from typing import Any
 
 from lib.errors import InvalidInput
 from lib.files.cells import neutralise, restore
-from lib.money import NANO_PER_USD, usd_from_nano
+from lib.money import NANO_PER_USD, convert_nano_to_usd
 from lib.providers.kinds import ProviderKind
 from lib.providers.prices.rates import RATE_NAMES, Price, Rates, Tier
 
@@ -57,12 +57,12 @@ def read(text: str) -> list[Price]:
     """The prices of a list; InvalidInput with the numbers of the lines that can't be used."""
     lines = list[_Line]()
     errors = list[str]()
-    for number, row in _rows(text):
+    for number, row in _yield_rows(text):
         try:
-            lines.append(_line(number, row))
+            lines.append(_parse_line(number, row))
         except ValueError as error:
             errors.append(f"line {number}: {error}")
-    prices = list(_prices(lines, errors))
+    prices = list(_yield_prices(lines, errors))
     if errors:
         overflow = f" … and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
         raise InvalidInput(
@@ -88,15 +88,15 @@ def write(prices: Iterable[Price]) -> str:
             day = (
                 moment.date().isoformat() if moment.hour == moment.minute == moment.second == 0 else moment.isoformat()
             )
-            money = ["" if cell is None else dollars(cell) for cell in cells]
+            money = ["" if cell is None else format_exact_dollars(cell) for cell in cells]
             how = (tier.above_tokens or "", neutralise(tier.service_tier))
             writer.writerow([price.kind, neutralise(price.model), day, *how, *money, neutralise(price.source)])
     return out.getvalue()
 
 
-def dollars(nano: int) -> str:
+def format_exact_dollars(nano: int) -> str:
     """Nano-dollars as exact decimal dollars without needless zeros."""
-    return format(usd_from_nano(nano).normalize(), "f")
+    return format(convert_nano_to_usd(nano).normalize(), "f")
 
 
 @lru_cache(4096)
@@ -116,7 +116,7 @@ def nano(text: str) -> int | None:
     return int(exact)
 
 
-def to_record(price: Price) -> list[dict[str, Any]]:
+def build_record(price: Price) -> list[dict[str, Any]]:
     """The tiers as JSON."""
     return [
         {"above_tokens": tier.above_tokens}
@@ -126,7 +126,7 @@ def to_record(price: Price) -> list[dict[str, Any]]:
     ]
 
 
-def from_record(tiers: list[dict[str, Any]]) -> tuple[Tier, ...]:
+def build_tiers(tiers: list[dict[str, Any]]) -> tuple[Tier, ...]:
     """Back from JSON."""
     return tuple(
         Tier(t["above_tokens"], Rates(**{n: t.get(n) for n in RATES}), t.get("service_tier", ""))  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def from_record(tiers: list[dict[str, Any]]) -> tuple[Tier, ...]:
     )
 
 
-def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _yield_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = text.lstrip("\ufeff").splitlines()
     content_lines = [
         (number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")
@@ -150,7 +150,7 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
         yield number, {name: value or "" for name, value in row.items() if isinstance(name, str)}
 
 
-def _line(number: int, row: dict[str, str]) -> _Line:
+def _parse_line(number: int, row: dict[str, str]) -> _Line:
     kind = row["kind"].strip()
     model = restore(row["model"].strip())
     if kind not in _KINDS:
@@ -167,11 +167,11 @@ def _line(number: int, row: dict[str, str]) -> _Line:
     if int(above) == 0 and not service_tier and (rates["input"] is None or rates["output"] is None):
         raise ValueError("input and output must be stated (0 is free)")
     source = restore(row.get("source", "").strip())[:200]
-    key = (kind, model, _moment(row.get("valid_from", "")))
+    key = (kind, model, _parse_moment(row.get("valid_from", "")))
     return _Line(number, key, int(above), "+".join(sorted(service_tier.split("+"))), rates, source)
 
 
-def _prices(lines: list[_Line], errors: list[str]) -> Iterator[Price]:
+def _yield_prices(lines: list[_Line], errors: list[str]) -> Iterator[Price]:
     grouped: dict[tuple[str, str, datetime], dict[_Tier, _Line]] = {}
     for line in lines:
         tiers = grouped.setdefault(line.key, {})
@@ -185,17 +185,17 @@ def _prices(lines: list[_Line], errors: list[str]) -> Iterator[Price]:
             errors.append(f"line {first.number}: {model} has no plain price")
             continue
         rates = Rates(**tiers["", 0].rates)  # type: ignore[arg-type]  # input and output are stated
-        listed = [_tier(tiers[name], rates) for name in sorted(tiers)]
+        listed = [_build_tier(tiers[name], rates) for name in sorted(tiers)]
         yield Price(kind, model, valid_from, tuple(listed), tiers["", 0].source)
 
 
-def _tier(line: _Line, plain_rates: Rates) -> Tier:
+def _build_tier(line: _Line, plain_rates: Rates) -> Tier:
     stated = {name: value for name, value in line.rates.items() if value is not None}
     return Tier(line.above, replace(plain_rates, **stated), line.service_tier)
 
 
 @lru_cache(4096)
-def _moment(text: str) -> datetime:
+def _parse_moment(text: str) -> datetime:
     if not text.strip():
         raise ValueError("valid_from is missing")
     try:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from lib.money import per_million, tokens_cost_nano
+from lib.money import compute_token_cost_nano, divide_by_million
 from lib.providers.chunks import ModelUsage, Usage, UsageDetails
 from lib.providers.prices.service_tiers import BATCH
 
@@ -60,8 +60,8 @@ class Rates:
         write = usage.cache_write_tokens
         long = usage.cache_write_1h_tokens
         if not (read or write or long or usage.reasoning_tokens or usage.images or self.request):
-            return per_million(usage.prompt_tokens * self.input + usage.completion_tokens * self.output)
-        tokens = tokens_cost_nano(self._text_parts(usage, 0, 0, 0))
+            return divide_by_million(usage.prompt_tokens * self.input + usage.completion_tokens * self.output)
+        tokens = compute_token_cost_nano(self._text_parts(usage, 0, 0, 0))
         return tokens + usage.images * (self.image or 0) + (self.request or 0)
 
     def charge(self, usage: Usage) -> tuple[int, tuple[str, ...]]:
@@ -85,23 +85,23 @@ class Rates:
                 unknown.append(f"{name}_second")
             else:
                 seconds += amount * rate
-        return tokens_cost_nano(parts) + images + seconds + (self.request or 0), tuple(unknown)
+        return compute_token_cost_nano(parts) + images + seconds + (self.request or 0), tuple(unknown)
 
     def _text_parts(self, usage: Usage, other_input: int, other_read: int, other_output: int) -> list[tuple[int, int]]:
         """The (tokens, rate) pairs of text; the others are tokens of other modalities within the same counts."""
         read = usage.cache_read_tokens
         write = usage.cache_write_tokens
         long = usage.cache_write_1h_tokens
-        cache_write = _first(self.cache_write, self.input)
+        cache_write = _choose_rate(self.cache_write, self.input)
         fresh = max(0, usage.prompt_tokens - read - write - other_input)
         written_out = max(0, usage.completion_tokens - usage.reasoning_tokens - other_output)
         return [
             (fresh, self.input),
-            (max(0, read - other_read), _first(self.cache_read, self.input)),
+            (max(0, read - other_read), _choose_rate(self.cache_read, self.input)),
             (max(0, write - long), cache_write),
-            (long, _first(self.cache_write_1h, cache_write)),
+            (long, _choose_rate(self.cache_write_1h, cache_write)),
             (written_out, self.output),
-            (usage.reasoning_tokens, _first(self.reasoning, self.output)),
+            (usage.reasoning_tokens, _choose_rate(self.reasoning, self.output)),
         ]
 
     def _modality_rate(self, name: str) -> int | None:
@@ -113,7 +113,7 @@ class Rates:
             case "image_input" | "video_input":
                 return self.input
             case "image_cache_read" | "video_cache_read":
-                return _first(self.cache_read, self.input)
+                return _choose_rate(self.cache_read, self.input)
             case "audio_cache_read":
                 return self.audio_input
             case _:
@@ -126,7 +126,7 @@ class Rates:
         """
         prompt_rate = self._dearest_text_input if is_text else self._dearest_input
         answer_rate = max(self.output, self.reasoning or 0) if is_text else self._dearest_output
-        tokens = per_million(prompt_tokens * prompt_rate + completion_tokens * answer_rate)
+        tokens = divide_by_million(prompt_tokens * prompt_rate + completion_tokens * answer_rate)
         return tokens + images * (self.image or 0) + (self.request or 0)
 
     @cached_property
@@ -207,7 +207,7 @@ class Price:
 
     def rates_of(self, prompt_tokens: int) -> Rates:
         """The plain ones of a prompt of that length."""
-        return _longest(self._by_service[""], prompt_tokens)
+        return _find_tier_rates(self._by_service[""], prompt_tokens)
 
     @property
     def plain_tiers(self) -> tuple[Tier, ...]:
@@ -223,11 +223,11 @@ class Price:
         if not service_tier:
             return self.rates_of(prompt_tokens)
         tiers = self.served_tiers(service_tier)
-        return None if tiers is None else _longest(tiers, prompt_tokens)
+        return None if tiers is None else _find_tier_rates(tiers, prompt_tokens)
 
     def served_tiers(self, service_tier: str) -> tuple[Tier, ...] | None:
         """Those of calls that are served in that way, by the prompt's length; None where they are not known."""
-        candidates = (self._by_service.get(name) for name in _equivalent_tiers(service_tier))
+        candidates = (self._by_service.get(name) for name in _list_equivalent_tiers(service_tier))
         return next((tiers for tiers in candidates if tiers is not None), None)
 
     def dearest_rates(self, prompt_tokens: int, service_tier: str = "") -> list[Rates]:
@@ -240,7 +240,7 @@ class Price:
             return [plain_rates]
         if (served := self.served_rates(prompt_tokens, service_tier)) is not None:
             return [plain_rates, served]
-        return [_longest(tiers, prompt_tokens) for tiers in self._by_service.values()]
+        return [_find_tier_rates(tiers, prompt_tokens) for tiers in self._by_service.values()]
 
     @cached_property
     def _by_service(self) -> dict[str, tuple[Tier, ...]]:
@@ -263,7 +263,7 @@ class Cost(Struct, frozen=True):
     fees_nano: int = 0
 
 
-def cost_of(price: Price | None, usage: Usage, reported_nano: int | None = None) -> Cost:
+def compute_cost(price: Price | None, usage: Usage, reported_nano: int | None = None) -> Cost:
     """Compute what a call's own tokens cost: by its price, else what the provider itself said, else unknown.
 
     A team's own price holds before what the provider said, and that before the shipped list: a list may be out of date,
@@ -323,16 +323,16 @@ def own_round(usage: Usage, rounds: tuple[ModelUsage, ...]) -> Usage:
     )
 
 
-def plain(kind: str, model: str, valid_from: datetime, rates: Rates, source: str = "") -> Price:
+def build_plain_price(kind: str, model: str, valid_from: datetime, rates: Rates, source: str = "") -> Price:
     """A price without tiers."""
     return Price(kind, model, valid_from, (Tier(0, rates),), source)
 
 
-def _first(rate: int | None, otherwise: int) -> int:
+def _choose_rate(rate: int | None, otherwise: int) -> int:
     return otherwise if rate is None else rate
 
 
-def _longest(tiers: tuple[Tier, ...], prompt_tokens: int) -> Rates:
+def _find_tier_rates(tiers: tuple[Tier, ...], prompt_tokens: int) -> Rates:
     """The rates of the last tier that a prompt's length reaches; the tiers are in order."""
     rates = tiers[0].rates
     for tier in tiers[1:]:
@@ -341,7 +341,7 @@ def _longest(tiers: tuple[Tier, ...], prompt_tokens: int) -> Rates:
     return rates
 
 
-def _equivalent_tiers(service_tier: str) -> list[str]:
+def _list_equivalent_tiers(service_tier: str) -> list[str]:
     """Names under which a tier's rates may stand, the most exact first."""
     words = frozenset(service_tier.split("+"))
     names = [words]

@@ -42,23 +42,23 @@ _REGIONAL_HOST = "api.openai.com"
 
 def name_service_tier(*words: Any) -> str:
     """The canonical text of what a provider's fields say, in any order and spelling; unknown words stay as they are."""
-    canonical_names = {_canonical(word) for word in words if isinstance(word, str) and word.strip()}
+    canonical_names = {_standardise_word(word) for word in words if isinstance(word, str) and word.strip()}
     if not canonical_names:
         return ""
     return "+".join(sorted(canonical_names - {PLAIN}))[:_LONGEST] or PLAIN
 
 
-def asked_service_tier(kind: str, parameters: Mapping[str, Any], base_url: str = "") -> str:
+def name_asked_tier(kind: str, parameters: Mapping[str, Any], base_url: str = "") -> str:
     """How a request wants to be served, for the bound of its cost; `auto` may be anything that the project allows."""
     words = [parameters.get("service_tier"), parameters.get("speed"), parameters.get("inference_geo")]
     extra = parameters.get("extra_body")
     if isinstance(extra, Mapping):
         words += [extra.get("service_tier"), extra.get("speed"), extra.get("inference_geo")]
-    region = region_of(kind, base_url)
+    region = find_region(kind, base_url)
     return name_service_tier(*words, *([region] if region else []))
 
 
-def region_of(kind: str, base_url: str) -> str:
+def find_region(kind: str, base_url: str) -> str:
     """`eu` or `us` where a regional address of OpenAI is called, which costs a tenth more for newer models."""
     if kind != ProviderKind.OPENAI or not base_url:
         return ""
@@ -67,7 +67,7 @@ def region_of(kind: str, base_url: str) -> str:
     return region if domain == _REGIONAL_HOST and region in _REGIONS else ""
 
 
-def priced_tier(kind: str, service_tier: str, region: str = "") -> str:
+def name_priced_tier(kind: str, service_tier: str, region: str = "") -> str:
     """The tier whose rates hold for a call of a provider's kind: empty for the plain ones."""
     words = {word for word in service_tier.split("+") if word and word != PLAIN}
     if kind == ProviderKind.OPENAI and "fast" in words:
@@ -76,6 +76,6 @@ def priced_tier(kind: str, service_tier: str, region: str = "") -> str:
     return "+".join(sorted(words | ({region} if region else set())))
 
 
-def _canonical(word: str) -> str:
+def _standardise_word(word: str) -> str:
     lowered = word.strip().lower()
     return PLAIN if lowered in _PLAIN_WORDS else _SAME.get(lowered, lowered)

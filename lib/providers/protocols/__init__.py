@@ -25,12 +25,12 @@ _BY_ENDING: tuple[tuple[str, type[Reader]], ...] = (
 )
 
 
-def reader_for(path: str, images: int = 0) -> Reader | None:
+def find_reader(path: str, images: int = 0) -> Reader | None:
     """The reader for answers of an address's path; None for one that litellm alone understands."""
-    reader_class = _reader_of(path)
+    reader_class = _find_reader_class(path)
     return None if reader_class is None else reader_class(images)
 
 
 @lru_cache(maxsize=1_000)
-def _reader_of(path: str) -> type[Reader] | None:
+def _find_reader_class(path: str) -> type[Reader] | None:
     return next((reader for ending, reader in _BY_ENDING if path.lower().endswith(ending)), None)

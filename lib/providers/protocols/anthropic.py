@@ -10,8 +10,8 @@ from typing import Any
 from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta, ThoughtBlock, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import refusal
-from lib.providers.protocols.tool_calls import as_json
+from lib.providers.protocols.refusal import read_refusal
+from lib.providers.protocols.tool_calls import encode_arguments
 
 _WEB = frozenset({"web_search", "web_fetch"})
 
@@ -51,16 +51,16 @@ class AnthropicMessages(Reader):
             case "message_stop":
                 self.is_whole = True
             case "error":
-                raise refusal(document)
+                raise read_refusal(document)
             case "message":
                 yield from self.whole(document)
             case None if "error" in document:
-                raise refusal(document)
+                raise read_refusal(document)
 
     def body(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """Yield the chunks of a whole message, which came at once; raises the refusal when it states an error."""
         if document.get("type") == "error" or "error" in document:
-            raise refusal(document)
+            raise read_refusal(document)
         self.has_begun = "content" in document
         self.tools.seed = str(document.get("id") or "")
         yield from self.served(document.get("model"))
@@ -112,7 +112,7 @@ class AnthropicMessages(Reader):
                 self._add_thought(index, "signature", str(delta["signature"]))
             case "input_json_delta" if delta.get("partial_json") and index not in self._others:
                 self._unsaid.pop(index, None)
-                yield from self.tools.add(index, as_json(delta["partial_json"]))
+                yield from self.tools.add(index, encode_arguments(delta["partial_json"]))
 
     def _add_thought(self, index: Any, name: str, text: str) -> None:
         thought = self._thoughts.setdefault(index, {"thinking": "", "signature": ""})
@@ -124,7 +124,7 @@ class AnthropicMessages(Reader):
         if thought is not None and thought["signature"]:
             yield ThoughtBlock({"type": "thinking", **thought})
         if index in self._unsaid:
-            yield from self.tools.add(index, as_json(self._unsaid.pop(index)))
+            yield from self.tools.add(index, encode_arguments(self._unsaid.pop(index)))
         if index not in self._others:
             yield from self.tools.close(index)
 
@@ -137,7 +137,7 @@ class AnthropicMessages(Reader):
                 self._told[name] = max(previous, value)
             elif value is not None:
                 self._told[name] = value
-        counted = usage.of_anthropic(self._told, self.images)
+        counted = usage.read_anthropic(self._told, self.images)
         if counted is not None and (runs := self._uses.get("code_execution")):  # the only use that is in no count
-            counted = usage.with_uses(counted, {"code_execution": runs})
+            counted = usage.add_uses(counted, {"code_execution": runs})
         yield from self.count(counted)

@@ -6,7 +6,7 @@ from typing import Any
 from lib.providers.chunks import Chunk
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import refusal
+from lib.providers.protocols.refusal import read_refusal
 
 
 class EmbeddingsAnswer(Reader):
@@ -15,9 +15,9 @@ class EmbeddingsAnswer(Reader):
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """The whole answer."""
         if document.get("error"):
-            raise refusal(document)
+            raise read_refusal(document)
         self.has_begun = isinstance(document.get("data"), list)
         yield from self.served(document.get("model"))
         reported_usage = document.get("usage")
-        yield from self.count(usage.of_openai(reported_usage), usage.cost_nano_usd(reported_usage), complete=True)
+        yield from self.count(usage.read_openai(reported_usage), usage.read_cost_nano(reported_usage), complete=True)
         self.finish = "stop" if self.has_begun else None

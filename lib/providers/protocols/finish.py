@@ -2,7 +2,7 @@
 
 Inside, a reason is `stop`, `length`, `tool_calls`, `content_filter`, or, where a provider's word has no counterpart
 (`malformed_function_call`, `pause_turn`), that word itself in small letters: the ledger keeps it. What is written for
-a client is `standard_reason`, since the lists of the official clients are closed.
+a client is `standardise_reason`, since the lists of the official clients are closed.
 """
 
 from typing import Literal
@@ -20,15 +20,15 @@ _REASONS: dict[str, Reason] = {word: reason for reason, words in _WORDS.items() 
 FAILURES = frozenset({"error", "timeout", "abort", "aborted", "cancelled", "canceled", "failed"})
 
 
-def reason_of(word: object) -> str:
+def translate_reason(word: object) -> str:
     """The reason inside for a provider's word."""
     text = str(word).strip().lower()
     return _REASONS.get(text, text)
 
 
-def standard_reason(reason: str | None) -> Reason:
+def standardise_reason(reason: str | None) -> Reason:
     """The reason that every client knows; an answer that came to its end for a reason of its own has stopped."""
-    word = reason_of(reason or "stop")
+    word = translate_reason(reason or "stop")
     if "safety" in word or "prohibited" in word or "recitation" in word:  # Gemini has these apart for pictures
         return "content_filter"
     return word if word in _WORDS else "stop"

@@ -9,10 +9,10 @@ from typing import Any
 
 from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta, UsesSoFar
 from lib.providers.protocols import usage
-from lib.providers.protocols.finish import reason_of
+from lib.providers.protocols.finish import translate_reason
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import refusal
-from lib.providers.protocols.tool_calls import as_json
+from lib.providers.protocols.refusal import read_refusal
+from lib.providers.protocols.tool_calls import encode_arguments
 
 SIGNATURE_MARK = "__thought__"
 _FILTERED = ("SAFETY", "RECITATION", "PROHIBITED", "BLOCKLIST", "SPII", "LANGUAGE")
@@ -30,7 +30,7 @@ class Gemini(Reader):
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """A piece of an answer, or all of it."""
         if "error" in document:
-            raise refusal(document)
+            raise read_refusal(document)
         document = document.get("response") or document
         self.has_begun = self.has_begun or not document.keys().isdisjoint(("candidates", "usageMetadata"))
         yield from self.served(document.get("modelVersion"))
@@ -41,7 +41,7 @@ class Gemini(Reader):
         if (document.get("promptFeedback") or {}).get("blockReason"):
             self.has_begun = True
             self.finish = "content_filter"
-        yield from self.count(usage.of_gemini(document.get("usageMetadata"), self.images, self._uses))
+        yield from self.count(usage.read_gemini(document.get("usageMetadata"), self.images, self._uses))
 
     def _note_grounding(self, grounding: Any) -> bool:
         """Count searches, and say whether there were any.
@@ -82,7 +82,7 @@ class Gemini(Reader):
         if isinstance(index, int) and index:
             (self._open.discard if reason else self._open.add)(index)
             for part in parts:
-                if text := part.get("text") or as_json(part.get("functionCall")):
+                if text := part.get("text") or encode_arguments(part.get("functionCall")):
                     yield OtherAnswer(index, str(text))
             return
         for part in parts:
@@ -100,8 +100,8 @@ class Gemini(Reader):
             identity = str(call.get("id") or self.tools.make_id(name))
             if signature := part.get("thoughtSignature"):
                 identity += f"{SIGNATURE_MARK}{signature}"
-            yield from self.tools.take(index, identity, name, as_json(call.get("args")))
+            yield from self.tools.take(index, identity, name, encode_arguments(call.get("args")))
             yield from self.tools.close(index)
 
     def _reason(self, reason: str) -> str:
-        return "content_filter" if any(word in reason.upper() for word in _FILTERED) else reason_of(reason)
+        return "content_filter" if any(word in reason.upper() for word in _FILTERED) else translate_reason(reason)

@@ -6,8 +6,8 @@ from typing import Any
 from lib.providers.chunks import Chunk, ReasoningDelta, TextDelta
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import refusal
-from lib.providers.protocols.tool_calls import as_json
+from lib.providers.protocols.refusal import read_refusal
+from lib.providers.protocols.tool_calls import encode_arguments
 
 
 class OllamaChat(Reader):
@@ -20,7 +20,7 @@ class OllamaChat(Reader):
     def event(self, document: Mapping[str, Any]) -> Iterator[Chunk]:
         """A line, or all of it."""
         if "error" in document:
-            raise refusal(document)
+            raise read_refusal(document)
         self.has_begun = self.has_begun or not document.keys().isdisjoint(("message", "response", "done"))
         yield from self.served(document.get("model"))
         self.tools.seed = self.tools.seed or str(document.get("created_at") or "")
@@ -33,7 +33,7 @@ class OllamaChat(Reader):
             yield from self._tool(tool)
         if document.get("done"):
             self.ended(document.get("done_reason") or "stop")
-            yield from self.count(usage.of_ollama(document, self.images))
+            yield from self.count(usage.read_ollama(document, self.images))
 
     def is_complete(self, document: Mapping[str, Any]) -> bool:
         """Whether it does not say that more follows."""
@@ -44,6 +44,6 @@ class OllamaChat(Reader):
         index = self._tools
         self._tools += 1
         name = str(function.get("name") or "")
-        arguments = as_json(function.get("arguments"))
+        arguments = encode_arguments(function.get("arguments"))
         yield from self.tools.take(index, str(tool.get("id") or ""), name, arguments)
         yield from self.tools.close(index)

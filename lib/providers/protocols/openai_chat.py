@@ -16,8 +16,8 @@ from lib.providers.chunks import Chunk, OtherAnswer, ReasoningDelta, TextDelta, 
 from lib.providers.protocols import usage
 from lib.providers.protocols.framing import parse
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import StatedFailure, refusal
-from lib.providers.protocols.tool_calls import as_json
+from lib.providers.protocols.refusal import StatedFailure, read_refusal
+from lib.providers.protocols.tool_calls import encode_arguments
 
 _FUNCTION = "function_call"  # the older form of the one tool call
 
@@ -116,8 +116,8 @@ class OpenAIChat(Reader):
         self.has_begun = self.is_whole = True
         self.ended(choice.finish_reason)
         words = choice.message.content
-        counted = usage.of_openai(answer.usage, self.images, answer.service_tier)
-        counts = self.count(counted, usage.cost_nano_usd(answer.usage))
+        counted = usage.read_openai(answer.usage, self.images, answer.service_tier)
+        counts = self.count(counted, usage.read_cost_nano(answer.usage))
         return [*self.served(answer.model), *([TextDelta(words)] if words else []), *counts]
 
     def __init__(self, images: int = 0) -> None:
@@ -143,14 +143,14 @@ class OpenAIChat(Reader):
                 yield from self._any_choice(choice)
                 failed = failed or self._failure(choice)
         reported_usage = document.get("usage") or groq.get("usage")
-        counted = usage.of_openai(reported_usage, self.images, document.get("service_tier"))
+        counted = usage.read_openai(reported_usage, self.images, document.get("service_tier"))
         if self._has_citations and counted is not None:
-            counted = usage.with_uses(counted, {"web_search": 1})
-        yield from self.count(counted, usage.cost_nano_usd(reported_usage), complete=not choices)
+            counted = usage.add_uses(counted, {"web_search": 1})
+        yield from self.count(counted, usage.read_cost_nano(reported_usage), complete=not choices)
         if failed is not None:
             self.finish = None  # some send both
             self.is_whole = False
-            raise failed if isinstance(failed, StatedFailure) else refusal(failed)
+            raise failed if isinstance(failed, StatedFailure) else read_refusal(failed)
 
     def end(self, *, is_done: bool = False) -> Iterator[Chunk]:
         """Yield the chunks that only the end makes certain; no finish while one of several answers has not ended.
@@ -167,7 +167,7 @@ class OpenAIChat(Reader):
         if not index or not isinstance(index, int):
             yield from self._choice(choice)
             return
-        if text := _all_words(choice.get("delta") or choice.get("message") or choice):
+        if text := _join_words(choice.get("delta") or choice.get("message") or choice):
             yield OtherAnswer(index, text)
         if choice.get("finish_reason"):
             self._open.discard(index)
@@ -196,8 +196,8 @@ class OpenAIChat(Reader):
         if not self._has_citations and _has_citations(message):
             self._has_citations = True
             yield UsesSoFar({"web_search": 1})
-        yield from _reasoning(message)
-        yield from _content(message.get("content"))
+        yield from _yield_reasoning(message)
+        yield from _yield_content(message.get("content"))
         for text in (message.get("refusal"), choice.get("text")):
             if text:
                 yield TextDelta(str(text))
@@ -227,7 +227,7 @@ class OpenAIChat(Reader):
             index = number
         elif index != _FUNCTION and not isinstance(index, int):
             index = position
-        arguments = as_json(function.get("arguments", function.get("input")))
+        arguments = encode_arguments(function.get("arguments", function.get("input")))
         name = str(function.get("name") or "")
         yield from self.tools.take(index, str(identity or ""), name, arguments, is_text=is_text)
 
@@ -239,20 +239,23 @@ def _has_citations(message: Mapping[str, Any]) -> bool:
     )
 
 
-def _all_words(message: Any) -> str:
+def _join_words(message: Any) -> str:
     """All that a piece of a further answer says, for the counts alone."""
     if not isinstance(message, Mapping):
         return ""
-    words = [chunk.text for chunk in (*_reasoning(message), *_content(message.get("content")))]
+    words = [chunk.text for chunk in (*_yield_reasoning(message), *_yield_content(message.get("content")))]
     words += [str(message[name]) for name in ("refusal", "text") if message.get(name)]
     for call in [*(message.get("tool_calls") or []), {"function": message.get(_FUNCTION)}]:
         function = (call.get("function") or call.get("custom")) if isinstance(call, Mapping) else None
         if isinstance(function, Mapping):
-            words += [str(function.get("name") or ""), as_json(function.get("arguments", function.get("input")))]
+            words += [
+                str(function.get("name") or ""),
+                encode_arguments(function.get("arguments", function.get("input"))),
+            ]
     return "".join(words)
 
 
-def _reasoning(delta: Mapping[str, Any]) -> Iterator[ReasoningDelta]:
+def _yield_reasoning(delta: Mapping[str, Any]) -> Iterator[ReasoningDelta]:
     reasoning = delta.get("reasoning_content") or delta.get("reasoning")
     if isinstance(reasoning, str):
         yield ReasoningDelta(reasoning)
@@ -262,7 +265,7 @@ def _reasoning(delta: Mapping[str, Any]) -> Iterator[ReasoningDelta]:
             yield ReasoningDelta(str(text))
 
 
-def _content(content: Any) -> Iterator[TextDelta | ReasoningDelta]:
+def _yield_content(content: Any) -> Iterator[TextDelta | ReasoningDelta]:
     """A string, or Mistral's list of parts, of which some are thoughts."""
     if isinstance(content, str):
         if content:

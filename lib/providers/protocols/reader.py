@@ -13,11 +13,11 @@ from lib.providers.chunks import (
     Usage,
     UsageReport,
 )
-from lib.providers.protocols.finish import FAILURES, reason_of
+from lib.providers.protocols.finish import FAILURES, translate_reason
 from lib.providers.protocols.framing import DocumentFramer, Unreadable, is_events, parse
 from lib.providers.protocols.refusal import StatedFailure
 from lib.providers.protocols.tool_calls import ToolCalls
-from lib.providers.protocols.usage import money_nano
+from lib.providers.protocols.usage import convert_to_nano
 
 _COST_HEADER = "x-litellm-response-cost"
 
@@ -53,7 +53,7 @@ class Reader:
 
     def note_headers(self, headers: Mapping[str, str]) -> None:
         """Note the cost that an answer's headers state, as those of a LiteLLM proxy do."""
-        self._told_cost = money_nano(headers.get(_COST_HEADER))
+        self._told_cost = convert_to_nano(headers.get(_COST_HEADER))
 
     @staticmethod
     def parse(data: bytes) -> Any:
@@ -105,7 +105,7 @@ class Reader:
         """Note the provider's word for why the answer ended; Refusal where that is a failure."""
         if not word:
             return
-        reason = reason_of(word)
+        reason = translate_reason(word)
         if reason in FAILURES:
             raise StatedFailure(f"The answer ended with {str(word)[:40]!r}.", 500, "server_error")
         self.finish = reason

@@ -34,7 +34,7 @@ class StatedFailure(Exception):
         self.retry_after = retry_after
 
 
-def refusal(document: Any, status: int | None = None) -> StatedFailure:
+def read_refusal(document: Any, status: int | None = None) -> StatedFailure:
     """The refusal in a provider's document; `status` is the answer's own, where that was an error."""
     outer = document[0] if isinstance(document, list) and document else document
     if not isinstance(outer, Mapping):
@@ -44,16 +44,18 @@ def refusal(document: Any, status: int | None = None) -> StatedFailure:
         return StatedFailure(str(error), status)
     words = [str(error[key]) for key in ("type", "code", "status") if isinstance(error.get(key), str)]
     if status is None:
-        status = next(filter(None, map(_status, _stated(error))), None)
-    words += [str(detail["reason"]) for detail in _details(error) if isinstance(detail.get("reason"), str)]  # Google's
-    return StatedFailure(_text(error), status, " ".join(words), _retry_after(error))
+        status = next(filter(None, map(_read_status, _list_stated_codes(error))), None)
+    words += [
+        str(detail["reason"]) for detail in _list_details(error) if isinstance(detail.get("reason"), str)
+    ]  # Google's
+    return StatedFailure(_read_text(error), status, " ".join(words), _retry_after(error))
 
 
-def _stated(error: Mapping[str, Any]) -> list[Any]:
+def _list_stated_codes(error: Mapping[str, Any]) -> list[Any]:
     return [error.get(key) for key in ("status_code", "code", "status", "type", "http_code")]
 
 
-def _status(word: Any) -> int | None:
+def _read_status(word: Any) -> int | None:
     if isinstance(word, int | Decimal) and 400 <= word < 600:
         return int(word)
     if isinstance(word, str):
@@ -61,7 +63,7 @@ def _status(word: Any) -> int | None:
     return None
 
 
-def _text(error: Mapping[str, Any]) -> str:
+def _read_text(error: Mapping[str, Any]) -> str:
     text = next((error[key] for key in ("message", "detail", "error", "msg") if error.get(key)), "")
     if isinstance(text, list) and text and isinstance(text[0], Mapping):  # a validation's list of complaints
         text = "; ".join(str(complaint.get("msg") or complaint.get("message") or complaint) for complaint in text)
@@ -72,14 +74,14 @@ def _text(error: Mapping[str, Any]) -> str:
     return f"{text}: {raw}" if isinstance(raw, str) and raw and raw not in str(text) else str(text)
 
 
-def _details(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _list_details(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     details = error.get("details")
     return [detail for detail in details if isinstance(detail, Mapping)] if isinstance(details, list) else []
 
 
 def _retry_after(error: Mapping[str, Any]) -> float | None:
     """Google says in the body when to come back: `"retryDelay": "32s"`."""
-    for detail in _details(error):
+    for detail in _list_details(error):
         delay = detail.get("retryDelay")
         if isinstance(delay, str) and _DELAY.fullmatch(delay):
             return float(delay[:-1])

@@ -6,8 +6,8 @@ from typing import Any
 from lib.providers.chunks import AnswerId, Chunk, ReasoningDelta, TextDelta, UsesSoFar
 from lib.providers.protocols import usage
 from lib.providers.protocols.reader import Reader
-from lib.providers.protocols.refusal import refusal
-from lib.providers.protocols.tool_calls import as_json
+from lib.providers.protocols.refusal import read_refusal
+from lib.providers.protocols.tool_calls import encode_arguments
 
 _TOOLS = {"function_call": "arguments", "custom_tool_call": "input"}
 _WHOLE = {
@@ -39,7 +39,7 @@ class Responses(Reader):
             yield from self.whole(document)
             return
         if kind == "error" or (not kind and "error" in document):
-            raise refusal(document)
+            raise read_refusal(document)
         self.has_begun = self.has_begun or kind.startswith("response.")
         item = document.get("item") or {}
         match kind:
@@ -67,13 +67,15 @@ class Responses(Reader):
                 yield from self._item(number, item)
         self._reason(document)
         reported_usage = document.get("usage")
-        counted = usage.of_openai(reported_usage, self.images, document.get("service_tier"))
+        counted = usage.read_openai(reported_usage, self.images, document.get("service_tier"))
         if counted is not None:
-            counted = usage.with_uses(counted, _uses(document))
-        yield from self.count(counted, usage.cost_nano_usd(reported_usage), complete=True)
+            counted = usage.add_uses(counted, _count_uses(document))
+        yield from self.count(counted, usage.read_cost_nano(reported_usage), complete=True)
         if document.get("error") or document.get("status") == "failed":
             self.finish = None
-            raise refusal(document if document.get("error") else {"error": {"message": "", "type": "server_error"}})
+            raise read_refusal(
+                document if document.get("error") else {"error": {"message": "", "type": "server_error"}}
+            )
 
     def is_complete(self, document: Mapping[str, Any]) -> bool:
         """Whether it does not say that more follows."""
@@ -90,7 +92,7 @@ class Responses(Reader):
         """Tell a use that has ended, for an answer that may be cut: its counts tell all of them."""
         if item.get("type") in _CALLS_RUN:
             self._run["output"].append(item)
-            yield UsesSoFar(_uses(self._run))
+            yield UsesSoFar(_count_uses(self._run))
 
     def _number(self, output_index: Any, item: Mapping[str, Any]) -> int:
         """Our number of an item, of which an event tells a place and perhaps ids."""
@@ -139,9 +141,9 @@ class Responses(Reader):
                     yield from self._begin(
                         number, {"type": "custom_tool_call" if "custom" in kind else "function_call"}
                     )
-                yield from self.tools.add(number, as_json(text))
+                yield from self.tools.add(number, encode_arguments(text))
             case _ if kind in _WHOLE:
-                yield from self._settle(number, as_json(text))
+                yield from self._settle(number, encode_arguments(text))
 
     def _mark(self, number: int, kind: str) -> None:
         self._said.add(number)
@@ -169,7 +171,7 @@ class Responses(Reader):
         kind = item.get("type")
         yield from self._begin(number, item)
         if kind in _TOOLS:
-            yield from self._settle(number, as_json(item.get(_TOOLS[kind])))
+            yield from self._settle(number, encode_arguments(item.get(_TOOLS[kind])))
         if number in self._said:
             return
         self._said.add(number)
@@ -194,7 +196,7 @@ class Responses(Reader):
                 self.ended(status)
 
 
-def _uses(document: Mapping[str, Any]) -> dict[str, int]:
+def _count_uses(document: Mapping[str, Any]) -> dict[str, int]:
     """Count what a response shows that OpenAI charges beside tokens: uses of its own tools, by their fee's name.
 
     A search is charged, opening a page and finding in it are not; code runs in a container, which is charged once.
@@ -216,12 +218,12 @@ def _uses(document: Mapping[str, Any]) -> dict[str, int]:
             counts[use] = counts.get(use, 0) + 1
     if containers:
         counts["code_interpreter"] = len(containers)
-    if counts.get("web_search") and _searches_by_preview(document):
+    if counts.get("web_search") and _has_preview_search(document):
         counts["web_search_preview"] = counts.pop("web_search")
     return counts
 
 
-def _searches_by_preview(document: Mapping[str, Any]) -> bool:
+def _has_preview_search(document: Mapping[str, Any]) -> bool:
     tools = document.get("tools")
     kinds = [str(tool.get("type")) for tool in tools if isinstance(tool, Mapping)] if isinstance(tools, list) else []
     is_preview = any(kind.startswith("web_search_preview") for kind in kinds)

@@ -150,14 +150,16 @@ class _Call:
     @property
     def canonical(self) -> str:
         """Its whole arguments, however they are spaced."""
-        self._canonical = self._canonical or _canonical(self.arguments)
+        self._canonical = self._canonical or _standardise_arguments(self.arguments)
         return self._canonical
 
     def says(self, arguments: str) -> bool:
         """Whether its arguments are whole, and these."""
         if not self.is_closed or not arguments.strip():
             return False
-        return _canonical(arguments) == (_canonical(self.held) if self.is_empty else self.canonical)
+        return _standardise_arguments(arguments) == (
+            _standardise_arguments(self.held) if self.is_empty else self.canonical
+        )
 
 
 class ToolCalls:
@@ -233,7 +235,7 @@ class ToolCalls:
     def make_id(self, name: str) -> str:
         """An id for the next call, of a name, that has none."""
         self.seed = self.seed or secrets.token_hex(8)
-        return made_up_id(self.seed, len(self._issued), name)
+        return make_up_id(self.seed, len(self._issued), name)
 
     def _find(self, key: Hashable, identity: str, name: str, arguments: str) -> _Call | None:
         """The call that a piece belongs to; None when it begins another."""
@@ -269,7 +271,7 @@ class ToolCalls:
         """The call that a piece tells again as a whole, though its number is another's by now."""
         if not name or not arguments or not (identity or key in self._at):
             return None
-        original = self._whole.get((name, _canonical(arguments)))
+        original = self._whole.get((name, _standardise_arguments(arguments)))
         return original if original is not None and (not identity or identity in original.ids) else None
 
     def _begin(self, key: Hashable, *, is_text: bool) -> _Call:
@@ -317,13 +319,13 @@ def _close(call: _Call) -> list[ToolCallDelta]:
     return [ToolCallDelta(call.index, arguments="{}")]
 
 
-def made_up_id(*parts: object) -> str:
+def make_up_id(*parts: object) -> str:
     """An id made of what it stands for: the same for the same, another for any other; letters and digits alone."""
     text = "\x1f".join(map(str, parts))
     return "call_" + hashlib.blake2s(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
-def as_json(value: Any) -> str:
+def encode_arguments(value: Any) -> str:
     """A tool's arguments as the JSON text a program expects: as it is, or of an object; nothing for none."""
     if value is None or isinstance(value, str):
         return value or ""
@@ -342,7 +344,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _canonical(arguments: str) -> str:
+def _standardise_arguments(arguments: str) -> str:
     """Write JSON arguments in one standard form, so that spacing and the order of keys make no difference.
 
     Text that is no JSON is only stripped.

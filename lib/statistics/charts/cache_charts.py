@@ -6,14 +6,14 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from lib.statistics.charts.chart_theme import ACCENT, money_axis, style
+from lib.statistics.charts.chart_theme import ACCENT, build_money_axis, style
 
 TIERS = ("exact", "loose", "semantic")
 _COLOURS = (ACCENT, "#5C75BC", "#DE7912")
 _DAYS = alt.Axis(labelAngle=0, labelOverlap=True, labelExpr="timeFormat(timeParse(datum.value, '%Y-%m-%d'), '%-d %b')")
 
 
-def saved_by_day(frame: pd.DataFrame, days: Sequence[str] = ()) -> Any:
+def build_savings_chart(frame: pd.DataFrame, days: Sequence[str] = ()) -> Any:
     """Stacked bars of what was saved a day and tier (columns day: YYYY-MM-DD, tier, hits, saved: dollars, label).
 
     `days` have their place on the axis whether or not anything was saved on them.
@@ -26,7 +26,7 @@ def saved_by_day(frame: pd.DataFrame, days: Sequence[str] = ()) -> Any:
         .mark_bar()
         .encode(
             x=alt.X("day:O", title=None, axis=_DAYS, scale=alt.Scale(domain=sorted({*days, *frame.day}))),
-            y=alt.Y("saved:Q", title=None, stack="zero", axis=money_axis(largest, tickCount=4)),
+            y=alt.Y("saved:Q", title=None, stack="zero", axis=build_money_axis(largest, tickCount=4)),
             color=alt.Color("tier:N", sort=tiers, scale=scale, legend=alt.Legend() if len(tiers) > 1 else None),
             tooltip=[
                 alt.Tooltip("day:N", title="Day"),

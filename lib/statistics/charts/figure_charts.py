@@ -12,18 +12,18 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from lib.money import NANO_PER_USD, USD, format_money, format_sum, mark_least, sign_of
+from lib.money import NANO_PER_USD, USD, format_money, format_sum, mark_least, read_sign
 from lib.statistics.anomalies import Anomaly
 from lib.statistics.charts import outlook_chart
 from lib.statistics.charts.chart_theme import (
     AXIS_COUNT,
     PROVIDER_COLOURS,
     TIP_COUNT,
-    colour,
-    heat,
-    money_axis,
-    provider_hex,
-    provider_order,
+    build_colour,
+    build_heat_layers,
+    build_money_axis,
+    find_provider_colour,
+    sort_providers,
     style,
 )
 from lib.statistics.filters import Dimension, Measure
@@ -39,7 +39,7 @@ _SERIES = 11  # models with a colour of their own; the rest is one
 _SHADES = ("", "A8", "66", "3D")  # of a provider's colour, for its first, second, third… model
 
 
-def over_time(
+def build_time_chart(
     frame: pd.DataFrame,
     buckets: Sequence[Bucket],
     step: PeriodStep,
@@ -58,23 +58,25 @@ def over_time(
     """
     data = frame.dropna(subset="value")
     data = data[data.value != 0]
-    data, names, hexes = _series(data, by)
+    data, names, hexes = _build_series(data, by)
     data = data.assign(
-        shown=_shown(data.value, measure),
-        label=_labels(data, measure, currency=currency),
+        shown=_convert_for_axis(data.value, measure),
+        label=_format_labels(data, measure, currency=currency),
         when=data.bucket.map({bucket.key: describe(bucket, step) for bucket in buckets}),
         place=data.series.map({name: n for n, name in enumerate(names)}),
     )
     keys = [bucket.key for bucket in buckets]
-    x = alt.X("bucket:O", title=None, axis=_time_axis(keys, step, compact), scale=_band(keys))
-    axis = _axis(data, measure, currency)
+    x = alt.X("bucket:O", title=None, axis=_build_time_axis(keys, step, compact), scale=_build_band_scale(keys))
+    axis = _build_measure_axis(data, measure, currency)
     chart = (
         alt.Chart(data)
         .mark_bar(cornerRadiusEnd=0, cursor="pointer")
         .encode(
             x=x,
             y=alt.Y("shown:Q", title=None, axis=axis),
-            color=colour("series", names, hexes, legend_columns=3 if compact else 5 if by is Dimension.MODEL else None),
+            color=build_colour(
+                "series", names, hexes, legend_columns=3 if compact else 5 if by is Dimension.MODEL else None
+            ),
             order=alt.Order("place:Q", sort="ascending"),
             tooltip=[
                 alt.Tooltip("when:N", title=step.value.capitalize()),
@@ -82,18 +84,18 @@ def over_time(
                 alt.Tooltip("label:N", title=measure.value.capitalize()),
             ],
         )
-        .add_params(mark("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
+        .add_params(build_mark_selection("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
     )
-    over = outlook_chart.layers(x, axis, ahead, marks, currency)
+    over = outlook_chart.build_layers(x, axis, ahead, marks, currency)
     return style(alt.layer(chart, *over) if over else chart, height)
 
 
-def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300, *, currency: str = USD) -> Any:
+def build_model_chart(frame: pd.DataFrame, measure: Measure, height: int = 300, *, currency: str = USD) -> Any:
     """Horizontal bars of a measure per model, largest first, each with its figure; unknown and free say so."""
-    names = _unique_models(frame)
-    labels = _labels(frame, measure, "free", currency=currency)
-    data = frame.assign(name=names, shown=_shown(frame.value, measure), label=labels)
-    providers = provider_order(data.provider)
+    names = _name_models(frame)
+    labels = _format_labels(frame, measure, "free", currency=currency)
+    data = frame.assign(name=names, shown=_convert_for_axis(frame.value, measure), label=labels)
+    providers = sort_providers(data.provider)
     largest = float(data.shown.max()) if data.shown.notna().any() else 0.0
     base = alt.Chart(data.assign(shown=data.shown.fillna(0))).encode(
         y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=170)),
@@ -107,14 +109,16 @@ def by_model(frame: pd.DataFrame, measure: Measure, height: int = 300, *, curren
     )
     bars = (
         base.mark_bar(height={"band": 0.66}, cursor="pointer")
-        .encode(color=colour("provider", providers, [provider_hex(p) for p in providers], legend_columns=0))
-        .add_params(mark("provider", "model"))
+        .encode(
+            color=build_colour("provider", providers, [find_provider_colour(p) for p in providers], legend_columns=0)
+        )
+        .add_params(build_mark_selection("provider", "model"))
     )
     text = base.mark_text(align="left", dx=6, tooltip=None).encode(text="label:N")
     return style(bars + text, height)
 
 
-def cross_tab(
+def build_cross_tab(
     frame: pd.DataFrame,
     rows: Dimension,
     columns: Dimension,
@@ -127,28 +131,28 @@ def cross_tab(
     """Cells of a measure for pairs of values (columns row, column, value and their names); the largest of each side."""
     data = frame.dropna(subset=["value", "row", "column"])
     data = data[data.value != 0]
-    tall = _largest(data, "row", 9 if rows is not Dimension.PROVIDER else len(PROVIDER_COLOURS) + 1)
-    wide = _largest(data, "column", 4 if slanted else 6)
+    tall = _select_largest(data, "row", 9 if rows is not Dimension.PROVIDER else len(PROVIDER_COLOURS) + 1)
+    wide = _select_largest(data, "column", 4 if slanted else 6)
     if rows is Dimension.PROVIDER:
-        tall = provider_order(tall)
+        tall = sort_providers(tall)
     data = data[data["row"].isin(tall) & data["column"].isin(wide)]
-    labels = _labels(data, measure, short=True, currency=currency)
-    data = data.assign(shown=_shown(data.value, measure), label=labels)
+    labels = _format_labels(data, measure, short=True, currency=currency)
+    data = data.assign(shown=_convert_for_axis(data.value, measure), label=labels)
     uncut: dict[str, Any] = {"labelOverlap": False, "labelFlush": False, "labelBound": False}
     longest = min(_HEAD_PX, _SIGN_PX * int(data["column_name"].str.len().max() or 0)) if len(data) else 0
     is_tight = len(wide) * longest > _ROOM_PX  # level headings would run into each other
     head = alt.Axis(orient="top", labelAngle=-40 if slanted or is_tight else 0, labelLimit=_HEAD_PX, **uncut)
     base = alt.Chart(data).encode(
-        x=alt.X("column_name:N", sort=_names(data, "column", wide), title=None, axis=head),
-        y=alt.Y("row_name:N", sort=_names(data, "row", tall), title=None),
+        x=alt.X("column_name:N", sort=_find_names(data, "column", wide), title=None, axis=head),
+        y=alt.Y("row_name:N", sort=_find_names(data, "row", tall), title=None),
         tooltip=[
             alt.Tooltip("row_name:N", title=rows.value.capitalize()),
             alt.Tooltip("column_name:N", title=columns.value.capitalize()),
             alt.Tooltip("label:N", title=measure.value.capitalize()),
         ],
     )
-    cells, text = heat(base, "shown", "label")
-    return style(cells.add_params(mark("row", "column")) + text, min(height, 46 * len(tall) + 40))
+    cells, text = build_heat_layers(base, "shown", "label")
+    return style(cells.add_params(build_mark_selection("row", "column")) + text, min(height, 46 * len(tall) + 40))
 
 
 def describe(bucket: Bucket, step: PeriodStep) -> str:
@@ -162,12 +166,12 @@ def describe(bucket: Bucket, step: PeriodStep) -> str:
     return f"Week from {day.day} {day:%b %Y}" if step is PeriodStep.WEEK else f"{day:%a} {day.day} {day:%b %Y}"
 
 
-def _series(data: pd.DataFrame, by: Dimension) -> tuple[pd.DataFrame, list[str], list[str]]:
+def _build_series(data: pd.DataFrame, by: Dimension) -> tuple[pd.DataFrame, list[str], list[str]]:
     """The frame with a column `series`, the series in stack order, and their colours."""
     if by is not Dimension.MODEL:
-        names = provider_order(data.provider)
-        return data.assign(series=data.provider), names, [provider_hex(name) for name in names]
-    data = data.assign(series=_unique_models(data))
+        names = sort_providers(data.provider)
+        return data.assign(series=data.provider), names, [find_provider_colour(name) for name in names]
+    data = data.assign(series=_name_models(data))
     largest = data.groupby("series").value.sum().sort_values(ascending=False).index[:_SERIES]
     is_small = ~data.series.isin(largest)
     if is_small.any():
@@ -178,30 +182,32 @@ def _series(data: pd.DataFrame, by: Dimension) -> tuple[pd.DataFrame, list[str],
         )
     owner: Mapping[str, str] = dict(zip(data.series, data.provider, strict=True))
     places = {name: n for n, name in enumerate(largest)}
-    order = provider_order(owner.values())
+    order = sort_providers(owner.values())
     names = sorted(owner, key=lambda name: (name == OTHER, order.index(owner[name]), places.get(name, 0)))
     ranks: dict[str, int] = {}
     hexes = []
     for name in names:
         rank = ranks[owner[name]] = ranks.get(owner[name], -1) + 1
-        hexes.append(provider_hex(owner[name]) + ("" if name == OTHER else _SHADES[min(rank, len(_SHADES) - 1)]))
+        hexes.append(
+            find_provider_colour(owner[name]) + ("" if name == OTHER else _SHADES[min(rank, len(_SHADES) - 1)])
+        )
     return data, names, hexes
 
 
-def _unique_models(frame: pd.DataFrame) -> pd.Series:
+def _name_models(frame: pd.DataFrame) -> pd.Series:
     """Model names; with the provider where two providers have one of the same name."""
     providers = frame.groupby("model").provider.nunique()
     shared = frame.model.map(providers) > 1
     return frame.model.where(~shared, frame.model + " · " + frame.provider)
 
 
-def _shown(values: pd.Series, measure: Measure) -> pd.Series:
+def _convert_for_axis(values: pd.Series, measure: Measure) -> pd.Series:
     """Values to draw: dollars or counts, as floats (the exact figure stands in the label and in the table)."""
     numbers = values.astype("Float64")
     return (numbers / NANO_PER_USD if measure is Measure.COST else numbers).astype("float64")
 
 
-def _labels(
+def _format_labels(
     frame: pd.DataFrame, measure: Measure, zero: str = "", *, short: bool = False, currency: str = USD
 ) -> list[str]:
     """Exact figures as people read them; `short` leaves cents off from a hundred dollars on.
@@ -219,20 +225,20 @@ def _labels(
             labels.append(zero if zero and not unknown else format_sum(0, int(unknown), currency))
         else:
             is_large = short and value >= 100 * NANO_PER_USD
-            short_form = f"{sign_of(currency)}{int(value) / NANO_PER_USD:,.0f}"
+            short_form = f"{read_sign(currency)}{int(value) / NANO_PER_USD:,.0f}"
             amount = short_form if is_large else format_money(int(value), currency)
             labels.append(mark_least(amount, bool(unknown)))
     return labels
 
 
-def _axis(data: pd.DataFrame, measure: Measure, currency: str) -> alt.Axis:
+def _build_measure_axis(data: pd.DataFrame, measure: Measure, currency: str) -> alt.Axis:
     if measure is not Measure.COST:
         return alt.Axis(format=AXIS_COUNT, tickCount=4)
     largest = float(data.groupby("bucket").shown.sum().max()) if len(data) else 1.0
-    return money_axis(largest, currency, tickCount=4)
+    return build_money_axis(largest, currency, tickCount=4)
 
 
-def _time_axis(keys: Sequence[str], step: PeriodStep, compact: bool) -> alt.Axis:
+def _build_time_axis(keys: Sequence[str], step: PeriodStep, compact: bool) -> alt.Axis:
     """About eight labels; hours show the time on short ranges, the day on longer ones."""
     every = max(1, -(-len(keys) // (4 if compact else 8)))
     if step is PeriodStep.DAY and every > 3:
@@ -252,19 +258,19 @@ def _time_axis(keys: Sequence[str], step: PeriodStep, compact: bool) -> alt.Axis
     return alt.Axis(labelExpr=label, values=list(labelled_keys), labelAngle=0, labelOverlap=False, labelFlush=False)
 
 
-def _band(keys: Sequence[str]) -> alt.Scale:
+def _build_band_scale(keys: Sequence[str]) -> alt.Scale:
     return alt.Scale(domain=list(keys), paddingInner=0.18, paddingOuter=0.1)
 
 
-def _largest(data: pd.DataFrame, column: str, most: int) -> list[str]:
+def _select_largest(data: pd.DataFrame, column: str, most: int) -> list[str]:
     return list(data.groupby(column).value.sum().sort_values(ascending=False).index[:most])
 
 
-def _names(data: pd.DataFrame, side: str, values: Sequence[str]) -> list[str]:
+def _find_names(data: pd.DataFrame, side: str, values: Sequence[str]) -> list[str]:
     names_by_value = dict(zip(data[side], data[f"{side}_name"], strict=True))
     return [names_by_value[value] for value in values if value in names_by_value]
 
 
-def mark(*fields: str) -> Any:
+def build_mark_selection(*fields: str) -> Any:
     """A point selection: a click on a mark of the chart sends these fields to the page."""
     return alt.selection_point(name=MARK, fields=list(fields), toggle=False)

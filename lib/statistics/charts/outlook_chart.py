@@ -13,30 +13,30 @@ from lib.statistics.forecast import DayAhead
 from lib.statistics.measures import Dimension
 
 
-def layers(
+def build_layers(
     x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead], marks: Sequence[Anomaly], currency: str = USD
 ) -> list[Any]:
     """Charts to lay over the bars: a dashed line, its interval at 15 % opacity, triangles; none for nothing."""
     charts = list[Any]()
     if ahead:
-        charts += _forecast(x, axis, ahead, currency)
+        charts += _build_forecast(x, axis, ahead, currency)
     if marks:
-        charts.append(_marks(x, axis, marks))
+        charts.append(_build_marks(x, axis, marks))
     return charts
 
 
-def reason(mark: Anomaly) -> str:
+def format_reason(mark: Anomaly) -> str:
     """`gpt-5.1, 2.6× usual`: the model or app that moved most, and the day's multiple; a chart names no person."""
     who = next((mover.value for mover in mark.movers if mover.dimension is not Dimension.USER), "")
-    return ", ".join(filter(None, [who, times(mark)]))
+    return ", ".join(filter(None, [who, format_multiple(mark)]))
 
 
-def times(mark: Anomaly) -> str:
+def format_multiple(mark: Anomaly) -> str:
     """The day's cost as a multiple of the usual, in words: `2.6× usual`."""
     return f"{mark.times:.1f}× usual" if mark.times is not None else "usually nothing"
 
 
-def _forecast(x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead], currency: str) -> list[Any]:
+def _build_forecast(x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead], currency: str) -> list[Any]:
     data = pd.DataFrame(
         {
             "bucket": day.day.isoformat(),
@@ -55,13 +55,13 @@ def _forecast(x: alt.X, axis: alt.Axis, ahead: Sequence[DayAhead], currency: str
     return [band, line]
 
 
-def _marks(x: alt.X, axis: alt.Axis, marks: Sequence[Anomaly]) -> Any:
+def _build_marks(x: alt.X, axis: alt.Axis, marks: Sequence[Anomaly]) -> Any:
     data = pd.DataFrame(
         {
             "bucket": mark.day.isoformat(),
             "shown": mark.cost_nano / NANO_PER_USD,
             "sign": "▲" if mark.cost_nano > mark.usual_nano else "▼",
-            "label": reason(mark),
+            "label": format_reason(mark),
         }
         for mark in marks
     )

@@ -11,7 +11,7 @@ _OTHER = "#8B97A6"
 _CURRENT = "#DE7912"
 
 
-def figures(frame: pd.DataFrame) -> Any:
+def build_figure_chart(frame: pd.DataFrame) -> Any:
     """Means as points with their 95 % intervals (columns run, figure, value, low, high, label); one colour a run."""
     runs = list(dict.fromkeys(frame.run))
     names = list(dict.fromkeys(frame.figure))
@@ -37,7 +37,7 @@ def figures(frame: pd.DataFrame) -> Any:
     return style(bars + points, 34 * len(names) * len(runs) + 30)
 
 
-def quality(frame: pd.DataFrame, metric: str) -> Any:
+def build_quality_chart(frame: pd.DataFrame, metric: str) -> Any:
     """Trials by tokens a question and figure (columns tokens, value, low, high, kind, label); the best are joined."""
     kinds = ["Now", "Best for its cost", "Other"]
     colour = alt.Color(

@@ -43,7 +43,7 @@ def describe() -> dict[str, tuple[str, str]]:
     return dict(_EXPRESSIONS)
 
 
-def expression(name: str, is_sqlite: bool) -> str:
+def find_expression(name: str, is_sqlite: bool) -> str:
     """A column of the copy as the database computes it; most are columns of the ledger."""
     sqlite, postgres = _EXPRESSIONS.get(name, (name, name))
     return sqlite if is_sqlite else postgres

@@ -75,7 +75,7 @@ def claim(folder: Path, tables: Mapping[str, str]) -> CopyFile | None:
     return None
 
 
-def in_memory(tables: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+def open_in_memory(tables: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
     """Empty tables that end with the process."""
     return _prepare(duckdb.connect(":memory:", config=_CONFIG), tables)
 

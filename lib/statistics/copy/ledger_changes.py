@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import csv
 from sqlalchemy import Connection, text
 
-from lib.statistics.copy.copy_columns import expression
+from lib.statistics.copy.copy_columns import find_expression
 
 _BATCH = 5_000  # larger ones are no faster and leave their memory behind
 
@@ -64,20 +64,20 @@ COLUMNS: dict[str, tuple[str, pa.DataType]] = {
 }
 
 
-def changes(connection: Connection, is_sqlite: bool, after: int, until: int) -> Iterator[bytes]:
+def iterate_changes(connection: Connection, is_sqlite: bool, after: int, until: int) -> Iterator[bytes]:
     """Rows whose change number is in (after, until], as lines of CSV; one statement, so one snapshot."""
     column = "change_seq" if after else "+change_seq"  # from the start: read the table in order, not by the index
-    return _lines(connection, is_sqlite, f"{column} > {after:d} AND {column} <= {until:d}")
+    return _iterate_lines(connection, is_sqlite, f"{column} > {after:d} AND {column} <= {until:d}")
 
 
-def of_day(connection: Connection, is_sqlite: bool, day: date, until: int) -> Iterator[bytes]:
+def iterate_day(connection: Connection, is_sqlite: bool, day: date, until: int) -> Iterator[bytes]:
     """Rows that started on a day (UTC), of those changed up to `until`, as lines of CSV."""
     begin, end = (f"'{border:%Y-%m-%d} 00:00+00'" for border in (day, day + timedelta(days=1)))
     condition = f"+change_seq <= {until:d} AND started_at >= {begin} AND started_at < {end}"
-    return _lines(connection, is_sqlite, condition)
+    return _iterate_lines(connection, is_sqlite, condition)
 
 
-def counts(connection: Connection, is_sqlite: bool, until: int) -> dict[date, int]:
+def count_by_day(connection: Connection, is_sqlite: bool, until: int) -> dict[date, int]:
     """Rows of each day (UTC), of those changed up to `until`."""
     day = "substr(started_at, 1, 10)" if is_sqlite else "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
     is_visible = "true" if is_sqlite else f"change_seq <= {until:d}"  # SQLite: one snapshot, and the index is enough
@@ -85,15 +85,15 @@ def counts(connection: Connection, is_sqlite: bool, until: int) -> dict[date, in
     return {date.fromisoformat(name): number for name, number in rows}
 
 
-def _lines(connection: Connection, is_sqlite: bool, condition: str) -> Iterator[bytes]:
+def _iterate_lines(connection: Connection, is_sqlite: bool, condition: str) -> Iterator[bytes]:
     driver: Any = connection.connection.dbapi_connection
     with closing(driver.cursor()) as cursor:
         if is_sqlite:
-            lines = cursor.execute(f"SELECT {_line()} FROM usage_logs WHERE {condition}")  # noqa: S608 - our names
+            lines = cursor.execute(f"SELECT {_build_csv_expression()} FROM usage_logs WHERE {condition}")  # noqa: S608 - our names
             while rows := lines.fetchmany(_BATCH):
                 yield "\n".join(line for (line,) in rows).encode()
         else:
-            names = ", ".join(expression(name, is_sqlite=False) for name in COLUMNS)
+            names = ", ".join(find_expression(name, is_sqlite=False) for name in COLUMNS)
             query = f"SELECT {names} FROM usage_logs WHERE {condition}"  # noqa: S608 - our names, integers
             with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as lines:
                 rows = map(bytes, lines)
@@ -101,18 +101,20 @@ def _lines(connection: Connection, is_sqlite: bool, condition: str) -> Iterator[
                     yield part
 
 
-def _line() -> str:
+def _build_csv_expression() -> str:
     """A row as a line of CSV, in SQLite: text in quotes, its own doubled (`%w`), unknown as nothing."""
     forms = list[str]()
     values = list[str]()
     for name, (kind, _) in COLUMNS.items():
         quote = f"iif({name} IS NULL, '', '\"')"
         forms.append("%s%w%s" if kind == "VARCHAR" else "%s")
-        values += [quote, f"coalesce({name}, '')", quote] if kind == "VARCHAR" else [expression(name, is_sqlite=True)]
+        values += (
+            [quote, f"coalesce({name}, '')", quote] if kind == "VARCHAR" else [find_expression(name, is_sqlite=True)]
+        )
     return f"format('{','.join(forms)}', {', '.join(values)})"
 
 
-def table(lines: bytes) -> pa.Table:
+def parse_csv(lines: bytes) -> pa.Table:
     """Lines of CSV as Arrow has them."""
     return csv.read_csv(
         pa.BufferReader(lines),

@@ -65,7 +65,7 @@ class Mirror:
         self._open()
 
     def _open(self) -> None:
-        self._connection = self._file.connection if self._file else copy_file.in_memory(TABLES)
+        self._connection = self._file.connection if self._file else copy_file.open_in_memory(TABLES)
         last_version = self._connection.execute("SELECT epoch, change_seq FROM seen").fetchone()
         self._version = Version(*last_version) if last_version else _NOTHING
         self._extent: tuple[Version, int, Span] | None = None  # as of a version
@@ -104,11 +104,11 @@ class Mirror:
         """
         with self._lock, self._cursor() as cursor:
             if self._extent is None or self._extent[0] != self._version:
-                self._extent = (self._version, *_extent(cursor))
+                self._extent = (self._version, *_find_extent(cursor))
             _, rows, span = self._extent
             if rows < rollup.LEAST_ROWS:
                 return Copy(span)
-            rolled_zones = rollup.covers(cursor)
+            rolled_zones = rollup.find_rolled_zones(cursor)
             now = self._version.change_seq
             if zone is None:
                 name = max(rolled_zones, key=lambda name: rolled_zones[name], default=None)
@@ -161,12 +161,12 @@ class Mirror:
             try:
                 if start_over:
                     cursor.execute("DELETE FROM calls")
-                    rollup.empty(cursor)
-                new = ledger_changes.changes(connection, is_sqlite, after, now.change_seq)
+                    rollup.clear(cursor)
+                new = ledger_changes.iterate_changes(connection, is_sqlite, after, now.change_seq)
                 changed = _put(cursor, new, may_be_there=not start_over)
                 if raised and not start_over:
                     changed |= self._drop(connection, cursor, now.change_seq)
-                rollup.mend(cursor, _extent(cursor)[1], changed)
+                rollup.mend(cursor, _find_extent(cursor)[1], changed)
                 cursor.execute("DELETE FROM seen")
                 cursor.execute("INSERT INTO seen VALUES (?, ?)", [now.epoch, now.change_seq])
                 cursor.commit()
@@ -179,17 +179,21 @@ class Mirror:
 
     def _drop(self, connection: Connection, cursor: duckdb.DuckDBPyConnection, until: int) -> set[date]:
         """Let go of rows that have left the ledger: days with another number of rows are read again."""
-        ledger_counts = ledger_changes.counts(connection, self._store.is_sqlite, until)
+        ledger_counts = ledger_changes.count_by_day(connection, self._store.is_sqlite, until)
         copy_counts = cursor.execute("SELECT CAST(started_at AS DATE), count(*) FROM calls GROUP BY 1").fetchall()
         days = {day for day, number in copy_counts if ledger_counts.get(day) != number}
         for day in days:
             cursor.execute("DELETE FROM calls WHERE started_at >= ? AND started_at < ?", [day, day + timedelta(days=1)])
             if day in ledger_counts:
-                _put(cursor, ledger_changes.of_day(connection, self._store.is_sqlite, day, until), may_be_there=False)
+                _put(
+                    cursor,
+                    ledger_changes.iterate_day(connection, self._store.is_sqlite, day, until),
+                    may_be_there=False,
+                )
         return days
 
 
-def frame_of(cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]) -> pd.DataFrame:
+def load_frame(cursor: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any]) -> pd.DataFrame:
     """The rows of a query, values bound; integers stay integers, missing ones `<NA>`."""
     answer = cursor.sql(sql, params=list(values)).to_arrow_table()
     frame: pd.DataFrame = answer.to_pandas(types_mapper=_NULLABLE)
@@ -210,7 +214,7 @@ def _put(cursor: duckdb.DuckDBPyConnection, batches: Iterator[bytes], *, may_be_
 
 def _apply(cursor: duckdb.DuckDBPyConnection, lines: bytes, *, may_be_there: bool) -> set[date]:
     """Put a batch of lines in, in place of the rows' earlier selves; the days (UTC) on which there were any."""
-    cursor.register("batch", ledger_changes.table(lines))
+    cursor.register("batch", ledger_changes.parse_csv(lines))
     days = set[date]()
     if may_be_there:
         cursor.execute("SELECT min(CAST(started_at AS TIMESTAMP)), max(CAST(started_at AS TIMESTAMP)) FROM batch")
@@ -224,7 +228,7 @@ def _apply(cursor: duckdb.DuckDBPyConnection, lines: bytes, *, may_be_there: boo
     return days
 
 
-def _extent(cursor: duckdb.DuckDBPyConnection) -> tuple[int, Span]:
+def _find_extent(cursor: duckdb.DuckDBPyConnection) -> tuple[int, Span]:
     """How many rows there are, and from when to when."""
     rows, *ends = cursor.execute("SELECT count(*), min(started_at), max(started_at) FROM calls").fetchall()[0]
     first, last = (moment.replace(tzinfo=UTC) if moment else _NEVER for moment in ends)

@@ -23,7 +23,7 @@ from lib.statistics.measures import Axis
 _Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
-def exact(
+def compute_exact(
     cursor: duckdb.DuckDBPyConnection,
     actor: Actor,
     filters: StatisticsFilter,
@@ -33,10 +33,10 @@ def exact(
     copy: Copy,
 ) -> pa.Table | None:
     """The axes and a list `v` of percentiles for each combination with a known time; None where rows must tell."""
-    if not (pieces := _pieces(actor, filters, axes, time, copy, "n", "count(*) AS n")):
+    if not (pieces := _build_pieces(actor, filters, axes, time, copy, "n", "count(*) AS n")):
         return None
     keys = list(axes)
-    names = cube.names([*keys, "bin"])
+    names = cube.quote_names([*keys, "bin"])
     query = cube.group_rows(names, ["CAST(sum(n) AS BIGINT) AS n"], Query(""), len(keys) + 1, cube.union(pieces))
     bins: pd.DataFrame = cursor.sql(query.sql, params=query.values).to_arrow_table().to_pandas()
     bins = bins.sort_values([*keys, "bin"], ignore_index=True)
@@ -49,7 +49,7 @@ def exact(
     low = np.floor(places).astype(int)
     high = np.ceil(places).astype(int)
     rank_bins = np.unique(np.searchsorted(until, np.concatenate([low, high]).ravel(), side="right"))
-    times_and_ends = _times(cursor, actor, filters, axes, time, copy, bins.iloc[rank_bins])
+    times_and_ends = _select_times(cursor, actor, filters, axes, time, copy, bins.iloc[rank_bins])
     if times_and_ends is None:
         return None
     times, end = times_and_ends
@@ -68,11 +68,11 @@ def exact(
     return pa.table(columns | {"v": lists})
 
 
-def _pieces(
+def _build_pieces(
     actor: Actor, filters: StatisticsFilter, axes: Mapping[str, Axis], time: str, copy: Copy, days: str, rows: str
 ) -> list[Query]:
     """The axes, `bin` and a value from the roll-up and from the rows it leaves; nothing where it can't answer."""
-    if (days_and_edges := cube.days_and_rows(actor, filters, axes, rollup.SPREAD, copy)) is None:
+    if (days_and_edges := cube.select_days_and_rows(actor, filters, axes, rollup.SPREAD, copy)) is None:
         return []
     (condition, edges) = days_and_edges
     comma = ", " if axes else ""
@@ -85,7 +85,7 @@ def _pieces(
     return pieces
 
 
-def _times(
+def _select_times(
     cursor: duckdb.DuckDBPyConnection,
     actor: Actor,
     filters: StatisticsFilter,
@@ -103,7 +103,7 @@ def _times(
     table = pa.Table.from_pandas(rank_bins.drop(columns="n"), preserve_index=False)
     cursor.register("wanted", table.append_column("place", pa.array(range(len(rank_bins)), pa.int32())))
     of_rows = f"list({time}) AS times, list(1) AS counts"
-    pieces = _pieces(actor, filters, axes, time, copy, "times, counts", of_rows)
+    pieces = _build_pieces(actor, filters, axes, time, copy, "times, counts", of_rows)
     names = ", ".join(f'"{name}"' for name in (*axes, "bin"))
     each = join("SELECT place, unnest(times) AS t, unnest(counts) AS c FROM ", cube.union(pieces))
     query = join(

@@ -16,7 +16,7 @@ import duckdb
 
 from lib.statistics.filters import SETS, StatisticsFilter
 from lib.statistics.measures import PARTS, UNPRICED_SEVERAL, Axis, Dimension
-from lib.statistics.periods import Cycle, PeriodStep, local_time_sql, midnight
+from lib.statistics.periods import Cycle, PeriodStep, build_local_time_sql, compute_midnight
 
 LEAST_ROWS = 200_000
 LONGEST_TAIL = 50_000
@@ -60,9 +60,9 @@ class Span:
 
     def local_sql(self, zone: ZoneInfo, start: datetime | None = None, end: datetime | None = None) -> str:
         """A row's wall time; over whole days no wider than the rows, so that few changes of the clock stand in it."""
-        first = _midnight(max(start or self.first, self.first))
-        last = _midnight(min(end or self.last, self.last)) + timedelta(days=1)
-        return local_time_sql(zone, first, max(last, first + timedelta(days=1)))
+        first = _cut_to_midnight(max(start or self.first, self.first))
+        last = _cut_to_midnight(min(end or self.last, self.last)) + timedelta(days=1)
+        return build_local_time_sql(zone, first, max(last, first + timedelta(days=1)))
 
 
 @dataclass(frozen=True)
@@ -73,32 +73,32 @@ class Covered:
     change_seq: int
 
 
-def answers(filters: StatisticsFilter, axes: Collection[Axis], dimensions: Collection[Dimension] = COVERED) -> bool:
+def can_answer(filters: StatisticsFilter, axes: Collection[Axis], dimensions: Collection[Dimension] = COVERED) -> bool:
     """Whether a roll-up of these dimensions can tell the axes and filters apart."""
     if filters.tags or any(getattr(filters, name) for name, dimension in SETS.items() if dimension not in dimensions):
         return False
     return all(axis in dimensions or axis in _DAYS for axis in axes)
 
 
-def whole_days(filters: StatisticsFilter) -> tuple[date | None, date | None]:
+def find_whole_days(filters: StatisticsFilter) -> tuple[date | None, date | None]:
     """The first whole local day of a range and the first that is none of it; None is open."""
     first = last = None
     if filters.start is not None:
         first = filters.start.astimezone(filters.zone).date()
-        first += timedelta(days=midnight(first, filters.zone) < filters.start)
+        first += timedelta(days=compute_midnight(first, filters.zone) < filters.start)
     if filters.end is not None:
         last = filters.end.astimezone(filters.zone).date()
     return first, last
 
 
-def covers(cursor: duckdb.DuckDBPyConnection) -> dict[str, int]:
+def find_rolled_zones(cursor: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """The zones that have a roll-up, and up to which change each."""
     return dict(cursor.execute("SELECT zone, change_seq FROM rolled").fetchall())
 
 
 def roll(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, span: Span, until: int) -> None:
     """Bring a zone's roll-up to a change number; a new zone takes the place of the one least up to date."""
-    rolled_zones = covers(cursor)
+    rolled_zones = find_rolled_zones(cursor)
     after = rolled_zones.get(zone.key, 0)
     if zone.key not in rolled_zones and len(rolled_zones) >= _MOST_ZONES:
         oldest = min(rolled_zones, key=lambda name: rolled_zones[name])
@@ -116,17 +116,19 @@ def mend(cursor: duckdb.DuckDBPyConnection, span: Span, days: Collection[date]) 
     near = sorted({day + timedelta(days=n) for day in days for n in (-1, 0, 1)})
     if not near:
         return
-    for name, change_seq in covers(cursor).items():
+    for name, change_seq in find_rolled_zones(cursor).items():
         zone = ZoneInfo(name)
         marks = ", ".join("?" * len(near))
         for table in ("daily", "spread", "several"):
             cursor.execute(f"DELETE FROM {table} WHERE zone = ? AND day IN ({marks})", [name, *near])
-        first, last = (midnight(day, zone).replace(tzinfo=None) for day in (near[0], near[-1] + timedelta(days=1)))
+        first, last = (
+            compute_midnight(day, zone).replace(tzinfo=None) for day in (near[0], near[-1] + timedelta(days=1))
+        )
         condition = f"change_seq <= ? AND started_at >= ? AND started_at < ? AND CAST({{local}} AS DATE) IN ({marks})"
         _add(cursor, zone, span, condition, [change_seq, first, last, *near])
 
 
-def empty(cursor: duckdb.DuckDBPyConnection) -> None:
+def clear(cursor: duckdb.DuckDBPyConnection) -> None:
     """Delete every zone's roll-up."""
     for table in TABLES:
         cursor.execute(f"DELETE FROM {table}")
@@ -178,5 +180,5 @@ def _fold(cursor: duckdb.DuckDBPyConnection, zone: ZoneInfo, table: str, columns
     cursor.execute("DROP TABLE folded")
 
 
-def _midnight(moment: datetime) -> datetime:
+def _cut_to_midnight(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

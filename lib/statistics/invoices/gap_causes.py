@@ -139,14 +139,14 @@ def _explain_money(gap: Gap, quantum_nano: int) -> Cause:
     ours = gap.ours
     hidden = (theirs.lines * quantum_nano + ours.calls + 1) // 2  # half of the last digit, of each line and each call
     if abs(money) <= hidden:
-        return Cause(CauseKind.ROUNDING, f"Rounding: {_money(abs(money))}.")
+        return Cause(CauseKind.ROUNDING, f"Rounding: {_format_nano(abs(money))}.")
     if gap.tokens is None:
         return Cause(CauseKind.UNEXPLAINED, _NOT_EXPLAINED[money > 0])
     if read := _subtract(theirs.cache_read_tokens, ours.cache_read_tokens):
         difference = f"{abs(read):,} {'more' if read > 0 else 'fewer'} of the prompt's tokens"
         return Cause(CauseKind.CACHED, f"Tokens agree, but {difference} came from a cache by their count.")
     share = f" ({money / ours.cost_nano:+.1%})" if ours.cost_nano else ""
-    return Cause(CauseKind.PRICE, f"Tokens agree, money does not: {_money(money)}{share} beside the prices here.")
+    return Cause(CauseKind.PRICE, f"Tokens agree, money does not: {_format_nano(money)}{share} beside the prices here.")
 
 
 _NOT_EXPLAINED = {
@@ -157,27 +157,29 @@ _NOT_EXPLAINED = {
 
 def _find_shift(gaps: Sequence[Gap], shifts: Mapping[str, Sequence[Gap]], zone: str, model: str | None) -> Cause | None:
     """Days cut elsewhere: the zone in which the days' gaps of a model shrink by half or more."""
-    own_width, unit = _width([gap for gap in gaps if gap.model == model])
+    own_width, unit = _sum_widths([gap for gap in gaps if gap.model == model])
     if not own_width:
         return None
-    widths = {name: _width([gap for gap in zone_gaps if gap.model == model])[0] for name, zone_gaps in shifts.items()}
+    widths = {
+        name: _sum_widths([gap for gap in zone_gaps if gap.model == model])[0] for name, zone_gaps in shifts.items()
+    }
     best = min(widths, key=lambda name: widths[name], default=None)
     if best is None or widths[best] * 2 > own_width:
         return None
-    format_width = _money if unit == "nano" else lambda width: f"{width:,} tokens"
+    format_width = _format_nano if unit == "nano" else lambda width: f"{width:,} tokens"
     less = f"from {format_width(own_width)} to {format_width(widths[best])}"
     text = f"With days cut in {best} instead of {zone}, the gaps of all days shrink {less}."
     return Cause(CauseKind.TIME_ZONE, text)
 
 
-def _width(gaps: Sequence[Gap]) -> tuple[int, str]:
+def _sum_widths(gaps: Sequence[Gap]) -> tuple[int, str]:
     """The days' gaps added up without their signs: in tokens where they are told, else in nano-dollars."""
     if any(gap.tokens is not None for gap in gaps):
         return sum(abs(gap.tokens or 0) for gap in gaps), "tokens"
     return sum(abs(gap.cost_nano or 0) for gap in gaps), "nano"
 
 
-def _money(nano: int) -> str:
+def _format_nano(nano: int) -> str:
     return format_money(nano)
 
 

@@ -20,10 +20,10 @@ from decimal import Decimal
 from typing import Any
 
 from lib.errors import InvalidInput
-from lib.money import nano_from_usd
+from lib.money import convert_usd_to_nano
 from lib.usage_files import UsageFile, table, values
 from lib.usage_files.adjust import Raw
-from lib.usage_files.formats import GENERIC, suggested
+from lib.usage_files.formats import GENERIC, suggest_columns
 from lib.usage_files.source import Row
 from lib.usage_files.table import SkippedRow, Table
 
@@ -78,10 +78,10 @@ def read(content: bytes, mapping: Mapping[str, str] | None = None) -> Invoice:
 
     InvalidInput when it can't be read, or has no line.
     """
-    source = _source(content)
+    source = _open_source(content)
     usage_table = _open_mapped(source, mapping) if mapping else _open_recognised(source)
     sums = _Sums()
-    for row, raw in table.rows_of(usage_table, source):
+    for row, raw in table.iterate_rows(usage_table, source):
         sums.take(usage_table, row, raw)
     if not sums.sums:
         why = table.tell(sums.left_out) if sums.left_out else "It has no rows."
@@ -117,13 +117,13 @@ def join_invoices(invoices: Iterable[Invoice]) -> Invoice:
 
 def columns(content: bytes) -> tuple[list[str], dict[str, str], bool]:
     """The columns of a file, those that look like our fields, and whether its form is known anyway."""
-    source = _source(content)
+    source = _open_source(content)
     recognised = table.look_at(source)
     if recognised.form is not GENERIC:
         return list(recognised.columns), {}, True
     first: Row = next(iter(source.rows()), {})
     names = [name for name in recognised.columns if not isinstance(first.get(name), dict | list)]
-    ours = suggested(names)
+    ours = suggest_columns(names)
     if "started_at" in ours:
         ours["date"] = ours["started_at"]
     return names, {name: ours[name] for name in FIELDS if name in ours}, False
@@ -166,7 +166,7 @@ class _Sums:
         for (on, model), sums in sorted(self.sums.items(), key=_order):
             cost = sums.pop("cost_usd", None)
             whole = {name: int(value) for name, value in sums.items()}
-            lines.append(InvoiceLine(on, model, **whole, cost_nano=None if cost is None else nano_from_usd(cost)))
+            lines.append(InvoiceLine(on, model, **whole, cost_nano=None if cost is None else convert_usd_to_nano(cost)))
         return tuple(lines)
 
 
@@ -176,7 +176,7 @@ _Numbers = dict[str, Decimal | None]
 def _read_line(usage_table: Table, row: Row, raw: Raw) -> tuple[date, str | None, _Numbers]:
     """A row's day, model and figures; SkippedRow."""
     try:
-        moment = values.moment(raw.get("started_at"), UTC)
+        moment = values.parse_moment(raw.get("started_at"), UTC)
     except ValueError:
         raise SkippedRow("day can't be read") from None
     if moment is None:
@@ -191,7 +191,7 @@ def _read_line(usage_table: Table, row: Row, raw: Raw) -> tuple[date, str | None
     return moment.date(), model, numbers
 
 
-def _source(content: bytes) -> UsageFile:
+def _open_source(content: bytes) -> UsageFile:
     if len(content) > LARGEST:
         raise InvalidInput("The file is too large.", f"It has more than {LARGEST // 10**6} MB.", "Compare fewer days.")
     return UsageFile(io.BytesIO(content), "")

@@ -17,17 +17,17 @@ from sqlalchemy import select
 from lib.access.permissions import Actor
 from lib.db.engine import Store
 from lib.db.tables import providers
-from lib.money import usd_from_nano
+from lib.money import convert_nano_to_usd
 from lib.providers.kinds import ProviderKind
-from lib.providers.model_names import bare_name
+from lib.providers.model_names import strip_to_bare_name
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.invoices import gap_causes
 from lib.statistics.invoices.gap_causes import Cause, CauseKind, Gap, Side
 from lib.statistics.invoices.invoice_lines import Invoice
 from lib.statistics.measures import Axis, Dimension, Measure
-from lib.statistics.periods import PeriodStep, midnight
+from lib.statistics.periods import PeriodStep, compute_midnight
 from lib.statistics.queries import Statistics
-from lib.usage_files.model_ids import model_id
+from lib.usage_files.model_ids import derive_model_id
 
 _UTC = ZoneInfo("UTC")
 _MEASURES = {
@@ -77,7 +77,7 @@ class Reconcile:
         base = filters or StatisticsFilter()
         if not base.providers and invoice.kind is not None:
             base = replace(base, providers=self._of_kind(invoice.kind))
-        theirs = _theirs(invoice)
+        theirs = _sum_invoice_sides(invoice)
         days = [line.day for line in invoice.lines]
         first = min(days)
         last = max(days)
@@ -88,8 +88,10 @@ class Reconcile:
         }
         if has_models and not invoice.splits_cost:
             ours = {name: _split_costs(sides) for name, sides in ours.items()}
-        gaps = _gaps(theirs, ours[zone.key], invoice)
-        elsewhere = {name: _gaps(theirs, zone_sides, invoice) for name, zone_sides in ours.items() if name != zone.key}
+        gaps = _build_gaps(theirs, ours[zone.key], invoice)
+        elsewhere = {
+            name: _build_gaps(theirs, zone_sides, invoice) for name, zone_sides in ours.items() if name != zone.key
+        }
         shifts = gap_causes.find_shifts(gaps, elsewhere, zone.key)
         plain = _sum_by(gaps, lambda gap: (None, gap.model))
         gaps, by_model = (
@@ -97,7 +99,7 @@ class Reconcile:
             for model_gaps in (gaps, plain)
         )
         of_days = {gap.model: gap.causes for gap in _sum_by(gaps, lambda gap: (None, gap.model))}
-        by_model = [replace(gap, causes=_whole_causes(gap.causes, of_days[gap.model])) for gap in by_model]
+        by_model = [replace(gap, causes=_choose_causes(gap.causes, of_days[gap.model])) for gap in by_model]
         by_day = sorted(_sum_by(map(_name_causes, gaps), lambda gap: (gap.day, None)), key=lambda gap: gap.day or first)
         total = _sum_by(map(_name_causes, by_model), lambda _: (None, None))[0]
         return Reconciliation(gaps, by_model, by_day, total, first, last, zone, base.providers)
@@ -119,31 +121,33 @@ class Reconcile:
         has_models: bool,
     ) -> dict[_Key, Side]:
         """Read the ledger's figures by day, cut in a zone, and bare model name."""
-        filters = replace(base, start=midnight(first, zone), end=midnight(last + timedelta(days=1), zone), zone=zone)
+        filters = replace(
+            base, start=compute_midnight(first, zone), end=compute_midnight(last + timedelta(days=1), zone), zone=zone
+        )
         axes: list[Axis] = [PeriodStep.DAY, Dimension.MODEL, Dimension.SERVED_MODEL]
         sides: dict[_Key, Side] = {}
         for row in self._statistics.pivot(actor, filters, axes, list(_MEASURES)).to_dict("records"):
             served = row["served_model"] if isinstance(row["served_model"], str) else row["model"]
-            key = date.fromisoformat(row["day"]), _bare(kind, served) if has_models else None
-            sides[key] = sides.get(key, Side()).plus(_side(row))
+            key = date.fromisoformat(row["day"]), _normalise_model(kind, served) if has_models else None
+            sides[key] = sides.get(key, Side()).plus(_build_side(row))
         return sides
 
 
-def _theirs(invoice: Invoice) -> dict[_Key, Side]:
+def _sum_invoice_sides(invoice: Invoice) -> dict[_Key, Side]:
     sides: dict[_Key, Side] = {}
     for line in invoice.lines:
-        key = line.day, None if line.model is None else _bare(invoice.kind, line.model)
+        key = line.day, None if line.model is None else _normalise_model(invoice.kind, line.model)
         values = line.prompt_tokens, line.completion_tokens, line.cache_read_tokens, line.cost_nano
         sides[key] = sides.get(key, Side()).plus(Side(*values, lines=line.parts))
     return sides
 
 
-def _side(row: Mapping[Any, Any]) -> Side:
+def _build_side(row: Mapping[Any, Any]) -> Side:
     values: Any = {ours: None if pd.isna(row[name]) else int(row[name]) for name, ours in _MEASURES.items()}
     return Side(**values)
 
 
-def _gaps(theirs: Mapping[_Key, Side], ours: Mapping[_Key, Side], invoice: Invoice) -> list[Gap]:
+def _build_gaps(theirs: Mapping[_Key, Side], ours: Mapping[_Key, Side], invoice: Invoice) -> list[Gap]:
     """A gap for each day and model of either side; where one has nothing, it has zero of what the other tells."""
     stated_zeros = {name: 0 for name in _SAID if any(getattr(line, name) is not None for line in invoice.lines)}
     none_of_theirs = Side(**stated_zeros)
@@ -166,12 +170,12 @@ def _split_costs(sides: Mapping[_Key, Side]) -> dict[_Key, Side]:
 _SAID = ("prompt_tokens", "completion_tokens", "cache_read_tokens", "cost_nano")
 
 
-def _bare(kind: str | None, model: str) -> str:
+def _normalise_model(kind: str | None, model: str) -> str:
     """`Claude Haiku 3.5` and `claude-3-5-haiku-20241022` are both `claude-3-5-haiku`."""
-    name = model_id(model).partition(" (")[0].partition(" Usage")[0].strip()
+    name = derive_model_id(model).partition(" (")[0].partition(" Usage")[0].strip()
     if " " in name:
         name = name.replace(" ", "-").replace(".", "-")
-    return bare_name(kind or ProviderKind.CUSTOM, name.lower())
+    return strip_to_bare_name(kind or ProviderKind.CUSTOM, name.lower())
 
 
 def _name_causes(gap: Gap) -> Gap:
@@ -180,7 +184,7 @@ def _name_causes(gap: Gap) -> Gap:
     return replace(gap, causes=tuple(causes))
 
 
-def _whole_causes(of_sum: tuple[Cause, ...], of_days: tuple[Cause, ...]) -> tuple[Cause, ...]:
+def _choose_causes(of_sum: tuple[Cause, ...], of_days: tuple[Cause, ...]) -> tuple[Cause, ...]:
     """A model's causes: those of its sum, else those of days that cancel out; rounding where there is nothing else."""
     for causes in (of_sum, of_days):
         if any(cause.kind is not CauseKind.ROUNDING for cause in causes):
@@ -199,7 +203,7 @@ def _sum_by(gaps: Iterable[Gap], key: Callable[[Gap], tuple[date | None, str | N
     return sorted(gaps_by_key.values(), key=lambda gap: -abs(gap.cost_nano or gap.tokens or 0))
 
 
-def table(gaps: Iterable[Gap]) -> pd.DataFrame:
+def build_table(gaps: Iterable[Gap]) -> pd.DataFrame:
     """Gaps as a frame with exact dollars, to be shown and exported."""
     rows = [
         {
@@ -210,9 +214,9 @@ def table(gaps: Iterable[Gap]) -> pd.DataFrame:
             "their_completion_tokens": gap.theirs.completion_tokens,
             "our_completion_tokens": gap.ours.completion_tokens,
             "token_gap": gap.tokens,
-            "their_cost_usd": _usd(gap.theirs.cost_nano),
-            "our_cost_usd": _usd(gap.ours.cost_nano),
-            "gap_usd": _usd(gap.cost_nano),
+            "their_cost_usd": _convert_to_usd(gap.theirs.cost_nano),
+            "our_cost_usd": _convert_to_usd(gap.ours.cost_nano),
+            "gap_usd": _convert_to_usd(gap.cost_nano),
             "our_calls": gap.ours.calls,
             "our_unpriced_calls": gap.ours.unpriced,
             "causes": "; ".join(cause.text for cause in gap.causes),
@@ -230,5 +234,5 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-def _usd(nano: int | None) -> Any:
-    return None if nano is None else usd_from_nano(nano)
+def _convert_to_usd(nano: int | None) -> Any:
+    return None if nano is None else convert_nano_to_usd(nano)

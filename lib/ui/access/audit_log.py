@@ -30,7 +30,7 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     names = services.users.names(filter(None, (str(entry.detail.get("owner") or "") for entry in page.entries)))
     rows = [
         {
-            "Time": format.moment(entry.at, zone),
+            "Time": format.format_moment(entry.at, zone),
             "Who": entry.user_name,
             "Action": format_action(entry.action),
             "What": entry.subject,
@@ -43,12 +43,12 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     position = grammar.choose_row(
         rows,
         placeholder="—",
-        column_order=few if blocks.compact() else None,
+        column_order=few if blocks.is_compact() else None,
         key=f"audit-table-{page.entries[0].id}-{page.entries[-1].id}",
         alt="Changes, newest first",
     )
     if page.pages > 1:
-        with blocks.row(horizontal_alignment="right"):
+        with blocks.start_row(horizontal_alignment="right"):
             st.pagination(page.pages, default=page.page, max_visible_pages=5, width=320, key=session_keys.AUDIT_PAGE)
     if position is not None:
         _show_entry(page.entries[position], names, zone)
@@ -101,7 +101,7 @@ def _show_filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCrit
             width=170,
             bind="query-params",
         )
-        team_names = ids.teams(services, actor)
+        team_names = ids.name_teams(services, actor)
         chosen_teams: list[str] = []
         if team_names:
             chosen_teams = st.multiselect(
@@ -137,11 +137,15 @@ def _show_filters(services: Services, actor: Actor, zone: ZoneInfo) -> AuditCrit
 
 def _show_entry(entry: AuditEntry, names: Mapping[str, str], zone: ZoneInfo) -> None:
     with st.container(border=True):
-        st.subheader(f"{format_action(entry.action)} · {blocks.plain(entry.subject)}", anchor=False)
-        who = f"{format.moment(entry.at, zone)} · {entry.user_name} · {entry.came_from or 'place unknown'}"
-        st.caption(blocks.plain(who))
-        blocks.facts(
-            [(blocks.plain(name), blocks.plain(value)) for name, value in list_details(entry, names)], columns=4
+        st.subheader(f"{format_action(entry.action)} · {blocks.escape_markdown(entry.subject)}", anchor=False)
+        who = f"{format.format_moment(entry.at, zone)} · {entry.user_name} · {entry.came_from or 'place unknown'}"
+        st.caption(blocks.escape_markdown(who))
+        blocks.show_facts(
+            [
+                (blocks.escape_markdown(name), blocks.escape_markdown(value))
+                for name, value in list_details(entry, names)
+            ],
+            columns=4,
         )
 
 

@@ -27,8 +27,12 @@ def show_keys_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     with st.container(border=True):
         st.subheader("Master key", anchor=False)
         st.caption("It encrypts provider keys and headers in the database.")
-        pairs = [("Stands in", key_location), ("In use since", format.moment(state.since, zone)), ("Id", state.key_id)]
-        blocks.facts([(label, blocks.plain(value)) for label, value in pairs], columns=3)
+        pairs = [
+            ("Stands in", key_location),
+            ("In use since", format.format_moment(state.since, zone)),
+            ("Id", state.key_id),
+        ]
+        blocks.show_facts([(label, blocks.escape_markdown(value)) for label, value in pairs], columns=3)
         if st.button("Rotate the master key", icon=":material/autorenew:"):
             rotate_dialog(services, actor)
 
@@ -69,20 +73,21 @@ def show_retention_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None
         st.caption("An empty field keeps all. What is older is deleted within the hour, and can't be brought back.")
         sent = st.form_submit_button("Save times")
     if sent:
-        with blocks.errors_shown():
+        with blocks.show_errors():
             save_days(services, actor, Days(**{name: None if n is None else int(n) for name, n in typed_days.items()}))
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Show what would go now", icon=":material/search:"):
             st.caption(
-                blocks.plain(f"Now older than their time: {_describe_deleted(services.retention.preview(actor))}.")
+                blocks.escape_markdown(
+                    f"Now older than their time: {_describe_deleted(services.retention.preview(actor))}."
+                )
             )
     last = services.retention.last_run(actor)
     last_run_text = "There was no run yet."
     if last is not None:
-        last_run_text = (
-            f"Last run: {format.moment(last.at, zone)}, by {last.by}. Deleted: {_describe_deleted(last.deleted)}."
-        )
-    st.caption(blocks.plain(last_run_text))
+        deleted = _describe_deleted(last.deleted)
+        last_run_text = f"Last run: {format.format_moment(last.at, zone)}, by {last.by}. Deleted: {deleted}."
+    st.caption(blocks.escape_markdown(last_run_text))
 
 
 def save_days(services: Services, actor: Actor, days: Days) -> None:

@@ -22,50 +22,52 @@ def show_people(services: Services, actor: Actor, people: list[User], zone: Zone
                 "Name": user.name,
                 "Role": user.role.value,
                 "State": "✓ active" if user.is_active else "■ disabled",
-                "Last login": format.moment(user.last_login_at, zone) if user.last_login_at else None,
+                "Last login": format.format_moment(user.last_login_at, zone) if user.last_login_at else None,
             }
             for user in people
         ]
         text = st.column_config.TextColumn
         columns = {
-            "Name": text(width=166 if blocks.compact() else 300),
+            "Name": text(width=166 if blocks.is_compact() else 300),
             "Role": text(width=150),
             "State": text(width=110),
             "Last login": text(width=186, help="— means never"),
         }
-        order = ["Name", "Role"] if blocks.compact() or opened else None
+        order = ["Name", "Role"] if blocks.is_compact() or opened else None
         ids = [user.id for user in people]
         grammar.open_table("people", rows, ids, columns, order=order, parameter="person", alt="People")
         st.caption(f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}")
 
     detail = None
     if person is not None:
-        detail = grammar.Detail(grammar.plain(person.name), lambda: _show_person(services, actor, person, zone))
+        detail = grammar.Detail(
+            grammar.escape_markdown(person.name), lambda: _show_person(services, actor, person, zone)
+        )
     grammar.show_beside(draw_rows, detail, parameter="person")
 
 
 def _show_person(services: Services, actor: Actor, user: User, zone: ZoneInfo) -> None:
     with st.container():
         st.badge("✓ active" if user.is_active else "■ disabled", color="green" if user.is_active else "gray")
-        st.caption(f"Since {format.moment(user.created_at, zone)}")
+        st.caption(f"Since {format.format_moment(user.created_at, zone)}")
         roles = list(Role)
         role = st.selectbox("Role", roles, index=roles.index(user.role), key=f"role-{user.id}")
         st.caption(f"{len(ROLE_PERMISSIONS[role])} of {len(Permission)} permissions, as Roles lists them")
         if st.button("Change role", disabled=role is user.role, key=f"set-{user.id}"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.users.set_role(actor, user.id, role)
                 st.toast(f"{user.name} is now {role.value} and signs in again.")
                 st.rerun()
-        with blocks.row():
+        with blocks.start_row():
             if st.button("New password", icon=":material/password:", key=f"password-{user.id}"):
-                _password_dialog(services, actor, user)
+                _show_password_dialog(services, actor, user)
             if not user.is_active:
                 if st.button("Enable", icon=":material/check:", key=f"enable-{user.id}"):
                     services.users.set_active(actor, user.id, True)
                     st.rerun()
             elif st.button(":red[Disable]", icon=":material/block:", key=f"disable-{user.id}"):
                 _disable_dialog(services, actor, user)
-        with blocks.row():
+        with blocks.start_row():
             if user.is_active and st.button("Reset link", icon=":material/link:", key=f"reset-{user.id}"):
                 _reset_dialog(services, actor, user)
             if st.button("Hand over", icon=":material/move_up:", key=f"hand-over-{user.id}"):
@@ -84,28 +86,28 @@ def add_dialog(services: Services, actor: Actor) -> None:
         st.caption("They can change it after signing in.")
         sent = st.form_submit_button("Add person", type="primary")
     if sent:
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.users.create(actor, name, password, role or Role.DEVELOPER)
             st.rerun()
 
 
 @st.dialog("New password")
-def _password_dialog(services: Services, actor: Actor, user: User) -> None:
-    st.markdown(f"**{blocks.plain(user.name)}** will be signed out everywhere.")
+def _show_password_dialog(services: Services, actor: Actor, user: User) -> None:
+    st.markdown(f"**{blocks.escape_markdown(user.name)}** will be signed out everywhere.")
     with st.form("new-password", border=False):
         password = st.text_input("New password, 12 characters or more", type="password", autocomplete="new-password")
         sent = st.form_submit_button("Set password", type="primary")
     if sent:
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.users.set_password(actor, user.id, password)
             st.rerun()
 
 
 @st.dialog("A link for a new password")
 def _reset_dialog(services: Services, actor: Actor, user: User) -> None:
-    st.markdown(f"**{blocks.plain(user.name)}** sets a new password with it. Good for a day, and for once.")
+    st.markdown(f"**{blocks.escape_markdown(user.name)}** sets a new password with it. Good for a day, and for once.")
     if st.button("Make link", type="primary"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             st.code(make_link(services.access_links.reset_password(actor, user.id)), language=None, wrap_lines=True)
 
 
@@ -113,7 +115,7 @@ def _reset_dialog(services: Services, actor: Actor, user: User) -> None:
 def _hand_over_dialog(services: Services, actor: Actor, user: User) -> None:
     counts = services.hand_over.preview(actor, user.id)
     listed = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
-    st.markdown(f"**{blocks.plain(user.name)}** has {listed}. Keys go on, and act as whoever has them.")
+    st.markdown(f"**{blocks.escape_markdown(user.name)}** has {listed}. Keys go on, and act as whoever has them.")
     heirs = {other.id: other.name for other in services.users.list(actor) if other.id != user.id and other.is_active}
     to_id = st.selectbox("To", list(heirs), index=None, format_func=heirs.__getitem__, placeholder="Choose somebody")
     if st.button("Hand over", type="primary", disabled=not (to_id and counts)):
@@ -128,19 +130,20 @@ def _hand_over_dialog(services: Services, actor: Actor, user: User) -> None:
 @st.dialog("Erase this person?")
 def _erase_dialog(services: Services, actor: Actor, user: User) -> None:
     st.markdown(
-        f"Conversations, prompts, answers, documents and runs of **{blocks.plain(user.name)}** are deleted for good, "
-        "their account is closed and their keys are revoked. The figures of their calls stay. This can't be undone."
+        f"Conversations, prompts, answers, documents and runs of **{blocks.escape_markdown(user.name)}** are deleted "
+        "for good, their account is closed and their keys are revoked. The figures of their calls stay. This can't be "
+        "undone."
     )
     typed = st.text_input("Their name, to go on", autocomplete="off")
     if st.button(":red[Erase for good]", icon=":material/delete:", disabled=typed != user.name):
-        with blocks.errors_shown():
-            st.success(blocks.plain(services.erasure.erase(actor, user.id).backup_note))
+        with blocks.show_errors():
+            st.success(blocks.escape_markdown(services.erasure.erase(actor, user.id).backup_note))
 
 
 @st.dialog("Disable this account?")
 def _disable_dialog(services: Services, actor: Actor, user: User) -> None:
     st.markdown(
-        f"**{blocks.plain(user.name)}** is signed out at once in every tab and can't sign in. "
+        f"**{blocks.escape_markdown(user.name)}** is signed out at once in every tab and can't sign in. "
         "Their calls and figures stay. You can enable the account again."
     )
     with st.container(horizontal=True, horizontal_alignment="right"):

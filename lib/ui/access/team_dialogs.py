@@ -46,14 +46,14 @@ def invite_dialog(services: Services, actor: Actor, team: Team) -> None:
     roles = [role.value for role in TEAM_ROLES]
     role = st.selectbox("Role in this team", roles, index=roles.index(Role.DEVELOPER.value))
     if st.button("Make link", type="primary"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             token = services.access_links.invite(actor, team.id, role)
             st.code(make_link(token), language=None, wrap_lines=True)
             st.caption("Good for seven days and one account. It is shown this once.")
 
 
 @st.dialog("Limits of the team")
-def limits_dialog(services: Services, actor: Actor, team: Team) -> None:
+def show_limits_dialog(services: Services, actor: Actor, team: Team) -> None:
     """Set how much the team may ask in a minute."""
     requests = st.number_input("Requests a minute", 1, value=team.limits.requests_per_minute, placeholder="No limit")
     tokens = st.number_input("Tokens a minute", 1, value=team.limits.tokens_per_minute, placeholder="No limit")
@@ -70,21 +70,21 @@ def rename_dialog(services: Services, actor: Actor, team: Team) -> None:
 
 
 @st.dialog("Monthly statement")
-def statement_dialog(services: Services, actor: Actor, team: Team) -> None:
+def show_statement_dialog(services: Services, actor: Actor, team: Team) -> None:
     """Choose the month and the shared costs of a statement, and fetch it."""
-    from lib.money import nano_from_usd
+    from lib.money import convert_usd_to_nano
     from lib.statistics import statement
 
     last_month = utc_now().replace(day=1) - timedelta(days=1)
     month = st.text_input("Month", f"{last_month:%Y-%m}")
     shared = st.number_input("Cost that all teams share, in dollars", 0.0, step=10.0, format="%.2f")
     basis = st.selectbox("Shared by", [choice.value for choice in statement.SharedBy])
-    with blocks.errors_shown():
-        nano = nano_from_usd(f"{shared:.2f}")
+    with blocks.show_errors():
+        nano = convert_usd_to_nano(f"{shared:.2f}")
         lines = statement.make_statement(actor, services.statistics, services.teams, month, nano, basis)
         st.download_button(
             "CSV",
-            statement.to_csv(lines),
+            statement.encode_csv(lines),
             f"statement-{month}.csv",
             "text/csv",
             icon=":material/download:",
@@ -97,13 +97,13 @@ def statement_dialog(services: Services, actor: Actor, team: Team) -> None:
 def stop_dialog(services: Services, actor: Actor, team: Team) -> None:
     """Ask before the calls of a team, or all calls, are stopped."""
     st.markdown(
-        f"Within five seconds no call of **{blocks.plain(team.name)}** begins, in any process, and those that run end. "
-        "Nothing is deleted."
+        f"Within five seconds no call of **{blocks.escape_markdown(team.name)}** begins, in any process, and those "
+        "that run end. Nothing is deleted."
     )
     reason = st.text_input("Reason, which callers are told", max_chars=200)
     _submit(":red[Stop calls]", lambda: services.stops.stop(actor, StopKind.TEAM, str(team.id), reason))
     if actor.sees_every_team and st.button(":red[Stop everything]", icon=":material/front_hand:"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.stops.stop(actor, StopKind.EVERYTHING, "", reason)
             st.rerun()
 
@@ -113,10 +113,10 @@ def hand_over_dialog(services: Services, actor: Actor, team: Team, member: Membe
     """Say what would be handed over, and to whom: a super-admin chooses, others take it over themselves."""
     counts = services.hand_over.preview(actor, member.user_id, team.id)
     if not counts:
-        st.markdown(f"**{blocks.plain(member.name)}** has nothing in this team.")
+        st.markdown(f"**{blocks.escape_markdown(member.name)}** has nothing in this team.")
         return
     listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    st.markdown(f"**{blocks.plain(member.name)}** has in this team: {listed}.")
+    st.markdown(f"**{blocks.escape_markdown(member.name)}** has in this team: {listed}.")
     receiver = actor.user_id or ""
     if actor.sees_every_team:
         people = {user.id: user.name for user in services.users.list(actor) if user.is_active}
@@ -149,8 +149,8 @@ def move_dialog(services: Services, actor: Actor, team: Team) -> None:
 def stop_key_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
     """Ask before a key is stopped; unlike a revoked one it can be started again."""
     st.markdown(
-        f"Within five seconds **{blocks.plain(key.name)}** is refused everywhere, and its calls that run end. "
-        "It can be started again."
+        f"Within five seconds **{blocks.escape_markdown(key.name)}** is refused everywhere, and its calls that run "
+        "end. It can be started again."
     )
     reason = st.text_input("Reason, which callers are told", max_chars=200)
     _submit(":red[Stop key]", lambda: services.stops.stop(actor, StopKind.KEY, key.id, reason))
@@ -159,7 +159,7 @@ def stop_key_dialog(services: Services, actor: Actor, key: ApiKey) -> None:
 def confirm_removal(services: Services, actor: Actor, team: Team) -> None:
     """Ask before a team goes."""
     grammar.confirm(
-        f"Remove {blocks.plain(team.name)}?",
+        f"Remove {blocks.escape_markdown(team.name)}?",
         "Only a team without members, keys and things can go. Its calls stay in the log and in the figures.",
         keep="Keep team",
         act="Remove team",
@@ -171,7 +171,7 @@ def confirm_removal(services: Services, actor: Actor, team: Team) -> None:
 def confirm_leaving(services: Services, actor: Actor, team: Team, member: Member) -> None:
     """Ask before a person is taken out of a team."""
     grammar.confirm(
-        f"Take {blocks.plain(member.name)} out of {blocks.plain(team.name)}?",
+        f"Take {blocks.escape_markdown(member.name)} out of {blocks.escape_markdown(team.name)}?",
         "Their keys for this team stop within seconds. What they made stays the team's; the account stays.",
         keep="Keep member",
         act="Take out",
@@ -183,7 +183,7 @@ def confirm_leaving(services: Services, actor: Actor, team: Team, member: Member
 
 
 @st.dialog("New team")
-def new_dialog(services: Services, actor: Actor) -> None:
+def show_new_team_dialog(services: Services, actor: Actor) -> None:
     """Make a team."""
     name = st.text_input("Name", placeholder="for example Research")
     slug = st.text_input("Short name", placeholder="made of the name")

@@ -24,10 +24,10 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo, *, is_open: bool)
     Statistics are asked only while it `is_open`: they take a second to load.
     """
     teams = [team for team in services.teams.list(actor) if actor.sees_every_team or team.id == actor.team_id]
-    with blocks.row(vertical_alignment="bottom"):
+    with blocks.start_row(vertical_alignment="bottom"):
         team = _choose(teams, actor.team_id)
         if actor.sees_every_team and st.button("New team", icon=":material/add:", key="team-new"):
-            team_dialogs.new_dialog(services, actor)
+            team_dialogs.show_new_team_dialog(services, actor)
     own = replace(actor, team_id=team.id) if actor.sees_every_team else actor
     _show_stops(services, own, team)
     _show_facts(services, own, team, is_open=is_open)
@@ -42,7 +42,7 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo, *, is_open: bool)
 def _choose(teams: Sequence[Team], acting: int) -> Team:
     """The team that the address names, else that in which the person acts."""
     if len(teams) == 1:
-        st.subheader(blocks.plain(teams[0].name), anchor=False)
+        st.subheader(blocks.escape_markdown(teams[0].name), anchor=False)
         return teams[0]
     by_slug = {team.slug: team for team in teams}
     slugs = list(by_slug)
@@ -64,15 +64,15 @@ def _show_stops(services: Services, actor: Actor, team: Team) -> None:
         if not concerns:
             continue
         subject = "All calls are" if stopped.kind is StopKind.EVERYTHING else f"Calls of {stopped.label} are"
-        with blocks.row(vertical_alignment="center"):
+        with blocks.start_row(vertical_alignment="center"):
             st.warning(
-                blocks.plain(f"{subject} stopped, by {stopped.user_name}. {stopped.reason}".strip()),
+                blocks.escape_markdown(f"{subject} stopped, by {stopped.user_name}. {stopped.reason}".strip()),
                 icon=":material/front_hand:",
                 width="stretch",
             )
             may_start = actor.sees_every_team or stopped.kind is not StopKind.EVERYTHING
             if may_start and st.button("Start again", key=f"start-{stopped.kind}-{stopped.subject}"):
-                with blocks.errors_shown():
+                with blocks.show_errors():
                     services.stops.start(actor, stopped.kind, stopped.subject)
                     st.rerun()
 
@@ -97,7 +97,9 @@ def _show_facts(services: Services, actor: Actor, team: Team, *, is_open: bool) 
         ("Limits", ", ".join(limit_parts) or "none"),
         ("Short name", team.slug),
     ]
-    blocks.facts([(label, blocks.plain(value)) for label, value in pairs], columns=2 if blocks.compact() else 3)
+    blocks.show_facts(
+        [(label, blocks.escape_markdown(value)) for label, value in pairs], columns=2 if blocks.is_compact() else 3
+    )
 
 
 def _describe_spending(services: Services, team: Team) -> str:
@@ -114,13 +116,13 @@ def _describe_spending(services: Services, team: Team) -> str:
 
 
 def _show_actions(services: Services, actor: Actor, team: Team) -> None:
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Add member", icon=":material/person_add:", key="team-person_add"):
             team_dialogs.add_dialog(services, actor, team)
         if st.button("Invite", icon=":material/link:", key="team-link"):
             team_dialogs.invite_dialog(services, actor, team)
         if st.button("Statement", icon=":material/receipt_long:", key="team-receipt_long"):
-            team_dialogs.statement_dialog(services, actor, team)
+            team_dialogs.show_statement_dialog(services, actor, team)
         with st.popover("More", icon=":material/more_horiz:"):
             _show_more(services, actor, team)
         if st.button(":red[Stop calls]", icon=":material/front_hand:", key="team-front_hand"):
@@ -129,7 +131,7 @@ def _show_actions(services: Services, actor: Actor, team: Team) -> None:
 
 def _show_more(services: Services, actor: Actor, team: Team) -> None:
     if st.button("Limits", icon=":material/speed:", type="tertiary", key="team-speed"):
-        team_dialogs.limits_dialog(services, actor, team)
+        team_dialogs.show_limits_dialog(services, actor, team)
     if st.button("Rename", icon=":material/edit:", type="tertiary", key="team-edit"):
         team_dialogs.rename_dialog(services, actor, team)
     st.page_link(session.page("budgets"), label="Budgets", icon=":material/account_balance_wallet:")
@@ -147,7 +149,7 @@ def _show_members(services: Services, actor: Actor, team: Team) -> None:
     members = services.teams.members(actor, team.id)
     if not members:
         sentence = "Who is in the team uses what is the team's, and what they do is paid by its budget."
-        with grammar.empty_state("group_add", "No members yet", sentence):
+        with grammar.show_empty_state("group_add", "No members yet", sentence):
             if st.button("Add the first member", icon=":material/person_add:", key="team-first"):
                 team_dialogs.add_dialog(services, actor, team)
         return
@@ -164,10 +166,10 @@ def _show_members(services: Services, actor: Actor, team: Team) -> None:
             }
             for member in members
         ]
-        is_narrow = blocks.compact() or opened is not None
+        is_narrow = blocks.is_compact() or opened is not None
         text = st.column_config.TextColumn
         columns = {
-            "Name": text(width=166 if blocks.compact() else 300),
+            "Name": text(width=166 if blocks.is_compact() else 300),
             "Role here": text(width=140),
             "Given by": text(width=120, help="The role of the account holds where the team gives none"),
             "State": text(width=110),
@@ -179,7 +181,9 @@ def _show_members(services: Services, actor: Actor, team: Team) -> None:
 
     detail = None
     if member is not None:
-        detail = grammar.Detail(grammar.plain(member.name), lambda: _show_member(services, actor, team, member))
+        detail = grammar.Detail(
+            grammar.escape_markdown(member.name), lambda: _show_member(services, actor, team, member)
+        )
     grammar.show_beside(draw_rows, detail, parameter="member")
 
 
@@ -188,11 +192,11 @@ def _show_member(services: Services, actor: Actor, team: Team, member: Member) -
     now = team_dialogs.AS_ACCOUNT if member.own_role is None else member.own_role.value
     role = st.selectbox("Role in this team", roles, index=roles.index(now), key=f"team-role-{team.id}-{member.user_id}")
     if st.button("Change role", disabled=role == now, key=f"team-set-{member.user_id}"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             own_role = None if role == team_dialogs.AS_ACCOUNT else role
             services.teams.set_role(actor, team.id, member.user_id, own_role)
             st.rerun()
-    with blocks.row():
+    with blocks.start_row():
         if member.user_id != actor.user_id or actor.sees_every_team:
             label = "Hand over" if actor.sees_every_team else "Take over"
             if st.button(label, icon=":material/swap_horiz:", key=f"team-take-{member.user_id}"):
@@ -219,20 +223,20 @@ def _show_keys(services: Services, actor: Actor, team: Team, zone: ZoneInfo) -> 
                 "App": key.app,
                 "Owner": key.owner or "a program",
                 "State": "■ stopped" if key.id in stopped else f"✓ {key.state()}".replace("✓ owner", "⊘ owner"),
-                "Last used": format.moment(key.last_used_at, zone) if key.last_used_at else None,
+                "Last used": format.format_moment(key.last_used_at, zone) if key.last_used_at else None,
             }
             for key in keys
         ]
         text = st.column_config.TextColumn
         columns = {
-            "Name": text(width=166 if blocks.compact() else 200),
+            "Name": text(width=166 if blocks.is_compact() else 200),
             "Key": text(width=132),
             "App": text(width=110),
             "Owner": text(width=120),
             "State": text(width=130),
             "Last used": text(width=176, help="— means never"),
         }
-        order = ["Name", "State"] if blocks.compact() or opened else None
+        order = ["Name", "State"] if blocks.is_compact() or opened else None
         ids = [key.id for key in keys]
         alt = "Keys of the team"
         grammar.open_table(f"keys-{team.id}", rows, ids, columns, order=order, parameter="key", alt=alt)
@@ -241,7 +245,7 @@ def _show_keys(services: Services, actor: Actor, team: Team, zone: ZoneInfo) -> 
     detail = None
     if key is not None:
         detail = grammar.Detail(
-            grammar.plain(key.name), lambda: _show_key(services, actor, key, is_stopped=key.id in stopped)
+            grammar.escape_markdown(key.name), lambda: _show_key(services, actor, key, is_stopped=key.id in stopped)
         )
     grammar.show_beside(draw_rows, detail, parameter="key")
     paused = [key for key in keys if key.state().startswith("owner")]
@@ -256,7 +260,7 @@ def _show_key(services: Services, actor: Actor, key: ApiKey, *, is_stopped: bool
     st.page_link(session.page("keys"), label="Open in API keys", icon=":material/vpn_key:", query_params={"id": key.id})
     if is_stopped:
         if st.button("Start again", icon=":material/play_arrow:", key=f"team-start-{key.id}"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.stops.start(actor, StopKind.KEY, key.id)
                 st.rerun()
     elif st.button(":red[Stop key]", icon=":material/front_hand:", key=f"team-stop-{key.id}"):

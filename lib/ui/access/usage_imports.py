@@ -12,7 +12,7 @@ from lib.imports import FORMATS, GENERIC, ImportBatch, ImportPreview, UsageFile,
 from lib.money import format_cost, format_sum
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session_keys
-from lib.ui.preferences import zone_names
+from lib.ui.preferences import list_zone_names
 from lib.usage_files.formats import FIELDS
 
 _LABELS = {form.name: form.label for form in (*FORMATS.values(), GENERIC)}
@@ -30,7 +30,7 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo) -> None:
         )
         file = st.file_uploader("File", type=["csv", "json", "jsonl", "txt"], key="import-file")
         if file is not None:
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 _show_import(services, actor, zone, UsageFile(file, file.name), file.file_id)
     _show_batches(services, actor, zone)
 
@@ -58,7 +58,7 @@ def _show_import(services: Services, actor: Actor, zone: ZoneInfo, source: Usage
 
 def _ask_wishes(zone: ZoneInfo, file_id: str) -> Wishes:
     names = [None, *_LABELS]
-    zones = zone_names(zone.key)
+    zones = list_zone_names(zone.key)
     given_for, mapping = st.session_state.get(session_keys.IMPORT_MAPPING, (file_id, None))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         form = st.selectbox(
@@ -84,7 +84,7 @@ def _ask_mapping(preview: ImportPreview, file_id: str) -> None:
     title = f"Columns: {len(preview.mapping)} of {len(preview.columns)} are used"
     is_open = "started_at" not in preview.mapping
     with st.expander(title, icon=":material/table:", expanded=is_open), st.form("import-columns", border=False):
-        grid = st.columns(2 if blocks.compact() else 4)
+        grid = st.columns(2 if blocks.is_compact() else 4)
         options = ["", *preview.columns]
         chosen_columns = {
             name: grid[number % len(grid)].selectbox(
@@ -108,19 +108,21 @@ def _show_preview(preview: ImportPreview, zone: ZoneInfo) -> None:
         ("Calls", calls),
         ("Tokens", "—" if preview.total_tokens is None else f"{preview.total_tokens:,}"),
         ("Cost", format_sum(preview.cost_nano_usd, preview.unpriced)),
-        ("From", format.moment(preview.first_at, zone)),
-        ("To", format.moment(preview.last_at, zone)),
+        ("From", format.format_moment(preview.first_at, zone)),
+        ("To", format.format_moment(preview.last_at, zone)),
     ]
-    blocks.facts([(label, blocks.plain(value)) for label, value in pairs], columns=2 if blocks.compact() else 6)
+    blocks.show_facts(
+        [(label, blocks.escape_markdown(value)) for label, value in pairs], columns=2 if blocks.is_compact() else 6
+    )
     notes = [f"{count:,} left out: {why}" for why, count in preview.left_out.items()]
     if preview.unpriced:
         notes.append(
             f"{preview.unpriced:,} {'row' if preview.unpriced == 1 else 'rows'} without a cost, or with a part of it"
         )
     if notes:
-        st.caption(blocks.plain(" · ".join(notes)))
+        st.caption(blocks.escape_markdown(" · ".join(notes)))
     if preview.overlaps:
-        names = blocks.plain(", ".join(preview.overlaps))
+        names = blocks.escape_markdown(", ".join(preview.overlaps))
         st.warning(f"Imported before for some of these days: {names}. Rows told apart otherwise would count twice.")
     if preview.sample:
         st.dataframe(
@@ -131,7 +133,7 @@ def _show_preview(preview: ImportPreview, zone: ZoneInfo) -> None:
 def _format_rows(sample: Sequence[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]]:
     return [
         {
-            "Time": format.moment(row["started_at"], zone),
+            "Time": format.format_moment(row["started_at"], zone),
             "Provider": row["provider"],
             "Model": row["model"],
             "App": row["app"],
@@ -155,7 +157,7 @@ def _show_batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     position = grammar.choose_row(
         [
             {
-                "When": format.moment(batch.at, zone),
+                "When": format.format_moment(batch.at, zone),
                 "Who": batch.user_name,
                 "File": batch.file_name,
                 "Form": _LABELS.get(batch.format, batch.format),
@@ -179,7 +181,7 @@ def _show_batches(services: Services, actor: Actor, zone: ZoneInfo) -> None:
 def undo_dialog(services: Services, actor: Actor, batch: ImportBatch) -> None:
     """Name how many rows go; take them out only when that is confirmed."""
     st.markdown(
-        f"**{batch.rows:,} rows** of {blocks.plain(batch.file_name)} leave the log and every figure. "
+        f"**{batch.rows:,} rows** of {blocks.escape_markdown(batch.file_name)} leave the log and every figure. "
         "Calls your team made stay. The file can be imported again."
     )
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):

@@ -56,9 +56,9 @@ def show_filter_bar(
 ) -> None:
     """Draw the filter bar: search, period, status, the other lists, and Clear."""
     _set_controls(criteria, zone)
-    compact = blocks.compact()
+    compact = blocks.is_compact()
     changed: dict[str, Any] = {"on_change": _apply_controls, "args": (criteria, zone)}
-    with blocks.row():
+    with blocks.start_row():
         st.text_input(
             "Search",
             placeholder="Text, call id or error",
@@ -136,7 +136,7 @@ def _show_lists(
 
 def _set_controls(criteria: ActivityFilter, zone: ZoneInfo) -> None:
     """Give the controls the address's values before they are drawn."""
-    values: dict[str, Any] = {"text": criteria.text, "period": criteria.period, "days": days_of(criteria, zone)}
+    values: dict[str, Any] = {"text": criteria.text, "period": criteria.period, "days": compute_days(criteria, zone)}
     values |= {field: list(getattr(criteria, field)) for field in (*_LISTS, "statuses")}
     for name, value in values.items():
         if st.session_state.get(_PREFIX + name) != value:
@@ -157,23 +157,23 @@ def _apply_controls(criteria: ActivityFilter, zone: ZoneInfo) -> None:
         start = end = None
     elif criteria.period != CUSTOM:
         today = datetime.now(zone).date()
-        start = midnight(today - _DAY * (_CUSTOM_DAYS - 1), zone)
-        end = midnight(today + _DAY, zone)
-    elif isinstance(days, tuple) and len(days) == 2 and days != days_of(criteria, zone):
-        start = midnight(days[0], zone)
-        end = midnight(days[1] + _DAY, zone)
+        start = compute_midnight(today - _DAY * (_CUSTOM_DAYS - 1), zone)
+        end = compute_midnight(today + _DAY, zone)
+    elif isinstance(days, tuple) and len(days) == 2 and days != compute_days(criteria, zone):
+        start = compute_midnight(days[0], zone)
+        end = compute_midnight(days[1] + _DAY, zone)
     lists = {field: tuple(value(field) or ()) for field in (*_LISTS, "statuses")}
     text = value("text") or ""
     lists |= {field: getattr(criteria, field) for field in _NO_CONTROL}
     write_criteria(ActivityFilter(period=period, start=start, end=end, text=text, **lists))
 
 
-def midnight(day: date, zone: ZoneInfo) -> datetime:
+def compute_midnight(day: date, zone: ZoneInfo) -> datetime:
     """The first moment of a day in a zone."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def days_of(criteria: ActivityFilter, zone: ZoneInfo) -> tuple[date, ...]:
+def compute_days(criteria: ActivityFilter, zone: ZoneInfo) -> tuple[date, ...]:
     """First and last day of a custom period, for the calendar; nothing when it is open."""
     if criteria.start is None or criteria.end is None:
         return ()
@@ -188,21 +188,21 @@ def show_scope_line(criteria: ActivityFilter, zone: ZoneInfo, names: Mapping[str
     elif criteria.start is None and criteria.end is None:
         words = "Any time"
     elif criteria.start is None:
-        words = f"Before {format.moment(criteria.end, zone)}"
+        words = f"Before {format.format_moment(criteria.end, zone)}"
     elif criteria.end is None:
-        words = f"Since {format.moment(criteria.start, zone)}"
+        words = f"Since {format.format_moment(criteria.start, zone)}"
     else:
         words = _format_range(criteria.start.astimezone(zone), criteria.end.astimezone(zone), zone)
     parts = [words, zone.key, *(["your own calls"] if own_only else [])]
     for field, label in _NO_CONTROL.items():
         if values := getattr(criteria, field):
             parts.append(f"{label}: {', '.join(names.get(value, value) for value in values)}".replace("_", " "))
-    st.caption(blocks.plain(" · ".join(parts)))
+    st.caption(blocks.escape_markdown(" · ".join(parts)))
 
 
 def _format_range(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     if start.time() != time() or end.time() != time():
-        return f"{format.moment(start, zone)} – {format.moment(end, zone)}"
+        return f"{format.format_moment(start, zone)} – {format.format_moment(end, zone)}"
     last = (end - _DAY).date()
     if start.date() >= last:
         return f"{start.day} {start:%b %Y}"

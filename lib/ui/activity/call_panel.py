@@ -14,11 +14,11 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.activity.call_rows import ActivityOptions, ActivityRow, CallDetail
 from lib.calls.request import Origin
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.errors import LLMManagerError
 from lib.money import format_cost
 from lib.services import Services
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 from lib.ui import blocks, format, session
 from lib.ui.activity import custom_metrics
 
@@ -41,19 +41,19 @@ _POLICIES = {
 def collect_user_names(options: ActivityOptions) -> dict[str, str]:
     """Names by user id: accounts, sample people, and the beginning of the id for who is gone."""
     sample = load_sample_names()
-    return {user_id: name or sample.get(user_id, short_id(user_id)) for user_id, name in options.users.items()}
+    return {user_id: name or sample.get(user_id, shorten_id(user_id)) for user_id, name in options.users.items()}
 
 
 def load_sample_names() -> dict[str, str]:
     """Names of the sample data's people, who have no account."""
-    from lib.demo import demo_user_names
+    from lib.demo import name_demo_users
 
-    return demo_user_names()
+    return name_demo_users()
 
 
 def find_user_name(user_id: str | None, name: str | None, names: Mapping[str, str]) -> str | None:
     """The user's name as well as it is known."""
-    return name or (names.get(user_id, short_id(user_id)) if user_id else None)
+    return name or (names.get(user_id, shorten_id(user_id)) if user_id else None)
 
 
 def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str, str], zone: ZoneInfo) -> None:
@@ -66,7 +66,7 @@ def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str
     st.badge(format.STATUS_GLYPHS[detail.status], color=format.STATUS_COLOURS[detail.status])  # type: ignore[arg-type]
     log = detail.log
     person = find_user_name(log["user_id"], detail.user_name, {**load_sample_names(), **names}) or "no user"
-    scope = [format.moment(log["started_at"], zone), log["app"], person, log["origin"]]
+    scope = [format.format_moment(log["started_at"], zone), log["app"], person, log["origin"]]
     if detail.api_key_name:
         scope.append(f"key {detail.api_key_name}")
     if log["origin"] == Origin.GATEWAY and (lane := _LANES.get(str(log.get("lane")))):
@@ -77,12 +77,12 @@ def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str
         scope.append(f"remembered ({cache})")
     if log.get("session_id"):
         scope.append(f"session {log['session_id']}")
-    st.caption(blocks.plain(" · ".join(scope)))
+    st.caption(blocks.escape_markdown(" · ".join(scope)))
     if log["error_message"]:
         blocks.show_failure(log["error_message"])
-    blocks.facts(_list_facts(log, detail.attempts))
+    blocks.show_facts(_list_facts(log, detail.attempts))
     _show_tabs(services, actor, detail)
-    with blocks.row():
+    with blocks.start_row():
         if detail.is_own and st.button("Open in playground", icon=":material/play_circle:"):
             st.switch_page(session.page("playground"), query_params={"run": str(log["call_id"])})
         with st.popover("More", icon=":material/more_horiz:", type="tertiary", key="more-of-call"):
@@ -114,13 +114,13 @@ def _list_facts(log: Mapping[str, Any], attempts: Sequence[ActivityRow]) -> list
     elif log["cost_nano_usd"] is None:
         cost = ":gray[— no price known]"
     else:
-        cost = blocks.plain(format_cost(log["cost_nano_usd"], log["cost_status"]))
+        cost = blocks.escape_markdown(format_cost(log["cost_nano_usd"], log["cost_status"]))
     first = log["first_token_ms"]
     return [
         ("Cost", cost),
         ("Tokens", tokens),
-        ("First token", ":gray[— none arrived]" if first is None else format.duration(first)),
-        ("Duration", ":gray[— still running]" if running else format.duration(measure_call(attempts))),
+        ("First token", ":gray[— none arrived]" if first is None else format.format_duration(first)),
+        ("Duration", ":gray[— still running]" if running else format.format_duration(measure_call(attempts))),
     ]
 
 
@@ -154,14 +154,14 @@ def _show_attempts(detail: CallDetail) -> None:
 
     def result(row: ActivityRow) -> str:
         why = f" ({row.error_kind.replace('_', ' ')})" if row.error_kind else ""
-        return blocks.plain(format.STATUS_GLYPHS[row.status] + why)
+        return blocks.escape_markdown(format.STATUS_GLYPHS[row.status] + why)
 
     lines = [
         (
             str(row.attempt),
-            blocks.plain(f"{row.provider} · {row.model}"),
+            blocks.escape_markdown(f"{row.provider} · {row.model}"),
             result(row),
-            format.duration(row.execution_time_ms),
+            format.format_duration(row.execution_time_ms),
         )
         for row in detail.attempts
     ]
@@ -183,8 +183,8 @@ def _show_request(detail: CallDetail) -> None:
     if not detail.messages:
         _show_words(detail.prompt_text, _NOT_KEPT if detail.content_policy != "metadata" else "")
     for message in detail.messages or []:
-        st.caption(blocks.plain(str(message.get("role", "message"))))
-        _show_words(text_of(message) or json.dumps(message, ensure_ascii=False, indent=2), "")
+        st.caption(blocks.escape_markdown(str(message.get("role", "message"))))
+        _show_words(read_message_text(message) or json.dumps(message, ensure_ascii=False, indent=2), "")
 
 
 def _show_response(detail: CallDetail) -> None:

@@ -11,7 +11,7 @@ from lib.access.permissions import Actor
 from lib.activity.call_filter import ActivityFilter
 from lib.activity.call_rows import ActivityPage, ActivityRow
 from lib.clock import utc_now
-from lib.money import format_cost, format_sum, mark_least, usd_from_nano
+from lib.money import convert_nano_to_usd, format_cost, format_sum, mark_least
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session_keys
 from lib.ui.activity import call_filters
@@ -59,7 +59,9 @@ def rows(
         show_footer(page)
         return
     fact = "No call matches" if criteria.narrows else "No calls in this period"
-    with blocks.empty_state("search_off", fact, "Choose a longer period, or ask for less.", wide=selected is not None):
+    with blocks.show_empty_state(
+        "search_off", fact, "Choose a longer period, or ask for less.", wide=selected is not None
+    ):
         st.button("Clear filters", icon=":material/close:", on_click=call_filters.clear, key="clear-filters")
 
 
@@ -67,7 +69,7 @@ def show_table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, sel
     """The page's rows; a click in one writes its id into the address."""
     import pandas as pd
 
-    compact = blocks.compact()
+    compact = blocks.is_compact()
     ids = [row.id for row in page.rows]
     days = {row.started_at.astimezone(zone).date() for row in page.rows}
     lines = [_format_row(row, names, zone) for row in page.rows]
@@ -105,7 +107,7 @@ def format_cost_cell(row: ActivityRow) -> str | None:
     if nano < 100_000:
         return format_cost(nano, row.cost_status)
     mark = "≈ " if row.cost_status == "estimated" else ""
-    return mark_least(f"{mark}${usd_from_nano(nano):,.4f}", row.cost_status == "partial")
+    return mark_least(f"{mark}${convert_nano_to_usd(nano):,.4f}", row.cost_status == "partial")
 
 
 def _describe_columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day: bool) -> dict[str, Any]:
@@ -125,16 +127,20 @@ def _describe_columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day
         "app": text("App", width=98),
         "user": text("User", width=90),
         "tokens": config.NumberColumn(
-            "Tokens", format="localized", width=format.column_width([f"{row['tokens'] or 0:,}" for row in rows], 62)
+            "Tokens",
+            format="localized",
+            width=format.compute_column_width([f"{row['tokens'] or 0:,}" for row in rows], 62),
         ),
         "cost": text(
             "Cost",
-            width=format.column_width([row["cost"] or "" for row in rows], 72),
+            width=format.compute_column_width([row["cost"] or "" for row in rows], 72),
             alignment="right",
             help="— means that no price is known or nothing was charged.",
         ),
         "duration": config.NumberColumn(
-            "Time, ms", format="localized", width=format.column_width([f"{row['duration'] or 0:,}" for row in rows], 72)
+            "Time, ms",
+            format="localized",
+            width=format.compute_column_width([f"{row['duration'] or 0:,}" for row in rows], 72),
         ),
     }
 
@@ -146,8 +152,8 @@ def show_footer(page: ActivityPage) -> None:
     parts += [f"{page.running} running"] if page.running else []
     parts += [format_sum(page.cost_nano_usd, page.unpriced)] if page.cost_nano_usd else []
     parts += [f"{page.unpriced:,} unpriced"] if page.unpriced else []
-    with blocks.row(horizontal_alignment="distribute"):
-        st.caption(blocks.plain(" · ".join(parts)), width="content")
+    with blocks.start_row(horizontal_alignment="distribute"):
+        st.caption(blocks.escape_markdown(" · ".join(parts)), width="content")
         if page.pages > 1:
             _show_pager(page)
 
@@ -165,7 +171,7 @@ def _show_pager(page: ActivityPage) -> None:
         else:
             st.query_params.pop("page", None)
 
-    visible = 3 if blocks.compact() else 5
+    visible = 3 if blocks.is_compact() else 5
     # It measures its room, and shows "1 … 3" where "1 2 3" would just fit: so it gets a little more.
     width = 92 + 48 * min(page.pages, visible)
     st.pagination(page.pages, default=page.page, max_visible_pages=visible, width=width, key=key, on_change=turn)

@@ -44,7 +44,7 @@ def _show_form(services: Services, actor: Actor, call_id: str) -> None:
             kind = st.selectbox("Type", [_DETECT, *MetricType], width=130)
         if not st.form_submit_button("Add metric", icon=":material/add:"):
             return
-    with blocks.errors_shown():
+    with blocks.show_errors():
         typed = parse(value, None if kind == _DETECT else kind)
         services.metrics.record(actor, call_id, key.strip(), typed.value, typed.type)
         st.toast("The metric is added.")
@@ -67,15 +67,15 @@ def show_range_metrics(
     `behind(start, end)` returns the address of the activity log for a day that was clicked.
     """
     from lib.statistics import metrics
-    from lib.statistics.periods import midnight
+    from lib.statistics.periods import compute_midnight
     from lib.ui.statistics import chart_card
     from lib.ui.statistics.models_table import write_file
 
     key_statistics = services.metrics.statistics(actor, None, within)
     if not key_statistics:
         return
-    compact = blocks.compact()
-    table = metrics.key_table(map(asdict, key_statistics))
+    compact = blocks.is_compact()
+    table = metrics.build_key_table(map(asdict, key_statistics))
     with st.container(border=True):
         st.subheader("Custom metrics", anchor=False)
         st.dataframe(
@@ -88,7 +88,7 @@ def show_range_metrics(
             placeholder="—",
             alt="Custom metrics by key",
         )
-        with blocks.row():
+        with blocks.start_row():
             scope = "by period and app, not by the other filters"
             st.caption(f"{len(table)} {'key' if len(table) == 1 else 'keys'} · {scope}", width="stretch")
             st.download_button(
@@ -104,13 +104,13 @@ def show_range_metrics(
         if not drawable or days[0] == days[1]:
             return
         key = st.selectbox("Mean per day of", drawable, key="statistics-metric", width=320)
-        frame = metrics.day_table(map(astuple, services.metrics.daily(actor, key, zone, within)))
+        frame = metrics.build_day_table(map(astuple, services.metrics.daily(actor, key, zone, within)))
         first, last = (day.isoformat() for day in days)
         alt = "Line: mean of a custom metric on each day"
-        mark = chart_card.draw(metrics.daily, frame, first, last, key="statistics-metric-days", alt=alt)
+        mark = chart_card.draw(metrics.build_daily_chart, frame, first, last, key="statistics-metric-days", alt=alt)
         if mark is not None and (day := mark.get("day")):
             clicked = date.fromisoformat(day)
-            moments = midnight(clicked, zone), midnight(clicked + timedelta(days=1), zone)
+            moments = compute_midnight(clicked, zone), compute_midnight(clicked + timedelta(days=1), zone)
             st.switch_page(session.page("activity"), query_params=behind(*moments))
 
 

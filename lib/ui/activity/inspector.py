@@ -36,5 +36,5 @@ def inspect(services: Services, actor: Actor, call_id: str, zone: ZoneInfo) -> N
         st.caption("The configuration is gone: where its parameters came from is not known any more.")
         return
     with st.expander("Effective parameters and their origin", icon=":material/layers:"):
-        st.caption(blocks.plain(f"As {configuration.slug} and its overrides stand now."))
+        st.caption(blocks.escape_markdown(f"As {configuration.slug} and its overrides stand now."))
         overrides.draw_effective_parameters(effective_parameters, configuration)

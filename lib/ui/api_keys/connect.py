@@ -8,7 +8,7 @@ import streamlit as st
 from lib.access.api_key import ApiKey
 from lib.access.permissions import Actor
 from lib.calls.request import CallRequest
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.configs.configuration import Configuration
 from lib.services import Services
 from lib.snippets.app_snippets import GatewayAccess, Snippet, build_snippets
@@ -71,7 +71,11 @@ def show_programs(key: ApiKey, model: str, configurations: Sequence[Configuratio
     to = GatewayAccess(key_forms.find_origin(), token or f"{key.prefix}...", model, next(able, _NO_MODEL))
     if not key.grant.allows_model(model):
         why = f"It is bound to {', '.join(key.grant.models)}."
-        st.warning(blocks.plain(why), title=blocks.plain(f"This key can't use {model}."), icon=":material/block:")
+        st.warning(
+            blocks.escape_markdown(why),
+            title=blocks.escape_markdown(f"This key can't use {model}."),
+            icon=":material/block:",
+        )
     if token:
         st.success(
             "It stands in every program below while this session lasts. Copy it now: afterwards it is not shown again.",
@@ -102,11 +106,11 @@ def _show_tabs(examples: Sequence[Snippet]) -> None:
 def try_it(services: Services, actor: Actor, key: ApiKey, model: str) -> None:
     """A real call of yours, counted for the key's app; its answer, figures and row."""
     st.subheader("Try it", anchor=False)
-    st.caption(blocks.plain(f"A real call, made as you and counted for the app {key.app}."))
+    st.caption(blocks.escape_markdown(f"A real call, made as you and counted for the app {key.app}."))
     question = st.text_input("Question", "Say hello.", max_chars=2_000, key="connect-question")
     if st.button("Ask the model", icon=":material/send:", type="primary", disabled=not question.strip()):
         st.session_state.pop(session_keys.CONNECTION_TRIAL, None)
-        with blocks.errors_shown(), st.spinner("Waiting for the answer…"):
+        with blocks.show_errors(), st.spinner("Waiting for the answer…"):
             messages = [{"role": "user", "content": question}]
             slug, name = (None, model) if "/" in model else (model, None)
             view = services.calls.run(
@@ -115,7 +119,7 @@ def try_it(services: Services, actor: Actor, key: ApiKey, model: str) -> None:
             st.session_state[session_keys.CONNECTION_TRIAL] = (model, view.call_id)
     tried_model, call_id = st.session_state.get(session_keys.CONNECTION_TRIAL, ("", ""))
     if tried_model == model:
-        with blocks.errors_shown():
+        with blocks.show_errors():
             _show_answer(services, actor, call_id)
 
 
@@ -126,11 +130,11 @@ def _show_answer(services: Services, actor: Actor, call_id: str) -> None:
         blocks.show_failure(view.error_message)
     if view.text:
         with st.container(height=220 if len(view.text) > 500 else "content", border=False):
-            st.markdown(blocks.model_markdown(view.text))
+            st.markdown(blocks.sanitise_markdown(view.text))
     answer_pane.draw_figures(view)
     st.page_link(
         session.page("activity"),
-        label=f"Log {short_id(view.log_id)}",
+        label=f"Log {shorten_id(view.log_id)}",
         icon=":material/receipt_long:",
         query_params={"id": view.log_id},
     )

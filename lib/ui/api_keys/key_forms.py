@@ -169,7 +169,8 @@ def _find_end_of_day(last: Any) -> datetime | None:
 def show_new_key(services: Services, actor: Actor, key: ApiKey, token: str) -> None:
     """The new key with its copy button, and how to use it."""
     st.markdown(
-        f"**{blocks.plain(key.name)}** is ready. Copy it now, with the button at its right end or by selecting it:"
+        f"**{blocks.escape_markdown(key.name)}** is ready. Copy it now, with the button at its right end or by "
+        "selecting it:"
     )
     st.code(token, language=None, wrap_lines=True)
     to = GatewayAccess(find_origin(), token, _choose_example_model(services, actor, key), "")
@@ -177,7 +178,7 @@ def show_new_key(services: Services, actor: Actor, key: ApiKey, token: str) -> N
     for name, tab in zip(("curl", "Python"), st.tabs(["curl", "Python"]), strict=True):
         tab.code(examples[name].text, language=examples[name].language, wrap_lines=True)
     st.caption("The key is not shown again once this is closed.")
-    with blocks.row():
+    with blocks.start_row():
         if st.button("I have copied the key", type="primary"):
             st.rerun()
         if st.button("More languages", icon=":material/cable:", help="Shows the key in programs to copy"):

@@ -20,13 +20,13 @@ def show(services: Services, actor: Actor, keys: Sequence[ApiKey], zone: ZoneInf
     opened = next((key for key in keys if key.id == grammar.get_opened()), None)
 
     def draw_rows() -> None:
-        teams = ids.teams(services, actor)
+        teams = ids.name_teams(services, actor)
         everybody = actor.rules_team
-        key_table.show_table(keys, use, zone, everybody=everybody, compact=blocks.compact(), teams=teams)
+        key_table.show_table(keys, use, zone, everybody=everybody, compact=blocks.is_compact(), teams=teams)
         st.caption(f"{len(keys)} {'key' if len(keys) == 1 else 'keys'} · times in {zone.key}")
 
     detail = None
     if opened is not None:
         panel = partial(key_table.show_panel, services, actor, opened, zone)
-        detail = grammar.Detail(grammar.plain(opened.name), panel)
+        detail = grammar.Detail(grammar.escape_markdown(opened.name), panel)
     grammar.show_beside(draw_rows, detail)

@@ -33,12 +33,12 @@ Use = dict[str, tuple[int, int | None, int]]
 def load_recent_use(services: Services, actor: Actor) -> Use:
     """Calls, cost (nano-dollars, None unknown) and calls that are not wholly in it, of the last 30 days by key."""
     from lib.statistics.filters import Dimension, StatisticsFilter
-    from lib.statistics.tables import records
+    from lib.statistics.tables import convert_to_records
 
     start = (utc_now() - timedelta(days=30)).replace(minute=0, second=0, microsecond=0)
     frame = services.statistics.by(actor, StatisticsFilter(start=start), Dimension.API_KEY)
     names = ("calls", "cost_nano_usd", "unpriced_calls")
-    return {row["api_key"]: tuple(row[name] for name in names) for row in records(frame) if row["api_key"]}
+    return {row["api_key"]: tuple(row[name] for name in names) for row in convert_to_records(frame) if row["api_key"]}
 
 
 def show_table(
@@ -78,7 +78,7 @@ def _build_row(key: ApiKey, use: Use, zone: ZoneInfo, teams: Mapping[str, str]) 
         "models": ", ".join(key.grant.models) or "every model",
         "state": [_STATES[key.state()][0]],
         "expires": _format_expiry(key, zone).partition(",")[0],
-        "used": format.moment(key.last_used_at, zone).partition(",")[0],
+        "used": format.format_moment(key.last_used_at, zone).partition(",")[0],
         "calls": calls,
         "cost": format_sum(cost_nano_usd, unpriced_calls),
     }
@@ -102,11 +102,13 @@ def _build_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "expires": text("Expires", width=84),
         "used": text("Last used", width=84, help="— means never"),
         "calls": st.column_config.NumberColumn(
-            "Calls, 30 d", width=format.column_width([f"{row['calls']:,}" for row in rows], 74), format="localized"
+            "Calls, 30 d",
+            width=format.compute_column_width([f"{row['calls']:,}" for row in rows], 74),
+            format="localized",
         ),
         "cost": text(
             "Cost, 30 d",
-            width=format.column_width([row["cost"] for row in rows], 74),
+            width=format.compute_column_width([row["cost"] for row in rows], 74),
             alignment="right",
             help="— means no call has a known price",
         ),
@@ -118,14 +120,16 @@ def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) ->
     label, colour = _STATES[key.state()]
     st.badge(label, color=colour)
     moments = {"made": key.created_at, "last used": key.last_used_at, "revoked": key.revoked_at}
-    moment_texts = [f"{event} {format.moment(moment, zone)}" for event, moment in moments.items() if moment is not None]
-    st.caption(" · ".join([f"{blocks.plain(key.prefix)}…", *moment_texts]))
+    moment_texts = [
+        f"{event} {format.format_moment(moment, zone)}" for event, moment in moments.items() if moment is not None
+    ]
+    st.caption(" · ".join([f"{blocks.escape_markdown(key.prefix)}…", *moment_texts]))
     limits = key.grant.limits
-    blocks.facts(
+    blocks.show_facts(
         [
-            ("App", blocks.plain(key.app)),
-            ("Owner", blocks.plain(key.owner) or ":gray[— a program]"),
-            ("Models", ", ".join(blocks.plain(pattern) for pattern in key.grant.models) or "every model"),
+            ("App", blocks.escape_markdown(key.app)),
+            ("Owner", blocks.escape_markdown(key.owner) or ":gray[— a program]"),
+            ("Models", ", ".join(blocks.escape_markdown(pattern) for pattern in key.grant.models) or "every model"),
             ("Endpoints", ", ".join(endpoint.value for endpoint in key.grant.endpoints)),
             ("Requests a minute", _format_limit(limits.requests_per_minute)),
             ("Tokens a minute", _format_limit(limits.tokens_per_minute)),
@@ -136,7 +140,7 @@ def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) ->
     if key.revoked_at is not None:
         return
     may_change = actor.rules_team or key.created_by == actor.user_id
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Edit", icon=":material/edit:", key=f"edit-{key.id}", disabled=not may_change):
             st.dialog("Edit API key")(edit_dialog)(services, actor, key)
         criteria = ActivityFilter(period="30d", api_keys=(key.id,))
@@ -154,7 +158,7 @@ def show_panel(services: Services, actor: Actor, key: ApiKey, zone: ZoneInfo) ->
 
 def _format_expiry(key: ApiKey, zone: ZoneInfo) -> str:
     """The last second in which it works, so that the end of a day carries that day's date."""
-    return "never" if key.expires_at is None else format.moment(key.expires_at - timedelta(microseconds=1), zone)
+    return "never" if key.expires_at is None else format.format_moment(key.expires_at - timedelta(microseconds=1), zone)
 
 
 def _format_limit(value: int | None) -> str:
@@ -163,10 +167,10 @@ def _format_limit(value: int | None) -> str:
 
 def ask_to_revoke(services: Services, actor: Actor, key: ApiKey) -> None:
     """Ask before a key ends."""
-    name = blocks.plain(key.name)
+    name = blocks.escape_markdown(key.name)
     grammar.confirm(
         f"Revoke the key {name}?",
-        f"**{name}** ({blocks.plain(key.prefix)}…) stops working within five seconds, for good. "
+        f"**{name}** ({blocks.escape_markdown(key.prefix)}…) stops working within five seconds, for good. "
         "Its calls and figures stay.",
         keep="Keep key",
         act="Revoke key",
@@ -182,7 +186,7 @@ def show_app_limits(services: Services, actor: Actor) -> None:
     if limits:
         rows = [
             {
-                "App": blocks.plain(app),
+                "App": blocks.escape_markdown(app),
                 "Requests a minute": _format_limit(limit.requests_per_minute),
                 "Tokens a minute": _format_limit(limit.tokens_per_minute),
             }

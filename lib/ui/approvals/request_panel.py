@@ -37,20 +37,20 @@ def draw_request(services: Services, actor: Actor, approval: Approval, zone: Zon
     label, colour = STATES[approval.state]
     st.badge(label, color=colour)
     if approval.reason:
-        st.markdown(f"Asked because {grammar.plain(approval.reason.rstrip('.'))}.")
+        st.markdown(f"Asked because {grammar.escape_markdown(approval.reason.rstrip('.'))}.")
     facts = [
-        ("For", grammar.plain(approval.user_name or "the machine's operator")),
-        ("Asked", grammar.minute(approval.asked_at, zone)),
-        ("Deadline", grammar.minute(approval.deadline, zone) if approval.deadline else "— it waits"),
-        ("Would run", grammar.plain(name_subject(approval.subject)) or "—"),
+        ("For", grammar.escape_markdown(approval.user_name or "the machine's operator")),
+        ("Asked", grammar.format_minute(approval.asked_at, zone)),
+        ("Deadline", grammar.format_minute(approval.deadline, zone) if approval.deadline else "— it waits"),
+        ("Would run", grammar.escape_markdown(name_subject(approval.subject)) or "—"),
     ]
     if approval.decided_at is not None:
-        facts[2] = ("Decided", grammar.minute(approval.decided_at, zone))
-        facts.append(("By", grammar.plain(approval.decided_by_name) or "— nobody"))
+        facts[2] = ("Decided", grammar.format_minute(approval.decided_at, zone))
+        facts.append(("By", grammar.escape_markdown(approval.decided_by_name) or "— nobody"))
         facts.append(("Holds", _SCOPES[GrantScope(approval.scope)].lower() if approval.scope else "—"))
-    grammar.facts(facts)
+    grammar.show_facts(facts)
     if approval.comment:
-        st.markdown(f"> {grammar.plain(approval.comment)}")
+        st.markdown(f"> {grammar.escape_markdown(approval.comment)}")
     _draw_links(approval)
     if approval.is_waiting:
         _draw_form(services, actor, approval)
@@ -114,7 +114,7 @@ def _draw_form(services: Services, actor: Actor, approval: Approval) -> None:
         errors.show(error)
         return
     grammar.close()
-    st.toast(f"{'Approved' if is_approved else 'Denied'}: {grammar.plain(approval.title)}")
+    st.toast(f"{'Approved' if is_approved else 'Denied'}: {grammar.escape_markdown(approval.title)}")
     st.rerun()
 
 
@@ -144,7 +144,7 @@ def _show_data(data: Any) -> None:
         return
     if isinstance(data, dict) and all(isinstance(part, str) for part in data.values()):
         for name, text in data.items():
-            st.caption(grammar.plain(str(name)))
+            st.caption(grammar.escape_markdown(str(name)))
             st.text(text)
         return
     st.code(_write(data), language="json", wrap_lines=True)

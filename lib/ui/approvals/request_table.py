@@ -26,7 +26,7 @@ def show_waiting(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     if not waiting and grammar.get_opened() is None:
         fact = "Nothing waits for you"
         sentence = "A tool or a workflow that needs your word before it acts shows up here, and waits."
-        with grammar.empty_state("fact_check", fact, sentence):
+        with grammar.show_empty_state("fact_check", fact, sentence):
             st.page_link(session.page("conversations"), label="Open conversations", icon=":material/forum:")
         return
     _show(services, actor, zone, waiting, "waiting")
@@ -36,7 +36,7 @@ def show_decided(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     """Draw what was decided, the newest first."""
     decided = services.approvals.recent(actor, _DECIDED)
     if not decided and grammar.get_opened() is None:
-        with grammar.empty_state(
+        with grammar.show_empty_state(
             "history", "No decisions yet", "What you and others decided stays here, with who and why."
         ):
             st.caption("Decisions of others show up where you may make them.", text_alignment="center")
@@ -63,7 +63,9 @@ def _find_detail(services: Services, actor: Actor, zone: ZoneInfo, opened: str |
         approval = services.approvals.get(actor, opened)
     except NotFound:
         return None
-    return grammar.Detail(grammar.plain(approval.title), lambda: draw_request(services, actor, approval, zone))
+    return grammar.Detail(
+        grammar.escape_markdown(approval.title), lambda: draw_request(services, actor, approval, zone)
+    )
 
 
 def _draw_table(approvals: Sequence[Approval], zone: ZoneInfo, name: str, *, is_narrow: bool) -> None:
@@ -73,8 +75,8 @@ def _draw_table(approvals: Sequence[Approval], zone: ZoneInfo, name: str, *, is_
             "kind": _KINDS[approval.kind],
             "for": approval.user_name,
             "state": [STATES[approval.state][0]],
-            "asked": grammar.minute(approval.asked_at, zone),
-            "deadline": None if approval.deadline is None else grammar.minute(approval.deadline, zone),
+            "asked": grammar.format_minute(approval.asked_at, zone),
+            "deadline": None if approval.deadline is None else grammar.format_minute(approval.deadline, zone),
             "by": approval.decided_by_name or None,
         }
         for approval in approvals
@@ -83,7 +85,7 @@ def _draw_table(approvals: Sequence[Approval], zone: ZoneInfo, name: str, *, is_
     wide = ["title", "kind", "for", "asked", *(["deadline"] if name == "waiting" else ["state", "by"])]
     narrow = ["title", "asked" if name == "waiting" else "state"]
     title_px = _TITLE_PX[name]
-    if blocks.compact():
+    if blocks.is_compact():
         title_px = _PHONE_PX
     elif is_narrow:
         title_px = _NARROW_PX
@@ -105,6 +107,6 @@ def _draw_table(approvals: Sequence[Approval], zone: ZoneInfo, name: str, *, is_
             "deadline": text("Deadline", width=132, help="— means it waits as long as it takes"),
             "by": text("Decided by", width=112, help="— means nobody: its time was over, or it was withdrawn"),
         },
-        order=narrow if is_narrow or blocks.compact() else wide,
+        order=narrow if is_narrow or blocks.is_compact() else wide,
         alt="Requests for a decision",
     )

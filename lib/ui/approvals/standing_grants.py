@@ -17,11 +17,11 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     if not grants:
         fact = "Everything asks"
         sentence = "What you approve for a conversation or for always shows up here, and can be taken back."
-        with grammar.empty_state("task_alt", fact, sentence):
+        with grammar.show_empty_state("task_alt", fact, sentence):
             st.caption("Choose it when you approve a request.", text_alignment="center")
         return
     opened = grammar.get_opened("grant")
-    is_phone = blocks.compact()
+    is_phone = blocks.is_compact()
     opened_grant = next((grant for grant in grants if grant.id == opened), None)
 
     def draw_rows() -> None:
@@ -30,7 +30,7 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
                 "subject": name_subject(grant.subject),
                 "for": grant.user_name,
                 "where": "in one conversation" if grant.conversation_id else "everywhere",
-                "granted": grammar.minute(grant.granted_at, zone),
+                "granted": grammar.format_minute(grant.granted_at, zone),
                 "by": grant.granted_by_name,
             }
             for grant in grants
@@ -52,24 +52,25 @@ def show_grants(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     detail = None
     if opened_grant is not None:
         detail = grammar.Detail(
-            grammar.plain(name_subject(opened_grant.subject)), lambda: _draw_grant(services, actor, opened_grant, zone)
+            grammar.escape_markdown(name_subject(opened_grant.subject)),
+            lambda: _draw_grant(services, actor, opened_grant, zone),
         )
     grammar.show_beside(draw_rows, detail, parameter="grant")
 
 
 def _draw_grant(services: Services, actor: Actor, grant: StandingGrant, zone: ZoneInfo) -> None:
     reach = "in one conversation" if grant.conversation_id else "everywhere"
-    grammar.facts(
+    grammar.show_facts(
         [
-            ("For", grammar.plain(grant.user_name or "—")),
+            ("For", grammar.escape_markdown(grant.user_name or "—")),
             ("Where", reach),
-            ("Since", grammar.minute(grant.granted_at, zone)),
-            ("Approved by", grammar.plain(grant.granted_by_name)),
+            ("Since", grammar.format_minute(grant.granted_at, zone)),
+            ("Approved by", grammar.escape_markdown(grant.granted_by_name)),
         ]
     )
     if st.button(":red[Revoke]", icon=":material/undo:", key=f"revoke-{grant.id}"):
         grammar.confirm(
-            f"Let {grammar.plain(name_subject(grant.subject))} ask again?",
+            f"Let {grammar.escape_markdown(name_subject(grant.subject))} ask again?",
             f"It runs {reach} without a question now. From the next time on it waits for an approval.",
             keep="Keep grant",
             act="Revoke grant",

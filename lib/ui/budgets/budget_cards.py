@@ -9,7 +9,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.activity.call_filter import ActivityFilter
-from lib.budgets.budget import Budget, BudgetScope, window_name
+from lib.budgets.budget import Budget, BudgetScope, format_window
 from lib.budgets.forecast import HOW
 from lib.budgets.notices import REFUSED, Notice
 from lib.budgets.state import NEEDS_A_LOOK, BudgetState, Spending
@@ -66,11 +66,11 @@ def show_card(services: Services, actor: Actor, state: BudgetState, zone: ZoneIn
     budget = state.budget
     now = state.now
     with st.container(border=True, height="stretch"):
-        with blocks.row(gap="xsmall"):
-            st.subheader(blocks.plain(format_title(budget)), anchor=False, width="content")
+        with blocks.start_row(gap="xsmall"):
+            st.subheader(blocks.escape_markdown(format_title(budget)), anchor=False, width="content")
             st.caption(f"{format_scope(budget.scope)} · {budget.period}", width="stretch")
             show_badge(state)
-        st.markdown(blocks.model_markdown(f"**{_format_spent(now)}** of {format_money(now.limit_nano)}"))
+        st.markdown(blocks.sanitise_markdown(f"**{_format_spent(now)}** of {format_money(now.limit_nano)}"))
         st.progress(min(1.0, now.percent / 100))
         st.caption("  \n".join(_describe_budget(state, zone)))
         _show_actions(services, actor, state)
@@ -87,14 +87,14 @@ def _describe_budget(state: BudgetState, zone: ZoneInfo) -> list[str]:
     if state.forecast is not None and state.forecast.high:
         low = format_sum(state.forecast.low, now.unpriced_calls)
         high = format_money(state.forecast.high)
-        lines.append(f"Forecast for {window_name(budget.period, now.window.start)}: {_format_range(low, high)}.")
+        lines.append(f"Forecast for {format_window(budget.period, now.window.start)}: {_format_range(low, high)}.")
     if state.state == "refusing":
         lines.append("A call that might have cost more than what is left was refused; smaller ones pass.")
     if now.held_nano:
         lines.append(f"{format_money(now.held_nano)} more is held for calls under way.")
     if now.unpriced_calls:
         calls = "call" if now.unpriced_calls == 1 else "calls"
-        lines.append(f"{format.count(now.unpriced_calls)} {calls} unpriced, not or not wholly in the sum.")
+        lines.append(f"{format.format_count(now.unpriced_calls)} {calls} unpriced, not or not wholly in the sum.")
     if budget.block_unpriced:
         lines.append("Models without a price are stopped.")
     if not budget.exists:
@@ -113,7 +113,7 @@ def _format_range(low: str, high: str) -> str:
 def _show_actions(services: Services, actor: Actor, state: BudgetState) -> None:
     budget = state.budget
     locked = not (actor.can(Permission.MANAGE_PROVIDERS) or actor.rules_team)
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{budget.id}", disabled=locked):
             st.dialog(f"Edit {format_title(budget)}")(budget_forms.edit_dialog)(services, actor, state)
         if actor.can(Permission.TEST_CONFIGS):
@@ -145,7 +145,7 @@ def show_history(services: Services, actor: Actor, state: BudgetState) -> None:
     budget = state.budget
     rows = [
         {
-            "Window": window_name(budget.period, past.window.start),
+            "Window": format_window(budget.period, past.window.start),
             "Spent": _format_spent(past),
             "Limit": format_money(past.limit_nano),
             "Share": f"{100 * past.spent_nano / past.limit_nano:.1f} %",
@@ -160,7 +160,7 @@ def show_history(services: Services, actor: Actor, state: BudgetState) -> None:
     if (actor.can(Permission.MANAGE_PROVIDERS) or actor.rules_team) and st.button(
         "Count again", icon=":material/calculate:", help="Add the current window up from the log of calls"
     ):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             counted = services.budgets.recount(actor, budget.id).now
             st.success(f"{_format_spent(counted)} is spent in this window.".replace("$", "\\$"))
 
@@ -172,7 +172,7 @@ def delete_dialog(services: Services, actor: Actor, state: BudgetState) -> None:
         "The calls, their cost and the statistics stay."
     )
     spot = st.container()
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep budget"):
             st.rerun()
         if st.button(":red[Delete budget]"):
@@ -193,13 +193,13 @@ def show_notices(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     with st.container(border=True):
         st.subheader("Notices", anchor=False)
         for notice in notices[:10]:
-            st.markdown(f"{describe_notice(notice)} :small[:gray[{format.moment(notice.at, zone)}]]")
+            st.markdown(f"{describe_notice(notice)} :small[:gray[{format.format_moment(notice.at, zone)}]]")
 
 
 def describe_notice(notice: Notice) -> str:
     """A notice as a sentence of Markdown: which threshold of which budget was reached, or that a call was refused."""
     about = "everything" if notice.scope == BudgetScope.GLOBAL else f"{notice.scope} {notice.label}"
-    name = f"**{blocks.plain(about)}**, {window_name(notice.period, notice.starts_at)}"
+    name = f"**{blocks.escape_markdown(about)}**, {format_window(notice.period, notice.starts_at)}"
     money = notice.spent_of_limit.replace("$", "\\$")
     if notice.threshold == REFUSED:
         return f"⊘ {name}: a call was refused for the first time in it, {money} was spent."
@@ -214,9 +214,9 @@ def show_beyond_holds(services: Services, actor: Actor, zone: ZoneInfo) -> None:
     with st.container(border=True):
         st.subheader("More was counted than was held for", anchor=False)
         for overrun in overruns[:10]:
-            name = blocks.plain(f"{overrun.provider}/{overrun.model}")
-            until = f"Until {format.moment(overrun.until, zone)} holds of it are for {overrun.words}."
-            with blocks.row(gap="xsmall"):
+            name = blocks.escape_markdown(f"{overrun.provider}/{overrun.model}")
+            until = f"Until {format.format_moment(overrun.until, zone)} holds of it are for {overrun.words}."
+            with blocks.start_row(gap="xsmall"):
                 st.markdown(
                     f"△ **{name}**: its provider counted more than calls were bounded by. {until}", width="stretch"
                 )
@@ -233,8 +233,8 @@ def show_attention(services: Services, actor: Actor) -> None:
     with st.container(border=True):
         st.subheader("Budgets", anchor=False)
         for state in states[:5]:
-            with blocks.row(gap="xsmall"):
-                about = blocks.plain(format_title(state.budget))
+            with blocks.start_row(gap="xsmall"):
+                about = blocks.escape_markdown(format_title(state.budget))
                 now = state.now
                 money = now.spent_of_limit.replace("$", "\\$")
                 st.markdown(f"**{about}** {money}", width="stretch")

@@ -7,10 +7,10 @@ import streamlit as st
 
 from lib.access.permissions import Actor, Permission
 from lib.budgets.budget import DEFAULT_THRESHOLDS, BudgetScope, Period
-from lib.budgets.dry_run import dry_run
+from lib.budgets.dry_run import ask_budgets
 from lib.budgets.state import BudgetState
 from lib.errors import InvalidInput, LLMManagerError
-from lib.money import format_money, nano_from_usd, usd_from_nano
+from lib.money import convert_nano_to_usd, convert_usd_to_nano, format_money
 from lib.patterns import compile_pattern
 from lib.services import Services
 from lib.ui import blocks
@@ -99,7 +99,7 @@ def _ask_subject(services: Services, actor: Actor, scope: BudgetScope) -> str:
 def _ask_fields(state: BudgetState | None, spots: dict[str | None, Any]) -> dict[str, Any]:
     """Limit, hard or soft, thresholds, and models without a price."""
     budget = state.budget if state else None
-    start = format(usd_from_nano(budget.limit_nano).normalize(), "f") if budget else ""
+    start = format(convert_nano_to_usd(budget.limit_nano).normalize(), "f") if budget else ""
     fields: dict[str, Any] = {"limit": st.text_input("Limit, US dollars", start, placeholder="25", max_chars=20)}
     spots["limit"] = st.empty()
     hard = st.radio(
@@ -131,7 +131,7 @@ def _parse_limit(fields: dict[str, Any]) -> dict[str, Any]:
         how = "Write it like 25, 12.50 or 1,250: a point before the cents."
         raise InvalidInput("The limit is not an amount.", "", how, field="limit")
     other_fields = {name: value for name, value in fields.items() if name != "limit"}
-    return other_fields | {"limit_nano": nano_from_usd(Decimal(amount[1].replace(",", "") + (amount[2] or "")))}
+    return other_fields | {"limit_nano": convert_usd_to_nano(Decimal(amount[1].replace(",", "") + (amount[2] or "")))}
 
 
 def check_dialog(services: Services, actor: Actor) -> None:
@@ -146,8 +146,8 @@ def check_dialog(services: Services, actor: Actor) -> None:
     if slug is None:
         st.caption("Nothing is sent and nothing is held.")
         return
-    with blocks.errors_shown():
-        outcome = dry_run(
+    with blocks.show_errors():
+        outcome = ask_budgets(
             actor,
             services.budgets,
             services.prices,
@@ -165,12 +165,12 @@ def check_dialog(services: Services, actor: Actor) -> None:
         count = len(outcome.own.verdicts)
         applying = f"{count} {'budget applies' if count == 1 else 'budgets apply'}" if count else "no budget applies"
         for refusal in refusals:
-            why = blocks.plain(f"{refusal.why} {refusal.fix}")
-            st.error(why, title=blocks.plain(refusal.title), icon=":material/block:")
+            why = blocks.escape_markdown(f"{refusal.why} {refusal.fix}")
+            st.error(why, title=blocks.escape_markdown(refusal.title), icon=":material/block:")
         if (deployment := outcome.instead) is not None:
             st.info(
-                blocks.plain(f"It would go to {deployment.model} of {deployment.provider} instead."),
+                blocks.escape_markdown(f"It would go to {deployment.model} of {deployment.provider} instead."),
                 icon=":material/alt_route:",
             )
         if not refusals:
-            st.success(blocks.plain(f"{most}; {applying}."), title="It would pass.", icon=":material/check:")
+            st.success(blocks.escape_markdown(f"{most}; {applying}."), title="It would pass.", icon=":material/check:")

@@ -42,19 +42,19 @@ def show_webhook(services: Services, actor: Actor) -> None:
 
 def _show_state(services: Services, actor: Actor, state: WebhookState) -> None:
     zone = services.preferences.report_zone(actor)
-    blocks.facts([("Host", f"`{state.host}`"), ("Last delivery", format.moment(state.delivered_at, zone))])
+    blocks.show_facts([("Host", f"`{state.host}`"), ("Last delivery", format.format_moment(state.delivered_at, zone))])
     if state.waiting or state.given_up:
-        why = f" The newest error: {blocks.plain(state.error)}" if state.error else ""
+        why = f" The newest error: {blocks.escape_markdown(state.error)}" if state.error else ""
         st.caption(f":orange[{state.waiting} waiting, {state.given_up} given up.]{why}")
     test_spot = st.empty()
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Send test message", icon=":material/send:"):
-            with test_spot.container(), blocks.errors_shown():
+            with test_spot.container(), blocks.show_errors():
                 error = services.webhook.test(actor)
                 if error is None:
                     st.success("The receiver took it.")
                 else:
-                    st.error("It is tried again later.", title=blocks.plain(error), icon=":material/error:")
+                    st.error("It is tried again later.", title=blocks.escape_markdown(error), icon=":material/error:")
         with st.popover(":red[Remove webhook]"):
             st.markdown("Nobody is told any more, and what waits is dropped. The notices in the app stay.")
             if st.button(":red[Remove it]"):

@@ -19,7 +19,7 @@ _NEAREST = 10
 def draw_detail(services: Services, actor: Actor, figures: CacheFigures, zone: ZoneInfo) -> None:
     """The panel of one configuration."""
     rules = figures.rules
-    blocks.facts(
+    blocks.show_facts(
         [
             ("Remembers", describe_tiers(rules)),
             ("Whose answers", SCOPES[rules.scope]),
@@ -48,7 +48,7 @@ def _draw_outcomes(figures: CacheFigures) -> None:
     frame = pd.DataFrame(
         {
             "outcome": [_OUTCOMES.get(name, name) for name in names],
-            "requests": [f"{counts[name]:,} · {format.share(counts[name] / total)}" for name in names],
+            "requests": [f"{counts[name]:,} · {format.format_share(counts[name] / total)}" for name in names],
         }
     )
     text = st.column_config.TextColumn
@@ -70,16 +70,16 @@ def _draw_proofs(proofs: list[PoolProof], bound_per_mille: int) -> None:
     for proof in proofs:
         sampled = f"{proof.proof.samples:,} labelled of {proof.would_be_hits:,} would-be hits"
         if proof.proof.bound is not None:
-            st.markdown(f":green[**At most {format.share(proof.proof.bound)} wrong**], from {sampled}.")
+            st.markdown(f":green[**At most {format.format_share(proof.proof.bound)} wrong**], from {sampled}.")
         elif proof.proof.next_size is not None:
             st.markdown(
                 f"Not proved: {sampled}, {proof.proof.errors} different. Looked at with {proof.proof.next_size:,} "
-                f"(for at most {format.share(bound_per_mille / 1000)})."
+                f"(for at most {format.format_share(bound_per_mille / 1000)})."
             )
         else:
             st.markdown(f":red[**Not to be served**]: {proof.proof.errors} of {proof.proof.samples:,} are different.")
         if proof.saved_nano_usd:
-            st.caption(blocks.plain(f"They would have saved {format_money(proof.saved_nano_usd)}."))
+            st.caption(blocks.escape_markdown(f"They would have saved {format_money(proof.saved_nano_usd)}."))
 
 
 def _draw_decisions(services: Services, actor: Actor, configuration_id: str, zone: ZoneInfo) -> None:
@@ -97,8 +97,8 @@ def _draw_decision(services: Services, actor: Actor, decision: CacheDecision, zo
     with st.container(border=True, gap="xsmall"):
         st.text(decision.question)
         st.text(decision.candidate)
-        with blocks.row(gap="xsmall"):
-            caption = f"similarity {decision.similarity:.3f} · {format.moment(decision.created_at, zone)}"
+        with blocks.start_row(gap="xsmall"):
+            caption = f"similarity {decision.similarity:.3f} · {format.format_moment(decision.created_at, zone)}"
             st.caption(caption, width="stretch")
             if decision.guard is not None:
                 st.badge(f"refused: {decision.guard}", color="gray")

@@ -9,7 +9,7 @@ from lib.access.permissions import Actor
 from lib.cache.cache import CacheFigures
 from lib.cache.policy import CacheRules, SemanticMode
 from lib.clock import utc_now
-from lib.money import format_money, format_sum, usd_from_nano
+from lib.money import convert_nano_to_usd, format_money, format_sum
 from lib.services import Services
 from lib.ui import format, grammar
 from lib.ui.statistics import chart_card
@@ -24,11 +24,11 @@ def draw_figures(everything: Sequence[CacheFigures]) -> None:
     lookups = hits + sum(figures.outcomes.get("miss", 0) for figures in everything)
     unpriced = sum(figures.unpriced_hits for figures in everything)
     saved = format_sum(sum(figures.saved_nano_usd for figures in everything), unpriced)
-    waiting = format.duration(sum(figures.saved_ms for figures in everything) if hits else None)
+    waiting = format.format_duration(sum(figures.saved_ms for figures in everything) if hits else None)
     with st.grid(4, min_column_width=140, gap="small"):
         st.metric("Saved", saved, border=True)
-        st.metric("Answers from memory", format.count(hits), border=True)
-        st.metric("Hit rate", format.share(hits / lookups) if lookups else "—", border=True)
+        st.metric("Answers from memory", format.format_count(hits), border=True)
+        st.metric("Hit rate", format.format_share(hits / lookups) if lookups else "—", border=True)
         st.metric("Waiting saved", waiting, border=True)
     left_out = f" · {unpriced:,} answers have no known price and are not in the sum" if unpriced else ""
     st.caption(f"Last {DAYS} days{left_out}")
@@ -48,7 +48,7 @@ def draw_chart(services: Services, actor: Actor) -> None:
             "day": [str(row["day"]) for row in rows],
             "tier": [row["tier"] for row in rows],
             "hits": [row["hits"] for row in rows],
-            "saved": [float(usd_from_nano(row["saved_nano_usd"] or 0)) for row in rows],
+            "saved": [float(convert_nano_to_usd(row["saved_nano_usd"] or 0)) for row in rows],
             "label": [format_money(row["saved_nano_usd"]) for row in rows],
         }
     )
@@ -56,7 +56,7 @@ def draw_chart(services: Services, actor: Actor) -> None:
         st.subheader("Saved by day", anchor=False)
         today = utc_now().date()
         days = [str(today - timedelta(days=ago)) for ago in range(DAYS)]
-        chart_card.show(cache_charts.saved_by_day, frame, days, key="cache-saved", alt="What was saved, by day")
+        chart_card.show(cache_charts.build_savings_chart, frame, days, key="cache-saved", alt="What was saved, by day")
 
 
 def draw_table(everything: Sequence[CacheFigures], *, is_narrow: bool) -> None:
@@ -66,7 +66,7 @@ def draw_table(everything: Sequence[CacheFigures], *, is_narrow: bool) -> None:
             "configuration": figures.slug,
             "tiers": describe_tiers(figures.rules),
             "shared": SCOPES[figures.rules.scope],
-            "hit_rate": format.share(figures.hit_rate),
+            "hit_rate": format.format_share(figures.hit_rate),
             "hits": sum(figures.hits.values()),
             "saved": format_sum(figures.saved_nano_usd, figures.unpriced_hits),
             "entries": figures.entries,

@@ -10,12 +10,12 @@ from lib.access.permissions import Actor
 from lib.configs.configuration import CAPABILITIES, UNSUPPORTED
 from lib.configs.configurations import Configuration
 from lib.errors import InvalidInput, LLMManagerError
-from lib.providers.parameters import offered
+from lib.providers.parameters import list_offered
 from lib.providers.provider import Provider
 from lib.services import Services
 from lib.ui import blocks
-from lib.ui.configurations.model_picker import model_picker
-from lib.ui.configurations.routing_form import routing_fields
+from lib.ui.configurations.model_picker import draw_model_picker
+from lib.ui.configurations.routing_form import draw_routing_fields
 from lib.ui.configurations.tool_rules_form import draw_tool_rules
 
 _UNSUPPORTED = {"refuse": "Refuse the call and name them", "drop": "Leave them out, and say so with the call"}
@@ -32,7 +32,7 @@ def select(slug: str) -> None:
     st.query_params["id"] = slug
 
 
-def editor(services: Services, actor: Actor, configuration: Configuration | None) -> None:
+def draw_editor(services: Services, actor: Actor, configuration: Configuration | None) -> None:
     """The form, for a new configuration or an existing one; says under a field what is wrong with it."""
     providers = services.providers.list(actor)
     names = [p.name for p in providers]
@@ -51,7 +51,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
     spots["provider"] = left_column.empty()
     provider = next((p for p in providers if p.name == name), None)
     current = configuration.model if configuration and provider and configuration.provider_id == provider.id else ""
-    model = model_picker(
+    model = draw_model_picker(
         services, actor, provider, current, into=right_column, key=f"model-{configuration.id if configuration else ''}"
     )
     spots["model"] = right_column.empty()
@@ -62,7 +62,7 @@ def editor(services: Services, actor: Actor, configuration: Configuration | None
         provider.kind if provider else "custom", configuration.parameters if configuration else {}
     )
     spots["parameters"] = st.empty()
-    routing = routing_fields(providers, configuration)
+    routing = draw_routing_fields(providers, configuration)
     spots["routing"] = st.empty()
     tools = draw_tool_rules(services, actor, configuration)
     spots["tools"] = st.empty()
@@ -119,7 +119,7 @@ def show_in_form(error: LLMManagerError, spots: Mapping[str | None, Any]) -> Non
     """The error under the field it names, else at the form's end."""
     field = getattr(error, "field", None)
     if field in spots and field is not None:
-        spots[field].markdown(f":red[{blocks.plain(str(error))}]")
+        spots[field].markdown(f":red[{blocks.escape_markdown(str(error))}]")
     else:
         with spots[None]:
             blocks.show_error(error)
@@ -128,7 +128,7 @@ def show_in_form(error: LLMManagerError, spots: Mapping[str | None, Any]) -> Non
 def draw_parameters(kind: str, current: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
     """Controls for a kind's parameters; a function that reads them (InvalidInput when the JSON is none)."""
     inputs: dict[str, Any] = {}
-    parameters = offered(kind)
+    parameters = list_offered(kind)
     with st.expander("Parameters", icon=":material/tune:"):
         columns = st.columns(2)
         for number, parameter in enumerate(parameters):

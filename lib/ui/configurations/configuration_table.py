@@ -13,7 +13,7 @@ from lib.configs.routing import Routing
 from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session, session_keys
-from lib.ui.configurations.configuration_form import editor, select
+from lib.ui.configurations.configuration_form import draw_editor, select
 from lib.ui.configurations.routing_form import describe
 
 STATES = {
@@ -82,28 +82,28 @@ def draw_table(configurations: Sequence[Configuration], selected: str | None, *,
 
 def draw_detail(services: Services, actor: Actor, configuration: Configuration, *, heading: bool = True) -> None:
     """The panel of one configuration."""
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         if heading:
-            st.subheader(blocks.plain(configuration.slug), anchor=False, width="stretch")
+            st.subheader(blocks.escape_markdown(configuration.slug), anchor=False, width="stretch")
         st.badge(STATES[configuration.needs], color=pick_colour(configuration))
         if (default := describe_default(configuration)) is not None:
-            st.badge(f"default for {blocks.plain(default)}", color="blue")
+            st.badge(f"default for {blocks.escape_markdown(default)}", color="blue")
     if configuration.description:
-        st.caption(blocks.plain(configuration.description))
+        st.caption(blocks.escape_markdown(configuration.description))
     if configuration.needs in _NEEDS:
         st.warning(_NEEDS[configuration.needs], icon=":material/info:")
-    blocks.facts(
+    blocks.show_facts(
         [
-            ("App", blocks.plain(configuration.app)),
-            ("Provider", blocks.plain(configuration.provider_name) or ":gray[— none]"),
-            ("Model", blocks.plain(configuration.model)),
+            ("App", blocks.escape_markdown(configuration.app)),
+            ("Provider", blocks.escape_markdown(configuration.provider_name) or ":gray[— none]"),
+            ("Model", blocks.escape_markdown(configuration.model)),
             ("Can", ", ".join(configuration.capabilities) or ":gray[— not stated]"),
         ]
     )
     parameters, prompt, routing = st.tabs(["Parameters", "System prompt", "Routing"])
     with parameters:
         if configuration.parameters:
-            blocks.facts([(name, _format_parameter(value)) for name, value in configuration.parameters.items()])
+            blocks.show_facts([(name, _format_parameter(value)) for name, value in configuration.parameters.items()])
         else:
             st.caption("None set: the provider's defaults apply.")
     with prompt:
@@ -114,13 +114,13 @@ def draw_detail(services: Services, actor: Actor, configuration: Configuration, 
     with routing:
         names = {provider.id: provider.name for provider in services.providers.list(actor)}
         lines = describe(Routing.from_record(configuration.routing), names)
-        blocks.facts([(label, blocks.plain(value)) for label, value in lines], columns=1)
+        blocks.show_facts([(label, blocks.escape_markdown(value)) for label, value in lines], columns=1)
     _check(configuration)
-    _actions(services, actor, configuration)
+    _draw_actions(services, actor, configuration)
 
 
 def _format_parameter(value: Any) -> str:
-    return blocks.plain(str(value) if isinstance(value, str | int | float) else json.dumps(value))
+    return blocks.escape_markdown(str(value) if isinstance(value, str | int | float) else json.dumps(value))
 
 
 def _check(configuration: Configuration) -> None:
@@ -130,25 +130,25 @@ def _check(configuration: Configuration) -> None:
         return
     if check["ok"]:
         st.success(
-            f"{blocks.plain(check['model'])} answered in {format.duration(check['latency_ms'])}, "
-            f"first token after {format.duration(check['first_token_ms'])}.",
+            f"{blocks.escape_markdown(check['model'])} answered in {format.format_duration(check['latency_ms'])}, "
+            f"first token after {format.format_duration(check['first_token_ms'])}.",
             icon=":material/check:",
         )
     else:
-        st.error(blocks.plain(check["message"]), title="The test failed", icon=":material/error:")
+        st.error(blocks.escape_markdown(check["message"]), title="The test failed", icon=":material/error:")
 
 
-def _actions(services: Services, actor: Actor, configuration: Configuration) -> None:
-    with blocks.row():
+def _draw_actions(services: Services, actor: Actor, configuration: Configuration) -> None:
+    with blocks.start_row():
         if st.button("Test", icon=":material/network_check:", disabled=not actor.can(Permission.TEST_CONFIGS)):
             run_test(services, actor, configuration)
         if st.button("Edit", icon=":material/edit:", disabled=not actor.can(Permission.EDIT_CONFIGS)):
-            st.dialog(f"Edit {configuration.slug}", width="medium")(editor)(services, actor, configuration)
+            st.dialog(f"Edit {configuration.slug}", width="medium")(draw_editor)(services, actor, configuration)
         with st.popover("More", icon=":material/more_horiz:", type="tertiary"), st.container(gap="xsmall"):
-            _more(services, actor, configuration)
+            _draw_more(services, actor, configuration)
 
 
-def _more(services: Services, actor: Actor, configuration: Configuration) -> None:
+def _draw_more(services: Services, actor: Actor, configuration: Configuration) -> None:
     may_edit = actor.can(Permission.EDIT_CONFIGS)
     may_create = actor.can(Permission.CREATE_CONFIGS)
     st.page_link(
@@ -175,7 +175,7 @@ def _more(services: Services, actor: Actor, configuration: Configuration) -> Non
 
 
 def _default_choice(services: Services, actor: Actor, configuration: Configuration, *, locked: bool) -> None:
-    app = blocks.plain(configuration.app)
+    app = blocks.escape_markdown(configuration.app)
     star = ":material/star:"
     if configuration.is_default:
         if st.button(f"No longer default for {app}", icon=star, type="tertiary", disabled=locked):
@@ -214,10 +214,14 @@ def delete_dialog(services: Services, actor: Actor, configuration: Configuration
     """Ask before a configuration is deleted, saying what stays of it."""
     st.markdown(
         "Apps that name it get an error from then on. Its calls, their cost and the statistics stay."
-        + (f" {blocks.plain(configuration.app)} falls back to the global default." if configuration.is_default else "")
+        + (
+            f" {blocks.escape_markdown(configuration.app)} falls back to the global default."
+            if configuration.is_default
+            else ""
+        )
     )
     spot = st.container()
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep configuration"):
             st.rerun()
         if st.button(":red[Delete configuration]"):
@@ -236,12 +240,12 @@ def import_dialog(services: Services, actor: Actor) -> None:
     st.caption("A JSON file made by Export. Names that exist are skipped; keys are never part of it.")
     file = st.file_uploader("Export file", type="json", label_visibility="collapsed")
     if st.button("Import configurations", type="primary", disabled=file is None) and file is not None:
-        with blocks.errors_shown():
+        with blocks.show_errors():
             done = services.configurations.import_json(actor, file.getvalue())
             st.success(f"{len(done.created)} added, {len(done.skipped)} skipped because the name exists.")
             if done.without_provider:
-                names = blocks.plain(", ".join(done.without_provider))
+                names = blocks.escape_markdown(", ".join(done.without_provider))
                 st.warning(f"Switched off until they get a provider: {names}.")
             if done.shorter_routing:
-                names = blocks.plain(", ".join(done.shorter_routing))
+                names = blocks.escape_markdown(", ".join(done.shorter_routing))
                 st.warning(f"Some targets of their routing have no provider here and were left out: {names}.")

@@ -17,11 +17,11 @@ from lib.services import Services
 from lib.ui import blocks, format
 
 
-def model_picker(
+def draw_model_picker(
     services: Services, actor: Actor, provider: Provider | None, current: str, *, into: Any = st, key: str = "model"
 ) -> str:
     """The model's name (empty: none yet), chosen or typed; facts of the chosen one stand below."""
-    listed = listed_models(services, actor, provider) if provider else None
+    listed = load_listed_models(services, actor, provider) if provider else None
     names = [facts.model for facts in listed.models] if listed else []
     if current and current not in names:
         names.insert(0, current)
@@ -36,11 +36,13 @@ def model_picker(
     )
     if provider is not None and listed is not None:
         facts = services.models.find(provider.kind, model, provider.id) if model else None
-        into.caption(describe_model(facts) if facts else blocks.plain(_describe_list(listed, provider, model)))
+        into.caption(
+            describe_model(facts) if facts else blocks.escape_markdown(_describe_list(listed, provider, model))
+        )
     return model or ""
 
 
-def listed_models(services: Services, actor: Actor, provider: Provider) -> ModelList:
+def load_listed_models(services: Services, actor: Actor, provider: Provider) -> ModelList:
     """The provider's list; fetched first when it is due and the actor may."""
     listed = services.models.list(actor, provider.id)
     if listed.is_due and provider.state == "ready" and actor.can(Permission.EDIT_CONFIGS):
@@ -53,13 +55,13 @@ def describe_model(facts: ModelFacts) -> str:
     """A line of Markdown with a model's window, longest answer, capabilities and price, as far as they are known."""
     parts = []
     if facts.context_tokens is not None:
-        parts.append(f"reads {format.count(facts.context_tokens)} tokens")
+        parts.append(f"reads {format.format_count(facts.context_tokens)} tokens")
     if facts.output_tokens is not None:
-        parts.append(f"writes {format.count(facts.output_tokens)}")
+        parts.append(f"writes {format.format_count(facts.output_tokens)}")
     if facts.capabilities is not None:
         parts.append(", ".join(facts.capabilities))
     parts.append(describe_price(facts))
-    return blocks.plain(" · ".join(parts))
+    return blocks.escape_markdown(" · ".join(parts))
 
 
 def describe_price(facts: ModelFacts) -> str:

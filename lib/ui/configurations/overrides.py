@@ -70,21 +70,21 @@ def describe_scope(override: Override, slugs: dict[str, str]) -> str:
 
 def draw_detail(services: Services, actor: Actor, override: Override, slugs: dict[str, str]) -> None:
     """The panel of one override."""
-    with blocks.row(gap="xsmall"):
-        st.subheader(blocks.plain(override.name), anchor=False, width="stretch")
+    with blocks.start_row(gap="xsmall"):
+        st.subheader(blocks.escape_markdown(override.name), anchor=False, width="stretch")
         st.badge(_STATES[not override.is_active], color="green" if override.is_active else "gray")
-    blocks.facts(
+    blocks.show_facts(
         [
-            ("For", blocks.plain(describe_scope(override, slugs))),
+            ("For", blocks.escape_markdown(describe_scope(override, slugs))),
             ("Strategy", override.strategy.value.replace("_", " ")),
             ("Priority", str(override.priority)),
         ]
     )
     st.code(json.dumps(dict(override.parameters), indent=1, ensure_ascii=False), language="json", wrap_lines=True)
     locked = not actor.can(Permission.EDIT_CONFIGS)
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Edit", icon=":material/edit:", disabled=locked):
-            st.dialog(f"Edit {override.name}", width="medium")(editor)(services, actor, override)
+            st.dialog(f"Edit {override.name}", width="medium")(draw_editor)(services, actor, override)
         word, icon = ("Switch off", "toggle_off") if override.is_active else ("Switch on", "toggle_on")
         if st.button(word, icon=f":material/{icon}:", type="tertiary", disabled=locked):
             _act(lambda: services.overrides.set_active(actor, override.id, not override.is_active))
@@ -100,7 +100,7 @@ def _act(action: Any) -> None:
     st.rerun()
 
 
-def editor(services: Services, actor: Actor, override: Override | None) -> None:
+def draw_editor(services: Services, actor: Actor, override: Override | None) -> None:
     """The form, for a new override or an existing one."""
     slugs = {c.id: c.slug for c in services.configurations.list(actor)}
     spots: dict[str | None, Any] = {}
@@ -178,7 +178,7 @@ def delete_dialog(services: Services, actor: Actor, override: Override) -> None:
     """Ask before an override is deleted, saying what stays of it."""
     st.markdown("Calls are sent without it from now on. Calls made with it keep their parameters in the log.")
     spot = st.container()
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep override"):
             st.rerun()
         if st.button(":red[Delete override]"):
@@ -200,7 +200,7 @@ def draw_preview(
     by_slug = {c.slug: c for c in configurations}
     apps = sorted({c.app for c in configurations} | {o.app for o in everything if o.app})
     contexts = sorted({o.context for o in everything if o.context})
-    with blocks.row():
+    with blocks.start_row():
         slug = st.selectbox("Configuration", list(by_slug), width=230, key="config", bind="query-params")
         app = st.selectbox(
             "App", apps, index=None, placeholder="the configuration's", accept_new_options=True, width=190, key="app"
@@ -211,12 +211,14 @@ def draw_preview(
     if slug is None:
         return
     configuration = by_slug[slug]
-    with blocks.errors_shown():
+    with blocks.show_errors():
         effective = services.overrides.effective(actor, configuration, {}, app=app, context=context)
         applied = services.overrides.matching(actor, app or configuration.app, context, configuration.id)
         draw_effective_parameters(effective, configuration)
         names = ", ".join(o.name for o in everything if o.id in {override.id for override in applied})
-        st.caption(f"Applied, in this order: {blocks.plain(names)}." if names else "No override holds for this call.")
+        st.caption(
+            f"Applied, in this order: {blocks.escape_markdown(names)}." if names else "No override holds for this call."
+        )
 
 
 def draw_effective_parameters(effective: EffectiveParameters, configuration: Configuration) -> None:
@@ -242,4 +244,4 @@ def draw_effective_parameters(effective: EffectiveParameters, configuration: Con
     if effective.unsupported:
         consequence = "they are left out, and the call says so" if drops else "a call is refused"
         not_taken = f"{configuration.model} does not take {', '.join(effective.unsupported)}: {consequence}."
-        st.caption(blocks.plain(not_taken) + " The configuration decides which.")
+        st.caption(blocks.escape_markdown(not_taken) + " The configuration decides which.")

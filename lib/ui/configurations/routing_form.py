@@ -41,14 +41,16 @@ def describe(routing: Routing, names: dict[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def routing_fields(providers: Sequence[Provider], configuration: Configuration | None) -> Callable[[], dict[str, Any]]:
+def draw_routing_fields(
+    providers: Sequence[Provider], configuration: Configuration | None
+) -> Callable[[], dict[str, Any]]:
     """The section; a function that reads it (InvalidInput for a line that is half filled in)."""
     routing = Routing.from_record(configuration.routing if configuration else {})
     names = {provider.id: provider.name for provider in providers}
     owner = configuration.id if configuration else "new"
     with st.expander("Routing", icon=":material/alt_route:"):
         st.caption("Further deployments share the calls with the model above; the weight is their share.")
-        deployments = _editor(
+        deployments = _draw_editor(
             [(names.get(d.provider_id), d.model, d.weight) for d in routing.deployments], names, f"deployments-{owner}"
         )
         strategy_column, weight_column = st.columns([2, 1])
@@ -60,7 +62,7 @@ def routing_fields(providers: Sequence[Provider], configuration: Configuration |
         )
         weight = weight_column.number_input("Weight of the model above", 1, HEAVIEST, routing.weight)
         st.caption("When all of them are given up, the fallbacks are asked in this order.")
-        fallbacks = _editor(
+        fallbacks = _draw_editor(
             [(names.get(f.provider_id), f.model) for f in routing.fallbacks], names, f"fallbacks-{owner}"
         )
         attempts, in_all = st.columns(2)
@@ -85,7 +87,7 @@ def routing_fields(providers: Sequence[Provider], configuration: Configuration |
     return read
 
 
-def _editor(rows: Sequence[tuple[Any, ...]], names: dict[str, str], key: str) -> Sequence[dict[str, Any]]:
+def _draw_editor(rows: Sequence[tuple[Any, ...]], names: dict[str, str], key: str) -> Sequence[dict[str, Any]]:
     """A small table to fill in: provider, model and, for deployments, a weight."""
     import pandas as pd
 

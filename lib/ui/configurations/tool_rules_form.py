@@ -33,13 +33,13 @@ def draw_tool_rules(
     with st.expander(label, icon=":material/build:"):
         names = st.multiselect(
             "Tools that the model may ask for",
-            _with_own(tool_names, rules.names),
+            _add_own(tool_names, rules.names),
             default=list(rules.names),
             accept_new_options=True,
             placeholder="None",
             help="A pattern such as github__* names all tools of a server. Access by role and app holds beside this.",
         )
-        tools_by_policy = {policy: _policy_field(policy, tool_names, rules) for policy in ApprovalPolicy}
+        tools_by_policy = {policy: _draw_policy_field(policy, tool_names, rules) for policy in ApprovalPolicy}
         programs = st.selectbox(
             "Over HTTP",
             list(ProgramTools),
@@ -61,11 +61,11 @@ def draw_tool_rules(
     return read
 
 
-def _policy_field(policy: ApprovalPolicy, tool_names: Sequence[str], rules: ToolRules) -> list[str]:
+def _draw_policy_field(policy: ApprovalPolicy, tool_names: Sequence[str], rules: ToolRules) -> list[str]:
     current = [pattern for pattern, of_pattern in rules.approval.items() if of_pattern is policy]
     return st.multiselect(
         _POLICIES[policy],
-        _with_own(tool_names, current),
+        _add_own(tool_names, current),
         default=current,
         accept_new_options=True,
         placeholder="As each tool says: what only reads runs, all else asks",
@@ -96,5 +96,5 @@ def _number_fields(rules: ToolRules) -> dict[str, Any]:
     }
 
 
-def _with_own(tool_names: Sequence[str], own: Sequence[str]) -> list[str]:
+def _add_own(tool_names: Sequence[str], own: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*tool_names, *own]))

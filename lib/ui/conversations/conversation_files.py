@@ -32,9 +32,11 @@ TYPES = (
 )
 
 
-def exchange_menu(services: Services, actor: Actor) -> None:
+def draw_exchange_menu(services: Services, actor: Actor) -> None:
     """Import, export of everything, and whether titles are found by a model."""
-    with st.popover("" if blocks.compact() else "More", icon=":material/more_horiz:", type="tertiary", key="all-more"):
+    with st.popover(
+        "" if blocks.is_compact() else "More", icon=":material/more_horiz:", type="tertiary", key="all-more"
+    ):
         if st.button("Import", icon=":material/upload:", type="tertiary"):
             import_dialog(services, actor)
         st.download_button(

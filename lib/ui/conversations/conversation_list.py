@@ -24,9 +24,9 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
         label_visibility="collapsed",
     )
     if words:
-        _hits(services, actor, words, zone)
+        _draw_hits(services, actor, words, zone)
         return
-    criteria = _filters(services, actor)
+    criteria = _draw_filters(services, actor)
     page = st.session_state.get(session_keys.CONVERSATIONS_PAGE, 1)
     conversations, has_older = services.conversations.list(actor, criteria, page)
     if not conversations:
@@ -36,9 +36,9 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
             else "Your conversations will stand here, the newest first."
         )
     for conversation in conversations:
-        _line(conversation, current, zone)
+        _draw_line(conversation, current, zone)
     if page > 1 or has_older:
-        with blocks.row():
+        with blocks.start_row():
             for label, icon, step, possible in (
                 ("Newer", "chevron_left", -1, page > 1),
                 ("Older", "chevron_right", 1, has_older),
@@ -48,7 +48,7 @@ def draw(services: Services, actor: Actor, current: str | None, zone: ZoneInfo) 
                     st.rerun()
 
 
-def _filters(services: Services, actor: Actor) -> ConversationQuery:
+def _draw_filters(services: Services, actor: Actor) -> ConversationQuery:
     folders = services.conversations.folders(actor)
     tags = services.conversations.tags(actor)
     selections = [st.session_state.get(f"list-{name}") for name in ("folder", "tag", "status", "archive")]
@@ -63,7 +63,7 @@ def _filters(services: Services, actor: Actor) -> ConversationQuery:
     return ConversationQuery(Status(status) if status else None, folder, tag, archived)
 
 
-def _line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> None:
+def _draw_line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> None:
     if conversation.id == current:
         icon = ":material/radio_button_checked:"
     else:
@@ -71,13 +71,13 @@ def _line(conversation: Conversation, current: str | None, zone: ZoneInfo) -> No
     with st.container(gap=None):
         if st.button(shorten(conversation.name), key=f"open-{conversation.id}", type="tertiary", icon=icon):
             open_conversation(conversation.id)
-        about = [format.moment(conversation.last_at, zone).rpartition(":")[0], conversation.folder]
+        about = [format.format_moment(conversation.last_at, zone).rpartition(":")[0], conversation.folder]
         status = conversation.status(utc_now())
         about += [*conversation.tags] + ([] if status is Status.ACTIVE else [str(status)])
-        st.caption(blocks.plain(" · ".join(part for part in about if part)))
+        st.caption(blocks.escape_markdown(" · ".join(part for part in about if part)))
 
 
-def _hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
+def _draw_hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
     hits = services.conversation_search.messages(actor, words)
     if not hits:
         st.caption("Nothing of yours has all these words. Of the last word its beginning is enough.")
@@ -87,8 +87,10 @@ def _hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> None:
             if st.button(label, key=f"hit-{hit.message_id}", type="tertiary", icon=":material/search:"):
                 services.talk.choose(actor, hit.conversation_id, hit.message_id)
                 open_conversation(hit.conversation_id)
-            st.caption(blocks.plain(f"{hit.role} · {format.moment(hit.created_at, zone).rpartition(':')[0]}"))
-            st.caption(blocks.plain(hit.excerpt))
+            st.caption(
+                blocks.escape_markdown(f"{hit.role} · {format.format_moment(hit.created_at, zone).rpartition(':')[0]}")
+            )
+            st.caption(blocks.escape_markdown(hit.excerpt))
 
 
 def open_conversation(conversation_id: str) -> None:
@@ -99,4 +101,4 @@ def open_conversation(conversation_id: str) -> None:
 
 def shorten(text: str) -> str:
     """A name as a label: one line, no Markdown."""
-    return blocks.plain(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+    return blocks.escape_markdown(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")

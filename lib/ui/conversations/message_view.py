@@ -52,15 +52,15 @@ def draw(
     """A message that is whole."""
     with st.chat_message(message.role, avatar=f":material/{_AVATARS.get(message.role, 'chat_bubble')}:"):
         if st.session_state.get(session_keys.EDITED_MESSAGE) == message.id:
-            _editor(message, actions)
+            _draw_editor(message, actions)
             return
-        _words(services, actor, message)
-        with blocks.row(gap="xsmall"):
-            _branches(message, actions)
-            _buttons(message, actions)
+        _draw_words(services, actor, message)
+        with blocks.start_row(gap="xsmall"):
+            _draw_branches(message, actions)
+            _draw_buttons(message, actions)
             if workflow_answers.is_workflow_answer(message):
                 workflow_answers.draw_link(message)
-            if about := _about(message, zone):
+            if about := _describe_message(message, zone):
                 st.caption(about, width="content")
             if selection is not None and message.id not in selection.ids and message.tokens:
                 st.badge("not sent", icon=":material/visibility_off:", color="gray", help=_OUTSIDE)
@@ -69,10 +69,10 @@ def draw(
 _OUTSIDE = "Outside of what goes to the model with the next message: see Context above."
 
 
-def _words(services: Services, actor: Actor, message: Message) -> None:
+def _draw_words(services: Services, actor: Actor, message: Message) -> None:
     _draw_attachments(services, actor, message)
     if any("round" in part for part in message.parts):
-        _rounds(services, actor, message)
+        _draw_rounds(services, actor, message)
     if message.role == "user":
         st.text(message.content)
     elif message.content:
@@ -88,7 +88,7 @@ def _draw_attachments(services: Services, actor: Actor, message: Message) -> Non
     """Draw a message's files and reasoning, above its text."""
     for part in message.parts:
         if part["type"] == "file":
-            _file(services, actor, str(part["id"]), str(part["name"]), str(part["media_type"]))
+            _draw_file(services, actor, str(part["id"]), str(part["name"]), str(part["media_type"]))
         elif part["type"] == "reasoning":
             with st.expander("Reasoning", icon=":material/psychology:"):
                 st.text(part["text"])
@@ -98,11 +98,11 @@ def _draw_unrun_tool_calls(message: Message) -> None:
     """Draw the calls of tools that a program, not this server, was to run."""
     for part in message.parts:
         if part["type"] == "tool_call" and "round" not in part:
-            st.caption(blocks.plain(f"Asked for {part['name']}"))
+            st.caption(blocks.escape_markdown(f"Asked for {part['name']}"))
             st.code(str(part["arguments"])[:20_000], language="json", wrap_lines=True)
 
 
-def _rounds(services: Services, actor: Actor, message: Message) -> None:
+def _draw_rounds(services: Services, actor: Actor, message: Message) -> None:
     """Draw what the model asked of tools before its answer, and what they returned."""
     turn = services.talk.turn(actor, message)
     if turn is not None and turn.steps:
@@ -121,19 +121,19 @@ def _answer(message: Message) -> None:
     citations.draw_answer(message.content, sources)
 
 
-def _file(services: Services, actor: Actor, file_id: str, name: str, media_type: str) -> None:
+def _draw_file(services: Services, actor: Actor, file_id: str, name: str, media_type: str) -> None:
     if not media_type.startswith("image/"):
-        st.badge(blocks.plain(name), icon=":material/attach_file:", color="gray")
+        st.badge(blocks.escape_markdown(name), icon=":material/attach_file:", color="gray")
         return
     try:
-        st.image(services.conversation_files.get(actor, file_id).data, caption=blocks.plain(name), width=220)
+        st.image(services.conversation_files.get(actor, file_id).data, caption=blocks.escape_markdown(name), width=220)
     except LLMManagerError as error:
         blocks.show_error(error)
 
 
-def _editor(message: Message, actions: MessageActions) -> None:
+def _draw_editor(message: Message, actions: MessageActions) -> None:
     text = st.text_area("Your message", message.content, key=f"edit-{message.id}", label_visibility="collapsed")
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Send as a new branch", icon=":material/send:"):
             st.session_state.pop(session_keys.EDITED_MESSAGE)
             actions.edit(message, text)
@@ -143,7 +143,7 @@ def _editor(message: Message, actions: MessageActions) -> None:
             st.rerun()
 
 
-def _branches(message: Message, actions: MessageActions) -> None:
+def _draw_branches(message: Message, actions: MessageActions) -> None:
     """`‹ 2 / 3 ›` where there are others beside this one."""
     if len(message.siblings) < 2:
         return
@@ -163,7 +163,7 @@ def _branches(message: Message, actions: MessageActions) -> None:
         )
 
 
-def _buttons(message: Message, actions: MessageActions) -> None:
+def _draw_buttons(message: Message, actions: MessageActions) -> None:
     if message.role == "user":
         st.button(
             "",
@@ -197,17 +197,19 @@ def _start_editing(message_id: str) -> None:
     st.session_state[session_keys.EDITED_MESSAGE] = message_id
 
 
-def _about(message: Message, zone: ZoneInfo) -> str:
+def _describe_message(message: Message, zone: ZoneInfo) -> str:
     """Model, tokens, cost; when it was said."""
-    parts = [format.moment(message.created_at, zone).rpartition(":")[0]]
+    parts = [format.format_moment(message.created_at, zone).rpartition(":")[0]]
     if message.role == "assistant":
         parts = [message.model] if message.model else []
         if message.prompt_tokens is not None and message.completion_tokens is not None:
-            parts.append(f"{format.count(message.prompt_tokens)} → {format.count(message.completion_tokens)}")
+            parts.append(
+                f"{format.format_count(message.prompt_tokens)} → {format.format_count(message.completion_tokens)}"
+            )
         if message.call_id is not None:
             cost = message.cost_nano_usd
             parts.append("— no price known" if cost is None else format_cost(cost, message.cost_status))
         if message.is_remembered:
             saved = message.saved_nano_usd
             parts.append("from memory" if not saved else f"from memory, saved {format_money(saved)}")
-    return blocks.plain(" · ".join(parts))
+    return blocks.escape_markdown(" · ".join(parts))

@@ -8,21 +8,23 @@ from lib.services import Services
 from lib.ui import blocks
 
 
-def _key(conversation_id: str) -> str:
+def _build_key(conversation_id: str) -> str:
     return f"attached-{conversation_id}"
 
 
 def take_attached(conversation_id: str | None) -> list[str]:
     """The ids of the files that wait for the next message, which takes them along."""
-    waiting = st.session_state.pop(_key(conversation_id or ""), {})
+    waiting = st.session_state.pop(_build_key(conversation_id or ""), {})
     return list(waiting)
 
 
 def draw_attach_button(services: Services, actor: Actor, conversation_id: str) -> None:
     """The button that attaches a resource, and what waits for the next message; absent where no server offers any."""
-    waiting: dict[str, str] = st.session_state.get(_key(conversation_id), {})
+    waiting: dict[str, str] = st.session_state.get(_build_key(conversation_id), {})
     for file_id, name in list(waiting.items()):
-        if st.button(blocks.plain(name), icon=":material/close:", help="Leave it out", key=f"detach-{file_id}"):
+        if st.button(
+            blocks.escape_markdown(name), icon=":material/close:", help="Leave it out", key=f"detach-{file_id}"
+        ):
             waiting.pop(file_id)
             st.rerun()
     if not actor.can(Permission.TEST_CONFIGS) or not list_resources(services.servers.offered(actor)):
@@ -36,12 +38,12 @@ def _attach_dialog(services: Services, actor: Actor, conversation_id: str) -> No
     labels = [f"{resource.server} · {resource.label}" for resource in resources]
     chosen = st.selectbox("Resource", range(len(resources)), format_func=labels.__getitem__)
     resource = resources[chosen]
-    st.caption(blocks.plain(" · ".join(part for part in (resource.uri, resource.description) if part)[:500]))
+    st.caption(blocks.escape_markdown(" · ".join(part for part in (resource.uri, resource.description) if part)[:500]))
     st.caption("It counts as a document from outside: tools that may change something ask first.")
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if st.button("Attach", type="primary", icon=":material/attach_file:"):
             files = read_files(services.servers.read_resource(actor, resource.server, resource.uri))
             stored = services.conversation_files.add(actor, conversation_id, files)
-            waiting = st.session_state.setdefault(_key(conversation_id), {})
+            waiting = st.session_state.setdefault(_build_key(conversation_id), {})
             waiting.update({file.id: file.name for file in stored})
             st.rerun()

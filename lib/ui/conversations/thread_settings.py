@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.clock import short_id, utc_now
+from lib.clock import shorten_id, utc_now
 from lib.configs.configuration import Configuration
 from lib.conversations.context import Selection
 from lib.conversations.contexts import Meter
@@ -36,25 +36,25 @@ _MIME = {
 }
 
 
-def first_configuration(services: Services, actor: Actor, configurations: Mapping[str, Configuration]) -> str:
+def choose_first_configuration(services: Services, actor: Actor, configurations: Mapping[str, Configuration]) -> str:
     """Id of the configuration for a new conversation: from the address, else the one used last, else the default."""
     from_address = next((c.id for c in configurations.values() if c.slug == st.query_params.get("config")), None)
     preferred = from_address or services.preferences.get(actor, PREFERRED)
     default = next((c.id for c in configurations.values() if c.is_global_default), next(iter(configurations)))
-    return _picker(None, preferred if preferred in configurations else default, configurations)
+    return _draw_picker(None, preferred if preferred in configurations else default, configurations)
 
 
 def read_configuration_choice(conversation_id: str | None) -> str | None:
     """The configuration that is chosen on the page."""
-    configuration_id = st.session_state.get(_key(conversation_id))
+    configuration_id = st.session_state.get(_build_key(conversation_id))
     return configuration_id if isinstance(configuration_id, str) else None
 
 
-def _key(conversation_id: str | None) -> str:
+def _build_key(conversation_id: str | None) -> str:
     return f"configuration-{conversation_id or 'new'}"
 
 
-def _picker(conversation_id: str | None, current: str, configurations: Mapping[str, Configuration]) -> str:
+def _draw_picker(conversation_id: str | None, current: str, configurations: Mapping[str, Configuration]) -> str:
     ids = list(configurations)
     labels = {c.id: f"{c.slug} · {c.provider_name} · {c.model}" for c in configurations.values()}
     return str(
@@ -64,7 +64,7 @@ def _picker(conversation_id: str | None, current: str, configurations: Mapping[s
             index=ids.index(current),
             format_func=labels.__getitem__,
             label_visibility="collapsed",
-            key=_key(conversation_id),
+            key=_build_key(conversation_id),
         )
     )
 
@@ -76,69 +76,69 @@ def draw_header(
     conversation = thread.conversation
     if (error := st.session_state.pop(session_keys.CONVERSATION_ERROR, None)) is not None:
         blocks.show_error(error)
-    with blocks.row(gap="xsmall"):
-        st.subheader(blocks.plain(conversation.name), anchor=False, width="stretch")
+    with blocks.start_row(gap="xsmall"):
+        st.subheader(blocks.escape_markdown(conversation.name), anchor=False, width="stretch")
         status = conversation.status(utc_now())
         if status is not Status.ACTIVE:
             st.badge(str(status), color="gray")
             if st.button("Open again", type="tertiary", icon=":material/lock_open:"):
                 services.conversations.reopen(actor, conversation.id)
                 st.rerun()
-        _more(services, actor, thread)
+        _draw_more(services, actor, thread)
     gone = conversation.configuration_id not in configurations
     if gone:
         st.warning("Its configuration is switched off or deleted. The next message goes to the one chosen here.")
     current = next(iter(configurations)) if gone else str(conversation.configuration_id)
-    with blocks.row(gap="xsmall"):
-        selected = _picker(conversation.id, current, configurations)
-        _context(services, actor, conversation)
+    with blocks.start_row(gap="xsmall"):
+        selected = _draw_picker(conversation.id, current, configurations)
+        _draw_context(services, actor, conversation)
     if selected != services.preferences.get(actor, PREFERRED) and selected != current:
         services.preferences.set(actor, PREFERRED, selected)
-    _meter(services, actor, thread, selected)
+    _draw_meter(services, actor, thread, selected)
     return selected
 
 
 def read_selection(services: Services, actor: Actor, thread: Thread) -> Selection | None:
     """Which messages would go with the next one; None when the configuration is gone."""
-    meter = _measured(services, actor, thread, read_configuration_choice(thread.conversation.id))
+    meter = _measure_context(services, actor, thread, read_configuration_choice(thread.conversation.id))
     return meter.selection if meter else None
 
 
-def _measured(services: Services, actor: Actor, thread: Thread, configuration: str | None) -> Meter | None:
+def _measure_context(services: Services, actor: Actor, thread: Thread, configuration: str | None) -> Meter | None:
     try:
         return services.contexts.meter(actor, thread, configuration=configuration)
     except LLMManagerError:
         return None
 
 
-def _meter(services: Services, actor: Actor, thread: Thread, configuration: str) -> None:
+def _draw_meter(services: Services, actor: Actor, thread: Thread, configuration: str) -> None:
     """Context, tokens, cost so far, cost of the next message."""
-    meter = _measured(services, actor, thread, configuration)
+    meter = _measure_context(services, actor, thread, configuration)
     spent = thread.figures
     if meter is None:
         return
-    used = f"≈ {format.count(meter.selection.tokens)}"
+    used = f"≈ {format.format_count(meter.selection.tokens)}"
     if meter.window is not None and meter.share is not None:
-        used += f" of {format.count(meter.window)}, {format.share(meter.share)}"
+        used += f" of {format.format_count(meter.window)}, {format.format_share(meter.share)}"
     tokens = "—"
     if spent.prompt_tokens is not None and spent.completion_tokens is not None:
-        tokens = f"{format.count(spent.prompt_tokens)} → {format.count(spent.completion_tokens)}"
+        tokens = f"{format.format_count(spent.prompt_tokens)} → {format.format_count(spent.completion_tokens)}"
     cost = "$0" if not spent.calls else format_sum(spent.cost_nano_usd, spent.unpriced, estimated=spent.estimated > 0)
     following = ":gray[— no price known]"
     if meter.is_free:
         following = "$0"
     elif meter.next_nano is not None:
-        following = blocks.plain(format_money(meter.next_nano, estimated=True))
+        following = blocks.escape_markdown(format_money(meter.next_nano, estimated=True))
         following = following if meter.answer_tokens else f"from {following}"
-    facts = [("Context", blocks.plain(used)), ("Tokens", tokens), ("Cost", blocks.plain(cost))]
-    blocks.facts([*facts, ("Next message", following)], columns=4)
+    facts = [("Context", blocks.escape_markdown(used)), ("Tokens", tokens), ("Cost", blocks.escape_markdown(cost))]
+    blocks.show_facts([*facts, ("Next message", following)], columns=4)
     if meter.share is not None:
         st.progress(min(meter.share, 1.0))
-    if notes := _meter_notes(meter, spent.unpriced):
+    if notes := _list_meter_notes(meter, spent.unpriced):
         st.caption(" · ".join(notes))
 
 
-def _meter_notes(meter: Meter, unpriced_calls: int) -> list[str]:
+def _list_meter_notes(meter: Meter, unpriced_calls: int) -> list[str]:
     """List notes on what the meter's figures leave out."""
     notes = [] if meter.window else ["the model's window is not known"]
     if meter.selection.left_out:
@@ -150,7 +150,7 @@ def _meter_notes(meter: Meter, unpriced_calls: int) -> list[str]:
     return notes
 
 
-def _context(services: Services, actor: Actor, conversation: Conversation) -> None:
+def _draw_context(services: Services, actor: Actor, conversation: Conversation) -> None:
     """Draw the popover that sets how much of the history is sent, and compacts it."""
     now = conversation.strategy
     with st.popover("Context", icon=":material/data_usage:", help="What of the conversation goes to the model"):
@@ -171,20 +171,20 @@ def _context(services: Services, actor: Actor, conversation: Conversation) -> No
             collection_cards.choose_collections(services, actor, now.collections),
         )
         if strategy != now:
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.conversations.update(actor, conversation.id, strategy=strategy)
                 st.rerun()
         st.caption("The system prompt always goes. A summary keeps the last four turns word for word.")
         if st.button("Compact now", icon=":material/compress:"):
-            with blocks.errors_shown(), st.spinner("The model writes a summary"):
+            with blocks.show_errors(), st.spinner("The model writes a summary"):
                 services.contexts.compact(actor, conversation.id, read_configuration_choice(conversation.id))
                 st.rerun()
 
 
-def _more(services: Services, actor: Actor, thread: Thread) -> None:
+def _draw_more(services: Services, actor: Actor, thread: Thread) -> None:
     conversation = thread.conversation
     with st.popover("More", icon=":material/more_horiz:", type="tertiary", key=f"more-{conversation.id}"):
-        _form(services, actor, conversation)
+        _draw_form(services, actor, conversation)
         changes = {
             "Unpin" if conversation.is_pinned else "Pin": ("keep", {"is_pinned": not conversation.is_pinned}),
             "Unarchive" if conversation.is_archived else "Archive": (
@@ -192,7 +192,7 @@ def _more(services: Services, actor: Actor, thread: Thread) -> None:
                 {"is_archived": not conversation.is_archived},
             ),
         }
-        with blocks.row(gap="xsmall"):
+        with blocks.start_row(gap="xsmall"):
             for label, (icon, fields) in changes.items():
                 if st.button(label, icon=f":material/{icon}:"):
                     services.conversations.update(actor, conversation.id, **fields)
@@ -201,12 +201,12 @@ def _more(services: Services, actor: Actor, thread: Thread) -> None:
                 services.conversations.end(actor, conversation.id)
                 st.rerun()
         st.caption("Export")
-        with blocks.row(gap="xsmall"):
+        with blocks.start_row(gap="xsmall"):
             for form in ExportFormat:
                 st.download_button(
                     form.name.capitalize() if form is ExportFormat.MARKDOWN else form.name,
                     data=partial(services.conversation_exchange.export, actor, [conversation.id], form),
-                    file_name=f"conversation-{short_id(conversation.id)}.{form}",
+                    file_name=f"conversation-{shorten_id(conversation.id)}.{form}",
                     mime=_MIME[form],
                     type="tertiary",
                     on_click="ignore",
@@ -216,7 +216,7 @@ def _more(services: Services, actor: Actor, thread: Thread) -> None:
             _delete(services, actor, conversation)
 
 
-def _form(services: Services, actor: Actor, conversation: Conversation) -> None:
+def _draw_form(services: Services, actor: Actor, conversation: Conversation) -> None:
     with st.form(f"settings-{conversation.id}", border=False):
         title = st.text_input("Title", conversation.title)
         folder = st.text_input("Folder", conversation.folder)
@@ -239,16 +239,18 @@ def _form(services: Services, actor: Actor, conversation: Conversation) -> None:
             fields["ttl_s"] = None if hours is None else int(hours) * 3600
             if title != conversation.title:
                 fields["title"] = title
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.conversations.update(actor, conversation.id, **fields)
                 st.rerun()
 
 
 @st.dialog("Delete this conversation?")
 def _delete(services: Services, actor: Actor, conversation: Conversation) -> None:
-    st.markdown(f"**{blocks.plain(conversation.name)}** goes with its messages, branches and files, for good.")
+    st.markdown(
+        f"**{blocks.escape_markdown(conversation.name)}** goes with its messages, branches and files, for good."
+    )
     st.caption("Its calls stay in the ledger with their cost.")
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep conversation"):
             st.rerun()
         if st.button(":red[Delete conversation]", key="really-delete"):

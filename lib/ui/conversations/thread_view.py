@@ -119,7 +119,7 @@ def draw_unsent(services: Services, actor: Actor, conversation_id: str | None) -
     with st.container(border=True):
         blocks.show_error(error)
         words = st.text_area("Your message", text, key="unsent-text")
-        with blocks.row():
+        with blocks.start_row():
             if st.button("Send again", icon=":material/send:"):
                 del st.session_state[session_keys.UNSENT_MESSAGE]
                 configuration = thread_settings.read_configuration_choice(conversation_id)
@@ -153,11 +153,11 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
         if message.running and workflow_answers.is_workflow_answer(message):
             workflow_answers.draw_growing(services, actor, thread, message)
         elif message.running:
-            _growing(services, actor, thread, message)
+            _draw_growing_answer(services, actor, thread, message)
         else:
             message_view.draw(services, actor, message, _ThreadActions(services, actor, thread), zone, selection)
         if (summary := thread.summaries.get(message.id)) is not None:
-            _marker(services, actor, thread, summary, selection)
+            _draw_summary_marker(services, actor, thread, summary, selection)
     inspector.show_requested(services, actor, zone)
 
 
@@ -195,7 +195,7 @@ class _ThreadActions(message_view.MessageActions):
             st.session_state[session_keys.CONVERSATION_ERROR] = error
 
 
-def _growing(services: Services, actor: Actor, thread: Thread, message: Message) -> None:
+def _draw_growing_answer(services: Services, actor: Actor, thread: Thread, message: Message) -> None:
     """The answer that is being written; the page is drawn once more when it ends."""
 
     @st.fragment(run_every=REDRAW_S)
@@ -213,34 +213,36 @@ def _growing(services: Services, actor: Actor, thread: Thread, message: Message)
         steps = tool_cards.make_steps(services, actor, turn, message.id)
         text = view.text if steps is None else steps()
         if text:
-            st.markdown(blocks.model_markdown(answer_pane.format_growing_answer(text)))
+            st.markdown(blocks.sanitise_markdown(answer_pane.format_growing_answer(text)))
         elif steps is None:
             st.skeleton(height=48)
-        with blocks.row(gap="xsmall"):
+        with blocks.start_row(gap="xsmall"):
             if turn is not None and turn.is_waiting:
                 st.badge("Waits for you", icon=":material/pending:", color="blue")
             else:
                 st.badge("Streaming", icon=":material/graphic_eq:", color="blue")
             if st.button("Stop", icon=":material/stop_circle:", key="stop-answer"):
                 services.talk.stop(actor, thread.conversation.id)
-            st.caption(blocks.plain(f"{view.provider} · {view.served_model or view.model}"), width="content")
+            st.caption(blocks.escape_markdown(f"{view.provider} · {view.served_model or view.model}"), width="content")
 
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
         growing()
 
 
-def _marker(services: Services, actor: Actor, thread: Thread, summary: Summary, selection: Selection | None) -> None:
+def _draw_summary_marker(
+    services: Services, actor: Actor, thread: Thread, summary: Summary, selection: Selection | None
+) -> None:
     """Where a summary takes over: it opens, and can be taken away."""
     replaced = [node.id for node in thread.path].index(summary.until_id) + 1
     in_force = selection is not None and selection.summary is not None and selection.summary.id == summary.id
     label = f"Summary instead of the {replaced} messages above" if summary.text else f"{replaced} messages left out"
     with st.expander(label + ("" if in_force else " (a later one is in force)"), icon=":material/compress:"):
         if summary.text:
-            st.markdown(blocks.model_markdown(summary.text))
+            st.markdown(blocks.sanitise_markdown(summary.text))
         else:
             blocks.show_failure(summary.error_message or "The summary failed.")
             st.caption("The oldest messages are not sent. They stand above, and nothing of them is lost.")
         if st.button("Undo", icon=":material/undo:", key=f"undo-{summary.id}"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.contexts.undo(actor, thread.conversation.id, summary.id)
             st.rerun()

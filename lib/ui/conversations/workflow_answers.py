@@ -34,7 +34,7 @@ def _start_dialog(
     services: Services, actor: Actor, conversation_id: str, slugs: list[str], last_seen: str | None
 ) -> None:
     slug = st.selectbox("Workflow", slugs)
-    with blocks.errors_shown():
+    with blocks.show_errors():
         fields = services.workflows.definitions.version(actor, slug).definition.input_fields
         shown = [field for field in fields if field.name != MESSAGES]
         values = draw_fields(shown, f"talk-{slug}")
@@ -66,20 +66,20 @@ def draw_running(services: Services, actor: Actor, message: Message) -> None:
         blocks.show_error(error)
         return
     label, colour = describe_state(run.state)
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         st.badge(label, color=colour)
         if st.button("Stop", icon=":material/stop_circle:", key="stop-run"):
             services.workflows.runs.cancel(actor, run.id)
         draw_link(message)
     if run.reason:
-        st.caption(blocks.plain(run.reason))
+        st.caption(blocks.escape_markdown(run.reason))
 
 
 def draw_link(message: Message) -> None:
     """The way to the run that made an answer."""
     if "workflows" not in st.session_state.get(session_keys.PAGES, {}):
         return
-    name = blocks.plain(message.model.removeprefix(MODEL_PREFIX))
+    name = blocks.escape_markdown(message.model.removeprefix(MODEL_PREFIX))
     st.page_link(
         session.page("workflows"), label=name, icon=":material/account_tree:", query_params={"run": message.id}
     )

@@ -11,7 +11,7 @@ from lib.access.permissions import Actor
 from lib.errors import InvalidInput
 from lib.experiments.plan import EXPECTED, MOST_PARALLEL, PROMPT, ExperimentDraft, Inputs, build_grid, read_csv
 from lib.experiments.workflow_candidates import PREFIX, get_slug
-from lib.money import format_money, nano_from_usd
+from lib.money import convert_usd_to_nano, format_money
 from lib.services import Services
 from lib.ui import blocks
 
@@ -27,22 +27,22 @@ _WITH_EXPECTED = {"exact", "contains", "similarity"}
 _GRID = "city: Paris | Rome\nlanguage: English | Italian"
 
 
-def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
+def draw_dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
     """Quote, then start; what is wrong is said below the form."""
     name = st.text_input("Name", max_chars=120, placeholder="Which prompt for the summaries")
-    rows = _table()
-    candidate_choice = _candidates(services, actor, prompt)
-    scorers = _scorers(services, actor, list(rows[0]) if rows else [])
+    rows = _ask_table()
+    candidate_choice = _choose_candidates(services, actor, prompt)
+    scorers = _draw_scorers(services, actor, list(rows[0]) if rows else [])
     cap_column, parallel_column = st.columns(2)
     cap = cap_column.number_input("Cap, $", 0.0, 1e6, None, 1.0, placeholder="None", format="%.2f")
     parallel = parallel_column.number_input("Calls at once", 1, MOST_PARALLEL, 4)
     spot = st.container()
-    with blocks.row():
+    with blocks.start_row():
         quoting = st.button("Quote")
         starting = st.button("Start experiment", type="primary")
     if not (quoting or starting):
         return
-    with spot, blocks.errors_shown():
+    with spot, blocks.show_errors():
         if not rows:
             raise InvalidInput("There is no table.", "", "Upload a CSV, or write a grid.")
         configurations, versions = candidate_choice
@@ -57,7 +57,7 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
             if get_slug(configuration) is None
         ]
         candidates += [make(actor, name) for name in configurations if get_slug(name) is not None]
-        nano = None if not cap else nano_from_usd(Decimal(str(cap)))
+        nano = None if not cap else convert_usd_to_nano(Decimal(str(cap)))
         draft = ExperimentDraft(name, candidates, rows, scorers(), int(parallel), nano)
         if starting:
             experiment_id = services.experiments.create(actor, draft)
@@ -71,17 +71,17 @@ def dialog(services: Services, actor: Actor, prompt: str | None = None) -> None:
 def _describe_quote(services: Services, actor: Actor, draft: ExperimentDraft) -> str:
     quote = services.experiments.quote(actor, draft)
     if quote.high_nano is None:
-        return f"{quote.calls:,} calls. No price is known for {blocks.plain(', '.join(quote.unpriced))}."
-    low, high = (blocks.plain(format_money(nano)) for nano in (quote.low_nano, quote.high_nano))
+        return f"{quote.calls:,} calls. No price is known for {blocks.escape_markdown(', '.join(quote.unpriced))}."
+    low, high = (blocks.escape_markdown(format_money(nano)) for nano in (quote.low_nano, quote.high_nano))
     return f"{quote.calls:,} calls, from **{low}** (shortest answers) to **{high}** (longest)."
 
 
-def _table() -> Sequence[Inputs]:
+def _ask_table() -> Sequence[Inputs]:
     kind = st.segmented_control("Table", ["CSV", "Grid"], default="CSV", required=True)
     try:
         if kind == "Grid":
             text = st.text_area("A column a line, its values parted by |", height=90, placeholder=_GRID)
-            rows = build_grid(_columns(text)) if text.strip() else []
+            rows = build_grid(_parse_columns(text)) if text.strip() else []
         else:
             file = st.file_uploader("CSV", type="csv", label_visibility="collapsed")
             st.caption(f"A column for each variable; `{PROMPT}` without a template; `{EXPECTED}` to score by.")
@@ -90,12 +90,12 @@ def _table() -> Sequence[Inputs]:
         blocks.show_error(error)
         return []
     if rows:
-        columns = blocks.plain(", ".join(rows[0]))
+        columns = blocks.escape_markdown(", ".join(rows[0]))
         st.caption(f"{len(rows):,} rows with the columns {columns}.")
     return rows
 
 
-def _columns(text: str) -> Mapping[str, Sequence[str]]:
+def _parse_columns(text: str) -> Mapping[str, Sequence[str]]:
     columns: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, colon, values = line.partition(":")
@@ -106,7 +106,7 @@ def _columns(text: str) -> Mapping[str, Sequence[str]]:
     return columns
 
 
-def _candidates(services: Services, actor: Actor, prompt: str | None) -> tuple[list[str], list[tuple[str, int]]]:
+def _choose_candidates(services: Services, actor: Actor, prompt: str | None) -> tuple[list[str], list[tuple[str, int]]]:
     ready = [
         configuration.slug
         for configuration in services.configurations.list(actor)
@@ -128,7 +128,7 @@ def _candidates(services: Services, actor: Actor, prompt: str | None) -> tuple[l
     return configurations, list(dict.fromkeys(versions[name] for name in prompt_names))
 
 
-def _scorers(services: Services, actor: Actor, columns: Sequence[str]) -> Any:
+def _draw_scorers(services: Services, actor: Actor, columns: Sequence[str]) -> Any:
     """A function that reads the fields: InvalidInput when the schema is not JSON."""
     kinds = st.multiselect("Scores", list(SCORES), format_func=SCORES.__getitem__, placeholder="None: only compare")
     options_by_kind: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.errors import LLMManagerError
 from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentState
 from lib.experiments.experiments import Promotion
@@ -53,10 +53,10 @@ def draw_overview(services: Services, actor: Actor) -> None:
         now = _find_opened(experiments)
         if (opened and opened.id) != (now and now.id):  # another row was opened: whether it grows is the page's matter
             st.rerun()
-        is_narrow = blocks.compact() or grammar.get_opened() is not None
+        is_narrow = blocks.is_compact() or grammar.get_opened() is not None
         detail = None
         if now is not None:
-            detail = grammar.Detail(blocks.plain(now.name), partial(draw_detail, services, actor, now))
+            detail = grammar.Detail(blocks.escape_markdown(now.name), partial(draw_detail, services, actor, now))
         grammar.show_beside(lambda: draw_table(services, actor, experiments, compact=is_narrow), detail, is_wide=True)
         if opened is not None and now is not None and opened.at_work and not now.at_work:
             blocks.redraw_page()
@@ -80,7 +80,7 @@ def draw_table(services: Services, actor: Actor, experiments: Sequence[Experimen
             "state": [describe_state(experiment)[0] for experiment in experiments],
             "cells": [f"{experiment.ended:,} of {experiment.total:,}" for experiment in experiments],
             "cost": [format_spent(experiment) for experiment in experiments],
-            "created": [format.moment(experiment.created_at, zone) for experiment in experiments],
+            "created": [format.format_moment(experiment.created_at, zone) for experiment in experiments],
         }
     )
     text = st.column_config.TextColumn
@@ -94,7 +94,7 @@ def draw_table(services: Services, actor: Actor, experiments: Sequence[Experimen
             "cells": text("Asked", width=88 if compact else 110, alignment="right"),
             "cost": text(
                 "Cost",
-                width=format.column_width(frame["cost"], 90),
+                width=format.compute_column_width(frame["cost"], 90),
                 alignment="right",
                 help="— means a call's cost is unknown, ≥ that a part of it has no known price",
             ),
@@ -108,15 +108,15 @@ def draw_table(services: Services, actor: Actor, experiments: Sequence[Experimen
 
 def draw_detail(services: Services, actor: Actor, now: Experiment) -> None:
     """State and progress; then how the candidates did, and their answers."""
-    _progress(services, actor, now)
+    _draw_progress(services, actor, now)
     standings = services.experiments.standings(actor, now.id)
     st.markdown("**Candidates**")
-    _standings(now, standings)
-    _promotion(services, actor, now, standings)
-    _answers(services, actor, now)
+    _draw_standings(now, standings)
+    _draw_promotion(services, actor, now, standings)
+    _draw_answers(services, actor, now)
 
 
-def _progress(services: Services, actor: Actor, now: Experiment) -> None:
+def _draw_progress(services: Services, actor: Actor, now: Experiment) -> None:
     label, colour = describe_state(now)
     st.badge(label, color=colour)
     failed = now.cells.get(CellState.FAILED, 0)
@@ -124,12 +124,12 @@ def _progress(services: Services, actor: Actor, now: Experiment) -> None:
     st.progress(now.ended / max(now.total, 1), ended)
     so_far = "so far " if now.cells.get(CellState.ASKED) else ""
     cap = "" if now.cap_nano_usd is None else f" of {format_money(now.cap_nano_usd)}"
-    st.caption(blocks.plain(f"Spent {so_far}{format_spent(now)}{cap}. {now.reason}".strip()))
-    _buttons(services, actor, now, failed)
+    st.caption(blocks.escape_markdown(f"Spent {so_far}{format_spent(now)}{cap}. {now.reason}".strip()))
+    _draw_buttons(services, actor, now, failed)
 
 
-def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> None:
-    with blocks.row():
+def _draw_buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> None:
+    with blocks.start_row():
         if now.at_work:
             if st.button("Stop", icon=":material/stop_circle:"):
                 _do(lambda: services.experiments.stop(actor, now.id))
@@ -143,7 +143,7 @@ def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> 
             st.download_button(
                 form.upper(),
                 data=lambda form=form: services.experiments.export(actor, now.id, form),  # type: ignore[misc]
-                file_name=f"experiment-{short_id(now.id)}.{form}",
+                file_name=f"experiment-{shorten_id(now.id)}.{form}",
                 mime=mime,
                 icon=":material/download:",
                 type="tertiary",
@@ -152,7 +152,7 @@ def _buttons(services: Services, actor: Actor, now: Experiment, failed: int) -> 
             st.dialog(f"Delete {now.name}?")(_delete_dialog)(services, actor, now)
 
 
-def _standings(experiment: Experiment, standings: Sequence[CandidateStanding]) -> None:
+def _draw_standings(experiment: Experiment, standings: Sequence[CandidateStanding]) -> None:
     import pandas as pd
 
     kinds = [str(scorer["kind"]) for scorer in experiment.scorers]
@@ -171,7 +171,7 @@ def _standings(experiment: Experiment, standings: Sequence[CandidateStanding]) -
         }
         if "judge" in kinds:
             record["Judging"] = format_sum(standing.judge_cost_nano_usd, standing.judge_cost_is_partial)
-        records.append(record | {"Median time": format.duration(standing.median_ms)})
+        records.append(record | {"Median time": format.format_duration(standing.median_ms)})
     right = st.column_config.TextColumn
     figures = ("Cost", "1,000 answers", "Judging", "Median time")
     st.dataframe(
@@ -207,14 +207,14 @@ def format_figure(kind: str, figure: Figure, *, is_gap: bool = False) -> str:
     return f"{format_number(figure.value)}{unit} ({format_number(figure.low)} to {format_number(figure.high)})"
 
 
-def _promotion(
+def _draw_promotion(
     services: Services, actor: Actor, experiment: Experiment, standings: Sequence[CandidateStanding]
 ) -> None:
     if experiment.at_work or not any(standing.answers for standing in standings):
         return
     leader = next((standing.candidate for standing in standings if standing.is_leader), 0)
     locked = not actor.can(Permission.EDIT_CONFIGS)
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         numbers = list(range(len(experiment.candidates)))
         candidate_number = st.selectbox(
             "Candidate",
@@ -228,15 +228,17 @@ def _promotion(
         candidate = experiment.candidates[candidate_number]
         may_label = candidate.prompt is not None and not locked
         if st.button("Make production", icon=":material/verified:", disabled=not may_label):
-            st.dialog("Make it production?")(promotion_dialog)(
+            st.dialog("Make it production?")(draw_promotion_dialog)(
                 services, actor, experiment, candidate_number, "template"
             )
         if st.button("Make the app's default", icon=":material/star:", disabled=locked):
             title = "Make it the app's default?"
-            st.dialog(title)(promotion_dialog)(services, actor, experiment, candidate_number, "configuration")
+            st.dialog(title)(draw_promotion_dialog)(services, actor, experiment, candidate_number, "configuration")
 
 
-def promotion_dialog(services: Services, actor: Actor, experiment: Experiment, number: int, target: Promotion) -> None:
+def draw_promotion_dialog(
+    services: Services, actor: Actor, experiment: Experiment, number: int, target: Promotion
+) -> None:
     """Ask before a candidate is put in use, naming what begins and how to go back."""
     candidate = experiment.candidates[number]
     if target == "template":
@@ -249,15 +251,17 @@ def promotion_dialog(services: Services, actor: Actor, experiment: Experiment, n
         name = candidate.configuration
         after = "Every call of its app that names no configuration uses it at once. To go back, choose another default."
         done = f"{name} is the default now."
-    st.markdown(f"**{blocks.plain(name)}**, of the candidate {blocks.plain(candidate.name)}. {after}")
-    with blocks.row():
+    st.markdown(
+        f"**{blocks.escape_markdown(name)}**, of the candidate {blocks.escape_markdown(candidate.name)}. {after}"
+    )
+    with blocks.start_row():
         if st.button("Leave it as it is"):
             st.rerun()
         if st.button("Put it in use", type="primary"):
             _do(lambda: services.experiments.promote(actor, experiment.id, number, target), done)
 
 
-def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
+def _draw_answers(services: Services, actor: Actor, experiment: Experiment) -> None:
     import pandas as pd
 
     st.markdown("**Answers**")
@@ -269,7 +273,7 @@ def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
         {"Row": line.row + 1}
         | {f"{name} ": line.inputs[name] for name in experiment.columns}
         | {
-            name_candidate(experiment, cell.candidate): _short(cell.answer, cell.error, cell.state)
+            name_candidate(experiment, cell.candidate): _shorten_answer(cell.answer, cell.error, cell.state)
             for cell in line.cells
         }
         for line in lines
@@ -283,36 +287,37 @@ def _answers(services: Services, actor: Actor, experiment: Experiment) -> None:
     if pages > 1:
         st.pagination(pages, key=f"page-{experiment.id}")
     if position is not None and position < len(lines):
-        _side_by_side(experiment, lines[position])
+        _draw_side_by_side(experiment, lines[position])
 
 
-def _side_by_side(experiment: Experiment, line: Any) -> None:
+def _draw_side_by_side(experiment: Experiment, line: Any) -> None:
     inputs = " · ".join(
-        f"**{blocks.plain(name)}** {blocks.plain(line.inputs[name][:300])}" for name in experiment.columns
+        f"**{blocks.escape_markdown(name)}** {blocks.escape_markdown(line.inputs[name][:300])}"
+        for name in experiment.columns
     )
     st.markdown(f"Row {line.row + 1}: {inputs}")
     for start in range(0, len(line.cells), 3):
         group = line.cells[start : start + 3]
-        columns = [st.container()] * len(group) if blocks.compact() else st.columns(len(group), gap="small")
+        columns = [st.container()] * len(group) if blocks.is_compact() else st.columns(len(group), gap="small")
         for column, cell in zip(columns, group, strict=True):
             with column.container(border=True):
-                st.caption(blocks.plain(name_candidate(experiment, cell.candidate)))
+                st.caption(blocks.escape_markdown(name_candidate(experiment, cell.candidate)))
                 if cell.error:
                     blocks.show_failure(cell.error)
                 elif cell.answer is not None:
-                    st.markdown(blocks.model_markdown(cell.answer))
+                    st.markdown(blocks.sanitise_markdown(cell.answer))
                 else:
                     st.caption("No answer yet." if cell.state is not CellState.DONE else "The answer was not kept.")
                 for kind, value in cell.scores.items():
                     score_text = "—" if value is None else f"{value:.2f}"
                     note = f": {cell.notes[kind]}" if kind in cell.notes else ""
-                    st.caption(blocks.plain(f"{SCORES[kind]} {score_text}{note}"))
+                    st.caption(blocks.escape_markdown(f"{SCORES[kind]} {score_text}{note}"))
                 cost = format_sum(cell.answer_cost_nano_usd, cell.answer_cost_is_partial)
-                time = format.duration(cell.execution_time_ms)
+                time = format.format_duration(cell.execution_time_ms)
                 if cell.log_id is not None:
                     st.page_link(
                         session.page("activity"),
-                        label=blocks.plain(f"{cost}, {time}"),
+                        label=blocks.escape_markdown(f"{cost}, {time}"),
                         icon=":material/receipt_long:",
                         query_params={"id": cell.log_id},
                     )
@@ -323,7 +328,7 @@ def format_spent(experiment: Experiment) -> str:
     return format_sum(experiment.spent_nano_usd, experiment.partly_priced_cells)
 
 
-def _short(answer: str | None, error: str | None, state: CellState) -> str:
+def _shorten_answer(answer: str | None, error: str | None, state: CellState) -> str:
     if error:
         return f"✕ {error.partition('.')[0]}"
     if answer is None:
@@ -334,11 +339,11 @@ def _short(answer: str | None, error: str | None, state: CellState) -> str:
 def _delete_dialog(services: Services, actor: Actor, experiment: Experiment) -> None:
     """Ask before an experiment is deleted, saying what stays of it."""
     st.markdown("Its table and scores go. Its calls and their cost stay in the ledger.")
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep experiment"):
             st.rerun()
         if st.button(":red[Delete experiment]"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.experiments.delete(actor, experiment.id)
                 st.query_params.pop("id", None)
                 st.rerun()

@@ -5,12 +5,20 @@ the opened one as a half page beside it with an address of its own, an empty sta
 stand at their fields, and a question before anything is lost. New pages use these parts and nothing else.
 """
 
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.money import format_cost, format_sum
-from lib.ui.blocks import empty_state, errors_shown, facts, header, plain, progress, tabs
-from lib.ui.format import count, duration, minute, moment, share
+from lib.ui.blocks import (
+    escape_markdown,
+    show_empty_state,
+    show_errors,
+    show_facts,
+    show_header,
+    show_progress,
+    show_tabs,
+)
+from lib.ui.format import format_count, format_duration, format_minute, format_moment, format_share
 from lib.ui.grammar.confirm import confirm
-from lib.ui.grammar.detail import Detail, detail_head, show_beside
+from lib.ui.grammar.detail import Detail, show_beside, show_detail_head
 from lib.ui.grammar.filters import SEARCH, clear_filters, filter_row
 from lib.ui.grammar.form import FieldErrors
 from lib.ui.grammar.opened import close, get_opened, open_row
@@ -29,25 +37,25 @@ __all__ = [
     "clear_filters",
     "close",
     "confirm",
-    "count",
-    "detail_head",
-    "duration",
-    "empty_state",
-    "errors_shown",
-    "facts",
+    "escape_markdown",
     "filter_row",
     "format_cost",
+    "format_count",
+    "format_duration",
+    "format_minute",
+    "format_moment",
+    "format_share",
     "format_sum",
     "get_opened",
-    "header",
-    "minute",
-    "moment",
     "open_row",
     "open_table",
-    "plain",
-    "progress",
-    "share",
-    "short_id",
+    "shorten_id",
     "show_beside",
-    "tabs",
+    "show_detail_head",
+    "show_empty_state",
+    "show_errors",
+    "show_facts",
+    "show_header",
+    "show_progress",
+    "show_tabs",
 ]

@@ -28,12 +28,12 @@ def show_beside(
         draw_rows()
         return
     panel = detail or Detail("It is not here", lambda: _show_missing(parameter))
-    if blocks.compact() and is_wide:
+    if blocks.is_compact() and is_wide:
         draw_rows()
-        detail_head(panel.title, parameter=parameter)
+        show_detail_head(panel.title, parameter=parameter)
         panel.draw()
         return
-    if blocks.compact():
+    if blocks.is_compact():
         draw_rows()
         st.dialog(panel.title, position="right", on_dismiss=lambda: close(parameter))(panel.draw)()
         return
@@ -41,13 +41,13 @@ def show_beside(
     with left_column:
         draw_rows()
     with right_column.container(border=True):
-        detail_head(panel.title, parameter=parameter)
+        show_detail_head(panel.title, parameter=parameter)
         panel.draw()
 
 
-def detail_head(title: str, *, parameter: str = "id") -> None:
+def show_detail_head(title: str, *, parameter: str = "id") -> None:
     """Draw the title of a half page with the button that closes it."""
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         st.subheader(title, anchor=False, width="stretch")
         st.button(
             "",
@@ -62,5 +62,5 @@ def detail_head(title: str, *, parameter: str = "id") -> None:
 
 def _show_missing(parameter: str) -> None:
     st.markdown("It was deleted, or it is for others to see.")
-    if blocks.compact():
+    if blocks.is_compact():
         st.button("Close", on_click=close, args=(parameter,))

@@ -25,20 +25,20 @@ def filter_row(
     selection: dict[str, str] = {}
     offered = choices or {}
     names = [f"{prefix}{name}" for name in ([SEARCH] if search else []) + list(offered)]
-    with blocks.row():
+    with blocks.start_row():
         if search:
             text = st.text_input(
                 "Search",
                 placeholder=search,
                 icon=":material/search:",
                 label_visibility="collapsed",
-                width="stretch" if blocks.compact() else 230,
+                width="stretch" if blocks.is_compact() else 230,
                 key=f"{prefix}{SEARCH}",
                 bind="query-params",
             )
             if text and text.strip():
                 selection[SEARCH] = text.strip()
-        if offered and blocks.compact():
+        if offered and blocks.is_compact():
             with st.popover("Filters", icon=":material/filter_list:"):
                 selection |= _draw_choices(offered, labels or {}, prefix)
         else:

@@ -27,7 +27,7 @@ class FieldErrors:
         """Draw an error at the field it names, else at the form's end."""
         field = getattr(error, "field", None)
         if field is not None and field in self._places:
-            self._places[field].markdown(f":red[{blocks.plain(str(error))}]")
+            self._places[field].markdown(f":red[{blocks.escape_markdown(str(error))}]")
             return
         with self._end or st.container():
             blocks.show_error(error)

@@ -28,21 +28,21 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """The turns, the newest last, and the question."""
     turns: list[_Turn] = st.session_state.setdefault(f"answers-{collection.id}", [])
     if collection.ready == 0:
-        with blocks.empty_state("forum", "Nothing to answer from yet", "Add documents first."):
+        with blocks.show_empty_state("forum", "Nothing to answer from yet", "Add documents first."):
             pass
         return
-    with blocks.row():
-        slug = _configuration(services, actor)
+    with blocks.start_row():
+        slug = _choose_configuration(services, actor)
         settings, only = search_view.draw_controls(collection, "answer")
         if turns and st.button("New question", icon=":material/add:", type="tertiary"):
             turns.clear()
             st.rerun()
     if not turns:
         sentence = "Each statement names its passage, and every citation is checked."
-        with blocks.empty_state("forum", f"Ask {blocks.plain(collection.name)}", sentence, wide=True):
+        with blocks.show_empty_state("forum", f"Ask {blocks.escape_markdown(collection.name)}", sentence, wide=True):
             pass
     turns_column, passage_column = (
-        (st.container(), st.container()) if blocks.compact() else st.columns([1.2, 1], gap="small")
+        (st.container(), st.container()) if blocks.is_compact() else st.columns([1.2, 1], gap="small")
     )
     with turns_column:
         for number, turn in enumerate(turns):
@@ -67,7 +67,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
             blocks.show_error(error)
 
 
-def _configuration(services: Services, actor: Actor) -> str | None:
+def _choose_configuration(services: Services, actor: Actor) -> str | None:
     if not actor.can(Permission.VIEW_CONFIGS):
         return None
     ready = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None]
@@ -81,17 +81,17 @@ def _turn(services: Services, actor: Actor, turn: _Turn, number: int, *, is_last
     with st.chat_message("user", avatar=":material/person:"):
         st.text(turn.question)
         if turn.retrieval.question != turn.question:
-            st.caption(blocks.plain(f"Searched as: {turn.retrieval.question}"))
+            st.caption(blocks.escape_markdown(f"Searched as: {turn.retrieval.question}"))
     with st.chat_message("assistant", avatar=":material/smart_toy:"):
         if turn.retrieval.call_id is None:
             st.markdown(f"{NOT_IN_SOURCES} No passage was found.")
         elif turn.checked is not None:
             _answer(turn, number)
         else:
-            _growing(services, actor, turn)
+            _draw_growing_answer(services, actor, turn)
 
 
-def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
+def _draw_growing_answer(services: Services, actor: Actor, turn: _Turn) -> None:
     call_id = str(turn.retrieval.call_id)
 
     @st.fragment(run_every=answer_pane.REDRAW_S)
@@ -103,7 +103,7 @@ def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
             return
         if view.running:
             st.markdown(
-                blocks.model_markdown(answer_pane.format_growing_answer(view.text)) or ":gray[Reading the sources…]"
+                blocks.sanitise_markdown(answer_pane.format_growing_answer(view.text)) or ":gray[Reading the sources…]"
             )
             if st.button("Stop", icon=":material/stop_circle:", key=f"stop-{call_id}"):
                 services.calls.stop(actor, call_id)
@@ -119,7 +119,7 @@ def _growing(services: Services, actor: Actor, turn: _Turn) -> None:
 
 def _answer(turn: _Turn, number: int) -> None:
     assert turn.checked is not None  # noqa: S101 (the caller looked)
-    st.markdown(blocks.model_markdown(turn.checked.text) or ":gray[No answer came.]")
+    st.markdown(blocks.sanitise_markdown(turn.checked.text) or ":gray[No answer came.]")
     if not turn.checked.is_in_sources:
         st.caption("The answer is not in the sources that were found.")
     if turn.checked.is_unsupported:
@@ -131,9 +131,9 @@ def _answer(turn: _Turn, number: int) -> None:
         for source in turn.checked.cited:
             hit = search_view.find_source(turn.retrieval.sources, source)
             label = f"[{source}] {hit.title[:40]}" if hit else f"[{source}]"
-            if hit and st.button(blocks.plain(label), type="tertiary", key=f"cite-{number}-{source}"):
+            if hit and st.button(blocks.escape_markdown(label), type="tertiary", key=f"cite-{number}-{source}"):
                 st.session_state[f"cited-{hit.collection_id}"] = hit
                 st.rerun()
     with st.expander(f"{len(turn.retrieval.sources)} passages were read", icon=":material/library_books:"):
         for n, hit in enumerate(turn.retrieval.sources, start=1):
-            st.caption(blocks.plain(f"[{n}] {hit.title} · {search_view.explain_rank(hit)}"))
+            st.caption(blocks.escape_markdown(f"[{n}] {hit.title} · {search_view.explain_rank(hit)}"))

@@ -11,12 +11,12 @@ from lib.ui import blocks
 def draw_answer(text: str, sources: Sequence[QuotedSource]) -> None:
     """A model's words; citations that no passage bears out are taken out, and it is said how many."""
     if not sources:
-        st.markdown(blocks.model_markdown(text))
+        st.markdown(blocks.sanitise_markdown(text))
         return
     from lib.knowledge.answers import check
 
     checked = check(text, [source.text for source in sources])
-    st.markdown(blocks.model_markdown(checked.text))
+    st.markdown(blocks.sanitise_markdown(checked.text))
     if checked.removed:
         many = "citation" if checked.removed == 1 else "citations"
         st.caption(f"{checked.removed} {many} without a source taken out.")
@@ -28,7 +28,7 @@ def draw_passages(sources: Sequence[QuotedSource], label: str = "", first: Seque
     """Draw the passages that the model read, folded away; those numbered in `first` come first."""
     with st.expander(label or _read(sources), icon=":material/library_books:"):
         for source in sorted(sources, key=lambda passage: (passage.number not in first, passage.number)):
-            st.caption(blocks.plain(f"[{source.number}] {source.location}"))
+            st.caption(blocks.escape_markdown(f"[{source.number}] {source.location}"))
             st.code(source.text, language=None, wrap_lines=True)
 
 

@@ -49,7 +49,7 @@ def draw_cards(services: Services, actor: Actor) -> None:
     collections = services.knowledge.collections.list(actor)
     if not collections:
         sentence = "A collection holds documents that are searched together: manuals, questions and answers, API pages."
-        with blocks.empty_state("menu_book", "No collections yet", sentence):
+        with blocks.show_empty_state("menu_book", "No collections yet", sentence):
             if actor.can(Permission.MANAGE_KNOWLEDGE_BASE) and st.button(
                 "New collection", icon=":material/add:", type="primary", key="first-collection"
             ):
@@ -57,22 +57,25 @@ def draw_cards(services: Services, actor: Actor) -> None:
         return
     with st.grid(3, min_column_width=260, gap="small"):
         for collection in collections:
-            _card(collection, actor)
+            _draw_card(collection, actor)
 
 
-def _card(collection: Collection, actor: Actor) -> None:
+def _draw_card(collection: Collection, actor: Actor) -> None:
     with st.container(border=True, height="stretch"):
-        with blocks.row(gap="xsmall"):
-            st.subheader(blocks.plain(collection.name), anchor=False, width="stretch")
+        with blocks.start_row(gap="xsmall"):
+            st.subheader(blocks.escape_markdown(collection.name), anchor=False, width="stretch")
             if collection.is_shared:
                 st.badge("Shared", icon=":material/group:", color="gray")
             if collection.failed:
                 st.badge(f"{collection.failed} failed", icon=":material/error:", color="red")
-        st.caption(blocks.plain(collection.description) or f"Embedded by {blocks.plain(collection.embedding_model)}")
+        st.caption(
+            blocks.escape_markdown(collection.description)
+            or f"Embedded by {blocks.escape_markdown(collection.embedding_model)}"
+        )
         busy = collection.documents - collection.ready - collection.failed
         parts = [f"{collection.documents:,} {'document' if collection.documents == 1 else 'documents'}"]
         parts += [f"{busy} being taken in"] * (busy > 0)
-        with blocks.row():
+        with blocks.start_row():
             st.markdown(" · ".join(parts), width="stretch")
             if st.button("Open", icon=":material/arrow_forward:", type="tertiary", key=f"open-{collection.id}"):
                 st.query_params["id"] = collection.id
@@ -87,10 +90,10 @@ def create_dialog(services: Services, actor: Actor) -> None:
         description = st.text_input("Description", placeholder="What it is about, for others")
         shared = st.checkbox("Everybody who may use models reads it")
         with st.expander("Passages and embeddings", icon=":material/tune:"):
-            chunking = chunking_inputs(Chunking(), "new")
-            model = embedding_input(services, actor, None, "new")
+            chunking = draw_chunking_inputs(Chunking(), "new")
+            model = draw_embedding_input(services, actor, None, "new")
         if st.form_submit_button("Make collection", type="primary"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 collection = services.knowledge.collections.create(
                     actor,
                     name,
@@ -103,18 +106,18 @@ def create_dialog(services: Services, actor: Actor) -> None:
                 st.rerun()
 
 
-def chunking_inputs(now: Chunking, key: str) -> dict[str, Any]:
+def draw_chunking_inputs(now: Chunking, key: str) -> dict[str, Any]:
     """How texts are cut; values for `Chunking`, which are not judged yet."""
     strategy = st.selectbox(
         "Cut", list(STRATEGIES), list(STRATEGIES).index(now.strategy), STRATEGIES.__getitem__, key=f"{key}-strategy"
     )
-    with blocks.row():
+    with blocks.start_row():
         size = st.number_input("Characters of a passage", LEAST, MOST, now.size, 50, key=f"{key}-size")
         overlap = st.number_input("Overlap", 0, MOST // 2, now.overlap, 10, key=f"{key}-overlap")
     return {"strategy": strategy, "size": int(size), "overlap": int(overlap)}
 
 
-def embedding_input(services: Services, actor: Actor, now: str | None, key: str) -> str:
+def draw_embedding_input(services: Services, actor: Actor, now: str | None, key: str) -> str:
     """The embedding model: the bundled one, or a provider's."""
     from lib.knowledge.embedding import BUNDLED
 
@@ -142,7 +145,7 @@ def draw_settings(services: Services, actor: Actor, collection: Collection) -> N
         name = st.text_input("Name", collection.name, max_chars=120)
         description = st.text_input("Description", collection.description)
         shared = st.checkbox("Everybody who may use models reads it", collection.is_shared)
-        with blocks.row():
+        with blocks.start_row():
             mode = st.selectbox("Search by", list(MODES), list(MODES).index(collection.search.mode), MODES.__getitem__)
             k = st.number_input("Passages", 1, MOST_HITS, collection.search.k)
         rerank = st.checkbox("Read the best ones against each other once more", collection.search.rerank)
@@ -153,7 +156,7 @@ def draw_settings(services: Services, actor: Actor, collection: Collection) -> N
             help="provider/model: a server with /rerank, or what litellm re-ranks with. Each search is a call.",
         )
         if st.form_submit_button("Save settings"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 search = SearchSettings(mode, int(k), rerank, reranker.strip())
                 services.knowledge.collections.update(
                     actor, collection.id, name=name, description=description, is_shared=shared, search=search
@@ -162,15 +165,15 @@ def draw_settings(services: Services, actor: Actor, collection: Collection) -> N
     with st.form("collection-index"):
         st.subheader("Cut and embed anew", anchor=False)
         st.caption("Each document goes on being found as it is until its new passages are ready.")
-        chunking = chunking_inputs(collection.chunking, "again")
-        model = embedding_input(services, actor, collection.embedding_model, "again")
-        with blocks.row():
+        chunking = draw_chunking_inputs(collection.chunking, "again")
+        model = draw_embedding_input(services, actor, collection.embedding_model, "again")
+        with blocks.start_row():
             sent = st.form_submit_button("Take everything in anew")
             looks = st.form_submit_button("Preview", type="tertiary", help="How the newest document would be cut")
         if looks:
             _preview(services, actor, collection, chunking, model)
         if sent:
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.knowledge.collections.reindex(
                     actor,
                     collection.id,
@@ -192,7 +195,7 @@ def _preview(services: Services, actor: Actor, collection: Collection, chunking:
     if not ready:
         st.caption("There is no document to cut yet.")
         return
-    with blocks.errors_shown():
+    with blocks.show_errors():
         name = ready[0].source_name or ready[0].title
         preview_dialog(
             services,
@@ -207,15 +210,15 @@ def _preview(services: Services, actor: Actor, collection: Collection, chunking:
 @st.dialog("Delete this collection?")
 def _delete_dialog(services: Services, actor: Actor, collection: Collection) -> None:
     st.markdown(
-        f"**{blocks.plain(collection.name)}** and its {collection.documents:,} documents go for good. Calls that were "
-        "made for it stay in the log."
+        f"**{blocks.escape_markdown(collection.name)}** and its {collection.documents:,} documents go for good. Calls "
+        "that were made for it stay in the log."
     )
     typed = st.text_input("Type its name to delete it")
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep collection"):
             st.rerun()
         if st.button(":red[Delete collection]", disabled=typed.strip() != collection.name):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.knowledge.collections.delete(actor, collection.id)
                 st.query_params.clear()
                 st.rerun()

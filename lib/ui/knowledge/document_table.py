@@ -31,19 +31,23 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """Adding, then the list with its progress."""
     if collection.may_change:
         with st.expander("Add documents", icon=":material/upload:", expanded=collection.documents == 0):
-            _adding(services, actor, collection)
+            _draw_add_forms(services, actor, collection)
     every = (
-        1.0 if any(d.state in ("queued", "parsing", "embedding") for d in _all(services, actor, collection)) else None
+        1.0
+        if any(d.state in ("queued", "parsing", "embedding") for d in _list_documents(services, actor, collection))
+        else None
     )
 
     @st.fragment(run_every=every)
     def listed() -> None:
-        documents = _all(services, actor, collection)
+        documents = _list_documents(services, actor, collection)
         busy = [d for d in documents if d.state in ("queued", "parsing", "embedding")]
         if every is not None and not busy:
             blocks.redraw_page()
         if not documents:
-            with blocks.empty_state("description", "No documents yet", "Add files, paste text or name an address."):
+            with blocks.show_empty_state(
+                "description", "No documents yet", "Add files, paste text or name an address."
+            ):
                 pass
             return
         if busy:
@@ -52,26 +56,26 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
             words = f"{done} of {len(documents)} documents" + (f", {failed} failed" if failed else "")
             st.progress(done / len(documents), words)
         for document in documents[:_SHOWN]:
-            _line(services, actor, collection, document)
+            _draw_line(services, actor, collection, document)
         if len(documents) > _SHOWN:
             st.caption(f"The {_SHOWN} newest of {len(documents):,}. The search finds all.")
 
     listed()
 
 
-def _all(services: Services, actor: Actor, collection: Collection) -> Sequence[Document]:
+def _list_documents(services: Services, actor: Actor, collection: Collection) -> Sequence[Document]:
     return services.knowledge.documents.list(actor, collection.id)
 
 
-def _adding(services: Services, actor: Actor, collection: Collection) -> None:
-    with blocks.row():
+def _draw_add_forms(services: Services, actor: Actor, collection: Collection) -> None:
+    with blocks.start_row():
         kind = st.selectbox("Kind", KINDS, format_func=lambda k: k.replace("_", " "), width=140, key="add-kind")
         tags = st.multiselect("Tags", [], accept_new_options=True, placeholder="Any words", key="add-tags")
     about = About(kind=kind, tags=tuple(tags))
     files, pasted, address = st.tabs(["Files", "Text", "Address"])
     with files, st.form("add-files", clear_on_submit=True, border=False):
         uploads = st.file_uploader("Files", type=_TYPES, accept_multiple_files=True, label_visibility="collapsed")
-        with blocks.row():
+        with blocks.start_row():
             adds = st.form_submit_button("Add files")
             looks = st.form_submit_button("Preview", type="tertiary", help="How the first file would be cut")
         if looks and uploads:
@@ -81,7 +85,7 @@ def _adding(services: Services, actor: Actor, collection: Collection) -> None:
         if adds and uploads:
             duplicates = 0
             for file in uploads:
-                with blocks.errors_shown():
+                with blocks.show_errors():
                     duplicates += not services.knowledge.documents.add(
                         actor, collection.id, file.name, file.getvalue(), about
                     )[1]
@@ -93,14 +97,14 @@ def _adding(services: Services, actor: Actor, collection: Collection) -> None:
         title = st.text_input("Title", max_chars=300, key=field_key("title"))
         text = st.text_area("Text", height=160, key=field_key("text"))
         if st.form_submit_button("Add text"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.knowledge.documents.add_text(actor, collection.id, title, text, about)
                 field_key.clear()
                 st.rerun()
     with address, st.form("add-url", border=False):
         url = st.text_input("Address", placeholder="https://example.com/manual.pdf", key=field_key("url"))
         if st.form_submit_button("Fetch and add"):
-            with blocks.errors_shown(), st.spinner("Fetching…"):
+            with blocks.show_errors(), st.spinner("Fetching…"):
                 services.knowledge.documents.add_url(actor, collection.id, url.strip(), about)
                 field_key.clear()
                 st.rerun()
@@ -111,10 +115,10 @@ def preview_dialog(
     services: Services, actor: Actor, name: str, data: bytes, chunking: Chunking, embedding_model: str
 ) -> None:
     """The first passages of a file as they would be cut; what two share is marked in the second."""
-    with blocks.errors_shown(), st.spinner("Reading the file"):
+    with blocks.show_errors(), st.spinner("Reading the file"):
         text, pieces = services.knowledge.documents.preview(actor, chunking, name, data, embedding_model)
-        count = format.number_of(len(pieces), "passage")
-        st.markdown(f"**{blocks.plain(name)}** · {count}, {format.count(len(text))} characters")
+        count = format.format_number_of(len(pieces), "passage")
+        st.markdown(f"**{blocks.escape_markdown(name)}** · {count}, {format.format_count(len(text))} characters")
         end = 0
         for number, piece in enumerate(pieces[:_PASSAGES], start=1):
             shared = max(0, end - piece.start)
@@ -126,30 +130,30 @@ def preview_dialog(
             st.caption(f"{len(pieces) - _PASSAGES:,} more follow.")
 
 
-def _line(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
+def _draw_line(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
     label, colour = _STATES[document.state]
     with st.container(border=True):
-        with blocks.row(gap="xsmall"):
-            st.markdown(f"**{blocks.plain(document.title)}**", width="stretch")
+        with blocks.start_row(gap="xsmall"):
+            st.markdown(f"**{blocks.escape_markdown(document.title)}**", width="stretch")
             label = document.state_in_words if document.note else label
             if document.state == "embedding" and document.chunks_total:
                 label += f" {document.chunks_done}/{document.chunks_total}"
             if document.serving_version and document.state not in TAKEN_IN:
                 st.badge(f"Version {document.serving_version} is found meanwhile", color="gray")
             st.badge(label, color=colour)  # type: ignore[arg-type]
-        about = [document.kind.replace("_", " "), format.size(document.size)]
-        about += [format.number_of(document.chunks_total, "passage")] if document.state in TAKEN_IN else []
+        about = [document.kind.replace("_", " "), format.format_size(document.size)]
+        about += [format.format_number_of(document.chunks_total, "passage")] if document.state in TAKEN_IN else []
         about += [document.language] if document.language else []
         about += [f"tags: {', '.join(document.tags)}"] if document.tags else []
-        st.caption(blocks.plain(" · ".join(about)))
+        st.caption(blocks.escape_markdown(" · ".join(about)))
         if document.note:
-            st.caption(blocks.plain(document.note))
+            st.caption(blocks.escape_markdown(document.note))
         if document.error:
             blocks.show_failure(document.error)
-        with blocks.row(gap="xsmall"):
+        with blocks.start_row(gap="xsmall"):
             view = {"type": "tertiary", "key": f"passages-{document.id}"}
             if document.serving_version and st.button("Passages", icon=":material/segment:", **view):  # type: ignore[arg-type]
-                passages_dialog(services, actor, collection, document)
+                draw_passages_dialog(services, actor, collection, document)
             again = {"type": "tertiary", "key": f"retry-{document.id}"}
             may_retry = collection.may_change and document.state == "failed"
             if may_retry and st.button("Try again", icon=":material/replay:", **again):  # type: ignore[arg-type]
@@ -164,9 +168,9 @@ def _line(services: Services, actor: Actor, collection: Collection, document: Do
 
 
 @st.dialog("Passages", width="large")
-def passages_dialog(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
+def draw_passages_dialog(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
     """A document as it was cut, page by page, and the editing of a passage."""
-    st.markdown(f"**{blocks.plain(document.title)}**")
+    st.markdown(f"**{blocks.escape_markdown(document.title)}**")
     try:
         _, count = services.knowledge.documents.chunks(actor, document.id, 0, 1)
     except LLMManagerError as error:
@@ -176,9 +180,9 @@ def passages_dialog(services: Services, actor: Actor, collection: Collection, do
     page = st.pagination(pages, key=f"passages-page-{document.id}") if pages > 1 else 1
     chunks, _ = services.knowledge.documents.chunks(actor, document.id, (int(page or 1) - 1) * _PASSAGES, _PASSAGES)
     for chunk in chunks:
-        st.caption(blocks.plain(describe_place(chunk)))
+        st.caption(blocks.escape_markdown(describe_place(chunk)))
         if collection.may_change and st.session_state.get(session_keys.EDITED_PASSAGE) == chunk.id:
-            _editor(services, actor, chunk)
+            _draw_editor(services, actor, chunk)
         else:
             st.code(chunk.text, language=None, wrap_lines=True)
             if collection.may_change and st.button(
@@ -188,11 +192,11 @@ def passages_dialog(services: Services, actor: Actor, collection: Collection, do
                 st.rerun(scope="fragment")
 
 
-def _editor(services: Services, actor: Actor, chunk: Chunk) -> None:
+def _draw_editor(services: Services, actor: Actor, chunk: Chunk) -> None:
     with st.form(f"edit-passage-{chunk.id}", border=False):
         text = st.text_area("Text", chunk.text, height=220, label_visibility="collapsed")
         if st.form_submit_button("Save passage"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.knowledge.documents.edit_chunk(actor, chunk.id, text)
                 st.session_state.pop(session_keys.EDITED_PASSAGE, None)
                 st.rerun(scope="fragment")
@@ -205,5 +209,5 @@ def describe_place(chunk: Chunk) -> str:
         is_one_page = chunk.page_first == chunk.page_last
         parts.append(f"page {chunk.page_first}" if is_one_page else f"pages {chunk.page_first} – {chunk.page_last}")
     parts += [chunk.heading] if chunk.heading else []
-    parts.append(f"characters {format.count(chunk.start)} – {format.count(chunk.end)}")
+    parts.append(f"characters {format.format_count(chunk.start)} – {format.format_count(chunk.end)}")
     return " · ".join([*parts, *(["edited"] if chunk.is_edited else [])])

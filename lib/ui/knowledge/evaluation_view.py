@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.errors import LLMManagerError
 from lib.knowledge.collections import Collection
 from lib.knowledge.evaluation import ranking_metrics
@@ -30,18 +30,18 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     sets = services.knowledge.question_sets.list(actor, collection.id)
     if not sets:
         sentence = "Write down what people ask and which documents answer it; then every change can be measured."
-        with blocks.empty_state("quiz", "No questions yet", sentence):
+        with blocks.show_empty_state("quiz", "No questions yet", sentence):
             if collection.may_change and st.button("Make a question set", type="primary"):
-                with blocks.errors_shown():
+                with blocks.show_errors():
                     services.knowledge.question_sets.create(actor, collection.id, "Questions")
                     st.rerun()
         return
     question_set = choose_question_set(services, actor, collection, sets)
     runs = [run for run in services.knowledge.evaluations.list(actor, collection.id) if run.set_id == question_set.id]
     if question_set.approved:
-        _new_run(services, actor, collection, question_set)
+        _draw_new_run(services, actor, collection, question_set)
         if runs:
-            _runs(services, actor, collection, runs)
+            _draw_runs(services, actor, collection, runs)
         else:
             st.caption("Not measured yet. Run asks every question as the search does, and counts what it finds.")
     question_set_view.draw_questions(services, actor, collection, question_set)
@@ -52,7 +52,7 @@ def choose_question_set(
 ) -> QuestionSet:
     """The set that is looked at, a new one, and the end of one."""
     sets_by_id = {question_set.id: question_set for question_set in sets}
-    with blocks.row():
+    with blocks.start_row():
         set_id: str = st.selectbox(
             "Question set",
             list(sets_by_id),
@@ -65,7 +65,7 @@ def choose_question_set(
             with st.popover("New set", icon=":material/add:", type="tertiary"), st.form("new-set", border=False):
                 name = st.text_input("Name", max_chars=120)
                 if st.form_submit_button("Make set"):
-                    with blocks.errors_shown():
+                    with blocks.show_errors():
                         services.knowledge.question_sets.create(actor, collection.id, name)
                         st.rerun()
             with st.popover("Delete set", icon=":material/delete:", type="tertiary"):
@@ -77,8 +77,8 @@ def choose_question_set(
     return sets_by_id[set_id]
 
 
-def _new_run(services: Services, actor: Actor, collection: Collection, question_set: QuestionSet) -> None:
-    with blocks.row():
+def _draw_new_run(services: Services, actor: Actor, collection: Collection, question_set: QuestionSet) -> None:
+    with blocks.start_row():
         mode = st.selectbox(
             "Search by",
             list(MODES),
@@ -92,9 +92,9 @@ def _new_run(services: Services, actor: Actor, collection: Collection, question_
             metrics = st.multiselect("Figures", FIGURES, list(ranking_metrics.DEFAULT), accept_new_options=True)
         if not st.button("Run", icon=":material/play_arrow:", type="primary"):
             return
-    note = blocks.progress("questions asked")
+    note = blocks.show_progress("questions asked")
     settings = replace(collection.search, mode=mode, rerank=rerank)
-    with blocks.errors_shown():
+    with blocks.show_errors():
         done = services.knowledge.evaluations.run(
             actor, question_set.id, settings, metrics or ranking_metrics.DEFAULT, note
         )
@@ -102,7 +102,7 @@ def _new_run(services: Services, actor: Actor, collection: Collection, question_
         st.rerun()
 
 
-def _runs(services: Services, actor: Actor, collection: Collection, runs: Sequence[Evaluation]) -> None:
+def _draw_runs(services: Services, actor: Actor, collection: Collection, runs: Sequence[Evaluation]) -> None:
     by_id = {run.id: run for run in runs}
     zone = services.preferences.report_zone(actor)
 
@@ -112,10 +112,10 @@ def _runs(services: Services, actor: Actor, collection: Collection, runs: Sequen
         run = by_id[key]
         again = run.settings["rerank"] and run.settings["mode"] == Mode.HYBRID
         how = MODES[run.settings["mode"]] + (", read once more" if again else "")
-        return f"{format.moment(run.created_at, zone).rpartition(':')[0]} · {how}"
+        return f"{format.format_moment(run.created_at, zone).rpartition(':')[0]} · {how}"
 
     with st.container(border=True):
-        with blocks.row(vertical_alignment="bottom"):
+        with blocks.start_row(vertical_alignment="bottom"):
             evaluation = by_id[
                 st.selectbox("Run", list(by_id), format_func=describe_run, width=330, key=f"run-{collection.id}")
             ]
@@ -130,25 +130,25 @@ def _runs(services: Services, actor: Actor, collection: Collection, runs: Sequen
                         st.session_state.pop(f"run-{collection.id}", None)
                         st.rerun()
         baseline = by_id[baseline_id] if baseline_id is not None else None
-        _figures(evaluation, baseline, describe_run)
+        _draw_figures(evaluation, baseline, describe_run)
         if baseline is not None:
             for name in (metric for metric in evaluation.figures if metric in baseline.figures):
-                with blocks.errors_shown():
+                with blocks.show_errors():
                     st.markdown(
                         sentence(services.knowledge.evaluations.compare(actor, baseline.id, evaluation.id, name))
                     )
         chunking = evaluation.settings["chunking"]
         st.caption(
-            blocks.plain(
+            blocks.escape_markdown(
                 f"{evaluation.passages:,} passages, cut {chunking['strategy']}, {chunking['size']} characters, overlap "
                 f"{chunking['overlap']} · {evaluation.settings['embedding_model']} · "
-                f"{format.duration(evaluation.took_ms)} in all"
+                f"{format.format_duration(evaluation.took_ms)} in all"
             )
         )
-    _by_question(services, actor, collection, evaluation)
+    _draw_by_question(services, actor, collection, evaluation)
 
 
-def _figures(evaluation: Evaluation, baseline: Evaluation | None, describe_run: Any) -> None:
+def _draw_figures(evaluation: Evaluation, baseline: Evaluation | None, describe_run: Any) -> None:
     import pandas as pd
 
     from lib.statistics.charts import retrieval_charts
@@ -174,7 +174,7 @@ def _figures(evaluation: Evaluation, baseline: Evaluation | None, describe_run: 
                 border=True,
             )
     chart_card.show(
-        retrieval_charts.figures,
+        retrieval_charts.build_figure_chart,
         pd.DataFrame(lines),
         key=f"figures-{evaluation.id}",
         alt=f"Figures of the search with their intervals: {', '.join(evaluation.figures)}",
@@ -194,7 +194,7 @@ def sentence(comparison: RunComparison) -> str:
     )
 
 
-def _by_question(services: Services, actor: Actor, collection: Collection, evaluation: Evaluation) -> None:
+def _draw_by_question(services: Services, actor: Actor, collection: Collection, evaluation: Evaluation) -> None:
     import pandas as pd
 
     try:
@@ -208,20 +208,20 @@ def _by_question(services: Services, actor: Actor, collection: Collection, evalu
     with st.expander(f"By question · {missed} of {len(outcomes)} missed something", icon=":material/fact_check:"):
         table = pd.DataFrame([_record(outcome) for outcome in worst])
         note = partial(services.audit.note_export, actor, "evaluation.export", evaluation=evaluation.id)
-        downloads.row(table, f"evaluation-{short_id(evaluation.id)}", note, key="evaluation")
+        downloads.show_row(table, f"evaluation-{shorten_id(evaluation.id)}", note, key="evaluation")
         st.caption(f"The worst by {first} first.")
         for outcome in worst[:_WORST]:
             with st.container(border=True):
                 figures = ", ".join(f"{name} {value:.2f}" for name, value in outcome.figures.items())
-                st.markdown(f"**{blocks.plain(outcome.text)}**")
-                st.caption(blocks.plain(figures))
+                st.markdown(f"**{blocks.escape_markdown(outcome.text)}**")
+                st.caption(blocks.escape_markdown(figures))
                 good = [spot for spot in outcome.returned if spot.grade > 0]
                 for spot in good:
-                    st.markdown(f":green[✓] no. {spot.rank} · {blocks.plain(spot.title)}")
+                    st.markdown(f":green[✓] no. {spot.rank} · {blocks.escape_markdown(spot.title)}")
                 for spot in outcome.missed:
-                    st.markdown(f":red[✕] missed · {blocks.plain(spot.title)}")
+                    st.markdown(f":red[✕] missed · {blocks.escape_markdown(spot.title)}")
                 if not good and outcome.returned:
-                    st.caption(blocks.plain(f"Found first: {outcome.returned[0].title}"))
+                    st.caption(blocks.escape_markdown(f"Found first: {outcome.returned[0].title}"))
         if len(worst) > _WORST:
             st.caption(f"{len(worst) - _WORST} more are in the files.")
 

@@ -37,13 +37,15 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     ]
     if not sets:
         sentence = "The optimiser tries ways to cut and search, and judges each by your own questions."
-        with blocks.empty_state("tune", "It needs questions", sentence):
+        with blocks.show_empty_state("tune", "It needs questions", sentence):
             st.caption("Write some down under Evaluate.", text_alignment="center")
         return
     studies = services.knowledge.optimiser.list(actor, collection.id)
     if collection.may_change:
         with st.expander("New study", icon=":material/add:", expanded=not studies):
-            _new(services, actor, collection, evaluation_view.choose_question_set(services, actor, collection, sets).id)
+            _draw_new_study(
+                services, actor, collection, evaluation_view.choose_question_set(services, actor, collection, sets).id
+            )
     zone = services.preferences.report_zone(actor)
     if studies:
         studies_by_id = {study.id: study for study in studies}
@@ -55,51 +57,53 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
             label_visibility="collapsed",
             key=f"study-{collection.id}",
         )
-        _study(services, actor, collection, study_id)
+        _draw_study(services, actor, collection, study_id)
 
 
 def _label_study(study: Study, zone: ZoneInfo) -> str:
-    started = format.moment(study.created_at, zone).rpartition(":")[0]
+    started = format.format_moment(study.created_at, zone).rpartition(":")[0]
     return f"{started} · {len(study.trials)} trials · {_STATES[study.state][0].lower()}"
 
 
-def _new(services: Services, actor: Actor, collection: Collection, set_id: str) -> None:
+def _draw_new_study(services: Services, actor: Actor, collection: Collection, set_id: str) -> None:
     usual = Grid()
     with st.grid(2, min_column_width=260, gap="small"):
         strategies = st.multiselect(
             "Cut", list(ChunkingStrategy), list(usual.strategies), format_func=STRATEGIES.__getitem__
         )
-        sizes = _numbers("Characters of a passage", usual.sizes, [250, 500, 750, 1000, 1500, 2000, 3000], LEAST, MOST)
-        overlaps = _numbers("Overlap", usual.overlaps, [0, 50, 100, 150, 200, 300], 0, MOST // 2)
+        sizes = _choose_numbers(
+            "Characters of a passage", usual.sizes, [250, 500, 750, 1000, 1500, 2000, 3000], LEAST, MOST
+        )
+        overlaps = _choose_numbers("Overlap", usual.overlaps, [0, 50, 100, 150, 200, 300], 0, MOST // 2)
         modes = st.multiselect("Search by", list(Mode), list(usual.modes), format_func=MODES.__getitem__)
-        ks = _numbers("Passages for an answer", usual.ks, [3, 4, 5, 8, 12, 16], 1, MOST_HITS)
+        ks = _choose_numbers("Passages for an answer", usual.ks, [3, 4, 5, 8, 12, 16], 1, MOST_HITS)
         rerank = st.segmented_control("Read the best ones once more", list(_RERANKS), default="Both", required=True)
     metric = st.selectbox("Judged by", evaluation_view.FIGURES, 1, width=200)
     grid = Grid(tuple(strategies), tuple(sizes), tuple(overlaps), tuple(modes), tuple(ks), _RERANKS[rerank or "Both"])
     key = f"quote-{collection.id}"
     if st.button("What will it take?", icon=":material/request_quote:"):
-        with blocks.errors_shown(), st.spinner("Cutting the documents"):
+        with blocks.show_errors(), st.spinner("Cutting the documents"):
             st.session_state[key] = ((set_id, grid, metric), services.knowledge.optimiser.quote(actor, set_id, grid))
     quoted_inputs, quote = st.session_state.get(key, (None, None))
     if quote is None or quoted_inputs != (set_id, grid, metric):
         return
     st.markdown(describe_quote(quote))
     if st.button("Begin", type="primary", icon=":material/play_arrow:"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.knowledge.optimiser.begin(actor, set_id, grid, metric)
             st.session_state.pop(key)
             st.toast("The study runs on the server; you may leave this page.")
             st.rerun()
 
 
-def _numbers(label: str, now: Sequence[int], offered: Sequence[int], least: int, most: int) -> list[int]:
+def _choose_numbers(label: str, now: Sequence[int], offered: Sequence[int], least: int, most: int) -> list[int]:
     selections = st.multiselect(label, [str(n) for n in offered], [str(n) for n in now], accept_new_options=True)
     return [int(text) for text in selections if text.isdecimal() and least <= int(text) <= most]
 
 
 def describe_quote(quote: StudyQuote) -> str:
     """A sentence on the trials, embeddings, time and price that a study will take."""
-    time = "in a time that is not known yet" if quote.seconds is None else f"in about {_minutes(quote.seconds)}"
+    time = "in a time that is not known yet" if quote.seconds is None else f"in about {_format_minutes(quote.seconds)}"
     cost = "at a price nobody knows" if quote.cost_nano_usd is None else f"for {format_money(quote.cost_nano_usd)}"
     cost = "for nothing" if quote.cost_nano_usd == 0 else cost.replace("$", "\\$")
     return (
@@ -108,11 +112,11 @@ def describe_quote(quote: StudyQuote) -> str:
     )
 
 
-def _minutes(seconds: float) -> str:
-    return "a few seconds" if seconds < 10 else format.duration(seconds * 1000)
+def _format_minutes(seconds: float) -> str:
+    return "a few seconds" if seconds < 10 else format.format_duration(seconds * 1000)
 
 
-def _study(services: Services, actor: Actor, collection: Collection, study_id: str) -> None:
+def _draw_study(services: Services, actor: Actor, collection: Collection, study_id: str) -> None:
     going = services.knowledge.optimiser.get(actor, study_id).state in (State.WAITING, State.RUNNING)
 
     @st.fragment(run_every=1.5 if going else None)
@@ -120,7 +124,7 @@ def _study(services: Services, actor: Actor, collection: Collection, study_id: s
         study = services.knowledge.optimiser.get(actor, study_id)
         if going and study.state not in (State.WAITING, State.RUNNING):
             blocks.redraw_page()
-        with blocks.row():
+        with blocks.start_row():
             label, colour = _STATES[study.state]
             st.badge(label, color=colour)  # type: ignore[arg-type]
             st.caption(f"{study.done} of {len(study.trials)} trials, judged by {study.metric}", width="stretch")
@@ -132,23 +136,23 @@ def _study(services: Services, actor: Actor, collection: Collection, study_id: s
         if study.error:
             blocks.show_failure(study.error)
         if study.done:
-            _trials(study)
+            _draw_trials(study)
             if collection.may_change and not going:
                 _apply(services, actor, study)
 
     draw_study()
 
 
-def _trials(study: Study) -> None:
+def _draw_trials(study: Study) -> None:
     import pandas as pd
 
     from lib.statistics.charts import retrieval_charts
 
     tried = [trial for trial in study.trials if trial.result is not None]
-    lines = [_line(trial, study.metric) for trial in tried]
+    lines = [_build_line(trial, study.metric) for trial in tried]
     frame = pd.DataFrame(lines)
     chart_card.show(
-        retrieval_charts.quality,
+        retrieval_charts.build_quality_chart,
         frame[["tokens", "value", "low", "high", "kind", "label", "is_best"]],
         study.metric,
         key=f"study-chart-{study.id}-{study.done}",
@@ -175,7 +179,7 @@ def _trials(study: Study) -> None:
     )  # fmt: skip
 
 
-def _line(trial: StudyTrial, metric: str) -> dict[str, Any]:
+def _build_line(trial: StudyTrial, metric: str) -> dict[str, Any]:
     assert trial.result is not None  # noqa: S101 (only those that were tried)
     cell = trial.cell
     outcome = trial.result
@@ -216,7 +220,7 @@ def _apply(services: Services, actor: Actor, study: Study) -> None:
     now = next((trial for trial in study.trials if trial.is_current), None)
     if not tried:
         return
-    with blocks.row(vertical_alignment="bottom"):
+    with blocks.start_row(vertical_alignment="bottom"):
         trial_number: int = st.selectbox(
             "Trial",
             list(tried),
@@ -228,7 +232,7 @@ def _apply(services: Services, actor: Actor, study: Study) -> None:
             after = "Every document is cut and embedded anew, and found as it is until then." if cuts else ""
             st.markdown(f"The collection is searched like this from now on. {after}".strip())
             if st.button("Apply to the collection"):
-                with blocks.errors_shown():
+                with blocks.show_errors():
                     services.knowledge.optimiser.apply(actor, study.id, trial_number)
                     st.toast("Applied." if not cuts else "Applied; the documents are being taken in anew.")
                     st.rerun()

@@ -27,16 +27,16 @@ def draw_questions(services: Services, actor: Actor, collection: Collection, que
         f"Questions · {question_set.approved}{waiting}", icon=":material/quiz:", expanded=not question_set.approved
     ):
         if collection.may_change:
-            _more(services, actor, question_set, documents)
+            _draw_more(services, actor, question_set, documents)
         if not questions:
             st.caption("None yet. Write some down, import them, or let a model propose them.")
             return
-        picked = _table(questions, titles)
+        picked = _draw_table(questions, titles)
         if collection.may_change:
-            _acts(services, actor, question_set, questions, picked)
+            _draw_actions(services, actor, question_set, questions, picked)
 
 
-def _table(questions: Sequence[JudgedQuestion], titles: dict[str, str]) -> list[JudgedQuestion]:
+def _draw_table(questions: Sequence[JudgedQuestion], titles: dict[str, str]) -> list[JudgedQuestion]:
     visible = sorted(questions, key=lambda question: question.is_approved)[:_SHOWN]
     state = st.dataframe(
         [
@@ -70,7 +70,7 @@ def _table(questions: Sequence[JudgedQuestion], titles: dict[str, str]) -> list[
     return [visible[row] for row in state.selection.rows]
 
 
-def _acts(
+def _draw_actions(
     services: Services,
     actor: Actor,
     question_set: QuestionSet,
@@ -78,10 +78,10 @@ def _acts(
     picked: Sequence[JudgedQuestion],
 ) -> None:
     proposed = [question.id for question in picked or questions if not question.is_approved]
-    with blocks.row():
+    with blocks.start_row():
         which = "these" if picked else "all"
         if proposed and st.button(f"Approve {which} {len(proposed)}", icon=":material/check:"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.knowledge.question_sets.approve(actor, question_set.id, proposed)
                 st.rerun()
         if picked:
@@ -94,7 +94,7 @@ def _acts(
                     st.rerun()
 
 
-def _more(services: Services, actor: Actor, question_set: QuestionSet, documents: Sequence[Document]) -> None:
+def _draw_more(services: Services, actor: Actor, question_set: QuestionSet, documents: Sequence[Document]) -> None:
     typed, imported, proposed = st.tabs(["Write", "Import", "Propose"])
     field_key = blocks.Fresh("question")
     with typed, st.form("add-question", border=False):
@@ -106,8 +106,8 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
         whole = "Its words, as they stand in the document; empty: the document as a whole."
         quote = st.text_area("Passage", height=80, help=whole, key=field_key("quote"))
         if st.form_submit_button("Add question"):
-            with blocks.errors_shown():
-                judged = _judged(services, actor, answers, quote)
+            with blocks.show_errors():
+                judged = _build_judgements(services, actor, answers, quote)
                 services.knowledge.question_sets.add(actor, question_set.id, text, judged)
                 field_key.clear()
                 st.rerun()
@@ -118,7 +118,7 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
         if file is not None and st.button("Import questions", icon=":material/upload:"):
             from lib.knowledge.evaluation.corpus import read_csv
 
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 done = services.knowledge.question_sets.import_asked(
                     actor, question_set.id, read_csv(decode_text(file.getvalue()))
                 )
@@ -126,15 +126,15 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
                     done.added, done.left_out, done.unknown_documents
                 )
                 st.rerun()  # what stands above counts them, too
-    with proposed, blocks.row():
+    with proposed, blocks.start_row():
         count = st.number_input("Questions", 1, 100, 10, width=120)
         may_see = actor.can(Permission.VIEW_CONFIGS)
         ready = [c for c in services.configurations.list(actor) if c.is_active and c.needs is None] if may_see else []
         slugs = [configuration.slug for configuration in ready]
         slug = st.selectbox("Written by", slugs, width=220) if slugs else None
         if st.button("Propose", icon=":material/auto_awesome:"):
-            note = blocks.progress("passages read")
-            with blocks.errors_shown():
+            note = blocks.show_progress("passages read")
+            with blocks.show_errors():
                 proposals = services.knowledge.proposals.propose(
                     actor, question_set.id, int(count), configuration=slug, note=note
                 )
@@ -142,7 +142,7 @@ def _more(services: Services, actor: Actor, question_set: QuestionSet, documents
                 st.rerun()
 
 
-def _judged(services: Services, actor: Actor, answers: Sequence[str], quote: str) -> list[Judgement]:
+def _build_judgements(services: Services, actor: Actor, answers: Sequence[str], quote: str) -> list[Judgement]:
     quote = quote.strip()
     if not quote:
         return [Judgement(document) for document in answers]
@@ -156,6 +156,6 @@ def _judged(services: Services, actor: Actor, answers: Sequence[str], quote: str
 def _import_words(added: int, left_out: int, unknown: Sequence[str]) -> str:
     words = f"{added} {'question was' if added == 1 else 'questions were'} taken in."
     if left_out:
-        names = ", ".join(blocks.plain(name) for name in unknown[:5])
+        names = ", ".join(blocks.escape_markdown(name) for name in unknown[:5])
         words += f" {left_out} were left out: the collection has no {names}{' …' if len(unknown) > 5 else ''}."
     return words

@@ -37,7 +37,7 @@ def draw_controls(collection: Collection, key: str) -> tuple[SearchSettings, Doc
 
 def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
     """The question, the passages, the opened one."""
-    with blocks.row():
+    with blocks.start_row():
         question = st.text_input(
             "Question",
             st.query_params.get("q", ""),
@@ -48,7 +48,9 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
         )
         settings, only = draw_controls(collection, "search")
     if not question:
-        with blocks.empty_state("search", "Ask something", "Words and meaning are searched together, in any language."):
+        with blocks.show_empty_state(
+            "search", "Ask something", "Words and meaning are searched together, in any language."
+        ):
             pass
         return
     if st.query_params.get("q") != question:
@@ -61,10 +63,10 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
         return
     st.caption(
         f"{len(response.hits)} of {response.passages:,} passages · {response.took_ms:,} ms · "
-        f"{blocks.plain(response.language or 'language not recognised')}"
+        f"{blocks.escape_markdown(response.language or 'language not recognised')}"
     )
     if response.failure:
-        st.caption(blocks.plain(f"Not read by the model: {response.failure}"))
+        st.caption(blocks.escape_markdown(f"Not read by the model: {response.failure}"))
     if not response.passages:
         st.caption("There is nothing to search yet. Add a document first.")
         return
@@ -72,7 +74,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
         st.caption("Nothing was found. Fewer or other words may help.")
         return
     hits_column, passage_column = (
-        (st.container(), st.container()) if blocks.compact() else st.columns([1, 1.15], gap="small")
+        (st.container(), st.container()) if blocks.is_compact() else st.columns([1, 1.15], gap="small")
     )
     opened = st.session_state.get(session_keys.OPENED_PASSAGE)
     if opened not in {hit.chunk_id for hit in response.hits}:
@@ -87,8 +89,8 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
 def draw_card(number: int, hit: PassageHit, is_open: bool) -> None:
     """A passage that was found, and why."""
     with st.container(border=True, gap="xsmall"):
-        with blocks.row(gap="xsmall"):
-            st.markdown(f"**{number}** {blocks.plain(hit.title)}", width="stretch")
+        with blocks.start_row(gap="xsmall"):
+            st.markdown(f"**{number}** {blocks.escape_markdown(hit.title)}", width="stretch")
             icon = ":material/visibility:" if is_open else ":material/arrow_forward:"
             if st.button("", icon=icon, type="tertiary", help="Show the passage", key=f"hit-{hit.chunk_id}"):
                 st.session_state[session_keys.OPENED_PASSAGE] = hit.chunk_id
@@ -111,9 +113,11 @@ def explain_rank(hit: PassageHit) -> str:
 def draw_passage(services: Services, actor: Actor, hit: PassageHit) -> None:
     """The passage in its place: marked on the page of a PDF, or between its neighbours."""
     location = [f"page {hit.page_first}"] if hit.page_first else []
-    st.subheader(blocks.plain(hit.title), anchor=False)
+    st.subheader(blocks.escape_markdown(hit.title), anchor=False)
     st.caption(
-        blocks.plain(" · ".join([*location, *([hit.heading] if hit.heading else []), f"passage {hit.ordinal + 1}"]))
+        blocks.escape_markdown(
+            " · ".join([*location, *([hit.heading] if hit.heading else []), f"passage {hit.ordinal + 1}"])
+        )
     )
     try:
         picture = services.knowledge.documents.page_image(actor, hit.chunk_id) if hit.page_first else None

@@ -9,14 +9,14 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.calls.live_call import CallView
 from lib.calls.sources import NO_CACHE
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.configs.configurations import Configuration
 from lib.errors import LLMManagerError
 from lib.knowledge.quoting import QuotedSource, parse_message
 from lib.money import format_cost, format_money, format_sum
-from lib.providers.parameters import Parameter, not_offered, offered
+from lib.providers.parameters import Parameter, list_not_offered, list_offered
 from lib.services import Services
-from lib.tokens.message_text import text_of
+from lib.tokens.message_text import read_message_text
 from lib.ui import blocks, format, session, session_keys
 from lib.ui.knowledge import citations
 
@@ -33,19 +33,19 @@ LONGEST_ARGUMENTS = 20_000  # characters shown
 
 def draw_parameters(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
     """Controls for what the model takes; the values that differ from the configuration's."""
-    for parameter in offered(configuration.provider_kind):
+    for parameter in list_offered(configuration.provider_kind):
         default = configuration.parameters.get(parameter.name)
         _number(parameter, default, key=f"{prefix}{configuration.id}-{parameter.name}")
-    missing = ", ".join(parameter.name for parameter in not_offered(configuration.provider_kind))
+    missing = ", ".join(parameter.name for parameter in list_not_offered(configuration.provider_kind))
     if missing:
-        st.caption(f"Not offered by this model: {blocks.plain(missing)}.")
+        st.caption(f"Not offered by this model: {blocks.escape_markdown(missing)}.")
     return read_changed_parameters(configuration, prefix)
 
 
 def read_changed_parameters(configuration: Configuration, prefix: str = "") -> dict[str, Any]:
     """Parameters by name that the controls set otherwise than the configuration; also before these are drawn."""
     changed: dict[str, Any] = {}
-    for parameter in offered(configuration.provider_kind):
+    for parameter in list_offered(configuration.provider_kind):
         default = configuration.parameters.get(parameter.name)
         value = st.session_state.get(f"{prefix}{configuration.id}-{parameter.name}", default)
         if value != default:
@@ -81,7 +81,7 @@ def draw_call(services: Services, actor: Actor, call_id: str, height: int | str 
     def growing() -> None:
         now = services.calls.view(actor, call_id)
         draw_answer(now, height)
-        with blocks.row():
+        with blocks.start_row():
             if now.running and st.button("Stop", icon=":material/stop_circle:", key="stop"):
                 services.calls.stop(actor, now.call_id)
             draw_log_link(now)
@@ -94,7 +94,7 @@ def draw_call(services: Services, actor: Actor, call_id: str, height: int | str 
 
 def draw_question(view: CallView) -> None:
     """The prompt as it was sent."""
-    prompts = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    prompts = [read_message_text(message) for message in view.messages if message.get("role") == "user"]
     quoted = parse_message(prompts[-1] if prompts else "— the prompt was not kept")
     with st.chat_message("user", avatar=":material/person:"):
         st.text(quoted.question)
@@ -102,7 +102,7 @@ def draw_question(view: CallView) -> None:
 
 def read_sources(view: CallView) -> tuple[QuotedSource, ...]:
     """The passages that went with the question."""
-    prompts = [text_of(message) for message in view.messages if message.get("role") == "user"]
+    prompts = [read_message_text(message) for message in view.messages if message.get("role") == "user"]
     return parse_message(prompts[-1]).sources if prompts else ()
 
 
@@ -119,9 +119,11 @@ def draw_answer(
 
     `draw_steps` draws what came before the last words of an answer with tools, and returns these.
     """
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         if not is_hidden:
-            model = f"{blocks.plain(view.provider)} · {blocks.plain(view.served_model or view.model)}"
+            model = (
+                f"{blocks.escape_markdown(view.provider)} · {blocks.escape_markdown(view.served_model or view.model)}"
+            )
             st.caption(model, width="content")
         _state_badge(view)
         for label, icon in badges:
@@ -131,7 +133,10 @@ def draw_answer(
         if view.cache != NO_CACHE and not is_hidden:
             saved = f" · saved {format_money(view.saved_nano_usd)}" if view.saved_nano_usd else ""
             st.badge(
-                blocks.plain(f"From memory{saved}"), icon=":material/cached:", color="green", help=_MEMORY[view.cache]
+                blocks.escape_markdown(f"From memory{saved}"),
+                icon=":material/cached:",
+                color="green",
+                help=_MEMORY[view.cache],
             )
         if view.attempt > 1 and not is_hidden:
             st.badge(f"Attempt {view.attempt}", icon=":material/replay:", color="orange")
@@ -151,7 +156,7 @@ def _draw_words(view: CallView, draw_steps: Callable[[], str] | None) -> None:
             st.text(view.reasoning)
     text = view.text if draw_steps is None else draw_steps()
     if text and view.running:
-        st.markdown(blocks.model_markdown(format_growing_answer(text)))
+        st.markdown(blocks.sanitise_markdown(format_growing_answer(text)))
     elif text:
         citations.draw_answer(text, read_sources(view))
     elif view.running:
@@ -160,7 +165,7 @@ def _draw_words(view: CallView, draw_steps: Callable[[], str] | None) -> None:
     elif not view.error_message and not view.tool_calls:
         st.caption("No text arrived.")
     for call in view.tool_calls:
-        st.caption(blocks.plain(f"Asks for {call['name']}"))
+        st.caption(blocks.escape_markdown(f"Asks for {call['name']}"))
         st.code(call["arguments"][:LONGEST_ARGUMENTS], language="json", wrap_lines=True)
 
 
@@ -168,7 +173,7 @@ def draw_log_link(view: CallView) -> None:
     """To the row in the ledger."""
     st.page_link(
         session.page("activity"),
-        label=f"Log {short_id(view.log_id)}",
+        label=f"Log {shorten_id(view.log_id)}",
         icon=":material/receipt_long:",
         query_params={"id": view.log_id},
         disabled=view.running,
@@ -192,20 +197,23 @@ def draw_figures(view: CallView, *, is_narrow: bool = False) -> None:
     sign = "≈ " if view.usage_source == "estimated" else ""
     tokens = "—"
     if view.prompt_tokens is not None and view.completion_tokens is not None:
-        tokens = f"{sign}{format.count(view.prompt_tokens)} → {format.count(view.completion_tokens)}"
-    blocks.facts(
+        tokens = f"{sign}{format.format_count(view.prompt_tokens)} → {format.format_count(view.completion_tokens)}"
+    blocks.show_facts(
         [
             ("Tokens", tokens),
-            *([] if is_narrow else [("Chunks", format.count(view.chunks))]),
-            ("First token", format.duration(view.first_token_ms) if view.first_token_ms else ":gray[— none yet]"),
-            ("Speed", format.speed(view.tokens_per_second)),
-            ("Time", format.duration(view.execution_time_ms)),
+            *([] if is_narrow else [("Chunks", format.format_count(view.chunks))]),
+            (
+                "First token",
+                format.format_duration(view.first_token_ms) if view.first_token_ms else ":gray[— none yet]",
+            ),
+            ("Speed", format.format_speed(view.tokens_per_second)),
+            ("Time", format.format_duration(view.execution_time_ms)),
             ("Cost", format_call_cost(view)),
         ],
         columns=5 if is_narrow else 6,
     )
     parts = [(view.cache_read_tokens, "of the prompt from the cache"), (view.reasoning_tokens, "spent on reasoning")]
-    if details := [f"{sign}{format.count(tokens)} {meaning}" for tokens, meaning in parts if tokens]:
+    if details := [f"{sign}{format.format_count(tokens)} {meaning}" for tokens, meaning in parts if tokens]:
         st.caption(f"Tokens: {', '.join(details)}.")
 
 
@@ -215,7 +223,7 @@ def format_call_cost(view: CallView) -> str:
         return ":gray[— not charged]"
     if view.cost_nano_usd is None:
         return ":gray[— no price known]"
-    return blocks.plain(format_cost(view.cost_nano_usd, view.cost_status))
+    return blocks.escape_markdown(format_cost(view.cost_nano_usd, view.cost_status))
 
 
 def draw_events(view: CallView) -> None:
@@ -239,17 +247,17 @@ def draw_recent_runs(services: Services, actor: Actor, zone: ZoneInfo, current: 
             first_line = (parse_message(run.prompt_text).question.strip() or "— the prompt was not kept").splitlines()[
                 0
             ]
-            label = blocks.plain(first_line if len(first_line) <= 40 else first_line[:39] + "…")
+            label = blocks.escape_markdown(first_line if len(first_line) <= 40 else first_line[:39] + "…")
             icon = ":material/radio_button_checked:" if run.id == current else ":material/chat_bubble:"
             if st.button(label, key=f"run-{run.id}", type="tertiary", icon=icon):
                 st.query_params["run"] = run.id
                 st.rerun()
-            started = format.moment(run.created_at, zone).rpartition(":")[0]
+            started = format.format_moment(run.created_at, zone).rpartition(":")[0]
             panes = "1 pane" if run.panes == 1 else f"{run.panes} panes"
             cost = format_sum(run.cost_nano_usd, run.partly_known)
-            st.caption(" · ".join(blocks.plain(part) for part in (started, panes, cost)))
+            st.caption(" · ".join(blocks.escape_markdown(part) for part in (started, panes, cost)))
     if page > 1 or has_older:
-        with blocks.row():
+        with blocks.start_row():
             if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
                 st.session_state[session_keys.PLAYGROUND_RUNS_PAGE] = page - 1
                 st.rerun()

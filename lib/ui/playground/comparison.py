@@ -8,10 +8,10 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.calls.live_call import CallView
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.errors import LLMManagerError
 from lib.playground.exports import RunFormat
-from lib.playground.question import PlaygroundQuestion, schema_errors
+from lib.playground.question import PlaygroundQuestion, list_schema_errors
 from lib.playground.run import DRAW, PaneState, PlaygroundRun
 from lib.services import Services
 from lib.snippets.run_snippets import run_snippets
@@ -50,11 +50,11 @@ def draw_schema_check(question: PlaygroundQuestion | None, call: CallView) -> No
     """Whether the answer fits the schema that was asked for."""
     if question is None or question.schema is None or call.running or not call.text:
         return
-    if not (errors := schema_errors(question.schema, call.text)):
+    if not (errors := list_schema_errors(question.schema, call.text)):
         st.badge("Fits the schema", icon=":material/check:", color="green")
         return
     st.badge("Does not fit the schema", icon=":material/close:", color="red")
-    st.caption("  \n".join(blocks.plain(error) for error in errors))
+    st.caption("  \n".join(blocks.escape_markdown(error) for error in errors))
 
 
 def draw_vote(services: Services, actor: Actor, run: PlaygroundRun) -> None:
@@ -64,12 +64,12 @@ def draw_vote(services: Services, actor: Actor, run: PlaygroundRun) -> None:
     ended = all(pane.call is not None and not pane.call.running for pane in run.panes)
     if not run.is_kept or run.user_id != actor.user_id or run.winner is not None or len(run.panes) < 2 or not ended:
         return
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         st.caption("Which is better?", width="content")
         choices = [(name_pane(run, pane.position), pane.position) for pane in run.panes]
         for label, winner in [*choices, ("No difference", DRAW)]:
-            if st.button(blocks.plain(label), key=f"vote-{winner}"):
-                with blocks.errors_shown():
+            if st.button(blocks.escape_markdown(label), key=f"vote-{winner}"):
+                with blocks.show_errors():
                     services.playground.vote(actor, run.id, winner)
                     st.rerun()
 
@@ -90,7 +90,7 @@ def draw_difference(run: PlaygroundRun) -> None:
 
 
 @st.dialog("Votes", width="large")
-def wins_dialog(services: Services, actor: Actor) -> None:
+def draw_wins_dialog(services: Services, actor: Actor) -> None:
     """Every configuration that the actor has voted on."""
     import pandas as pd
 
@@ -105,8 +105,8 @@ def wins_dialog(services: Services, actor: Actor) -> None:
             "Compared": [line.runs for line in lines],
             "Won": [line.won for line in lines],
             "Drawn": [line.drawn for line in lines],
-            "Share of points": [format.share((line.won + line.drawn / 2) / line.runs) for line in lines],
-            "95 % interval": [" – ".join(format.share(end) for end in line.interval) for line in lines],
+            "Share of points": [format.format_share((line.won + line.drawn / 2) / line.runs) for line in lines],
+            "95 % interval": [" – ".join(format.format_share(end) for end in line.interval) for line in lines],
         }
     )
     st.dataframe(frame, hide_index=True, row_height=30)
@@ -114,7 +114,7 @@ def wins_dialog(services: Services, actor: Actor) -> None:
 
 
 @st.dialog("Copy as code", width="large")
-def code_dialog(question: PlaygroundQuestion, panes: Sequence[PaneState]) -> None:
+def draw_code_dialog(question: PlaygroundQuestion, panes: Sequence[PaneState]) -> None:
     """The run as programs that ask our own gateway."""
     origin = (st.context.url or "http://127.0.0.1:8501").split("/playground")[0].rstrip("/")
     by_slug = {pane.slug: pane for pane in reversed(panes)}
@@ -131,12 +131,12 @@ def code_dialog(question: PlaygroundQuestion, panes: Sequence[PaneState]) -> Non
 
 def draw_exports(services: Services, actor: Actor, run: PlaygroundRun) -> None:
     """The run to keep outside, as Markdown or JSON."""
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         for form, label in ((RunFormat.MARKDOWN, "Markdown"), (RunFormat.JSON, "JSON")):
             st.download_button(
                 label,
                 data=partial(services.playground.export, actor, run.id, form),
-                file_name=f"run-{short_id(run.id)}.{form}",
+                file_name=f"run-{shorten_id(run.id)}.{form}",
                 type="tertiary",
                 icon=":material/download:",
                 on_click="ignore",

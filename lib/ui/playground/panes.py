@@ -40,11 +40,11 @@ def settle(services: Services, actor: Actor, ready: Mapping[str, Configuration],
         preferred = services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None)
         default = next((c.slug for c in ready.values() if c.is_global_default), next(iter(ready)))
         slugs = [preferred if preferred in ready else default]
-    slugs = slugs[: 2 if blocks.compact() else MOST_PANES]
+    slugs = slugs[: 2 if blocks.is_compact() else MOST_PANES]
     state[COUNT] = len(slugs)
     for position, slug in enumerate(slugs):
         if slug in ready:  # else `chosen` finds another for what is asked next
-            state[_key(position)] = slug
+            state[_build_configuration_key(position)] = slug
             if run is not None:
                 _settle_system(run, ready[slug], position)
 
@@ -53,24 +53,24 @@ def _settle_system(run: PlaygroundRun, configuration: Configuration, position: i
     """The system prompt as the pane was asked, where nothing else on the page says the same."""
     system_prompt = run.panes[position].system_prompt
     alone = len(run.panes) == 1
-    common = system_key(configuration.slug if alone else None)
+    common = build_system_key(configuration.slug if alone else None)
     if alone:
         st.session_state[common] = system_prompt
     elif system_prompt not in (configuration.system_prompt, st.session_state.get(common, "")):
-        st.session_state[_system(position)] = system_prompt
+        st.session_state[_build_pane_system_key(position)] = system_prompt
 
 
-def system_key(alone: str | None) -> str:
+def build_system_key(alone: str | None) -> str:
     """The key of the field that holds for all panes, or for the only one."""
     return f"system-{alone or 'all'}"
 
 
 def read_system_prompt(position: int) -> str | None:
     """A pane's own system prompt; None without one."""
-    return st.session_state.get(_system(position)) or None
+    return st.session_state.get(_build_pane_system_key(position)) or None
 
 
-def _system(position: int) -> str:
+def _build_pane_system_key(position: int) -> str:
     return f"{position}-system"
 
 
@@ -78,10 +78,10 @@ def choose_slugs(slugs: list[str], count: int) -> list[str]:
     """The configuration of each pane; a new pane begins with one that no other has."""
     pane_slugs: list[str] = []
     for position in range(count):
-        slug = st.session_state.get(_key(position))
+        slug = st.session_state.get(_build_configuration_key(position))
         if slug not in slugs:
             slug = next((other for other in slugs if other not in pane_slugs), slugs[0])
-            st.session_state[_key(position)] = slug
+            st.session_state[_build_configuration_key(position)] = slug
         pane_slugs.append(slug)
     return pane_slugs
 
@@ -90,20 +90,22 @@ def draw_controls(
     services: Services, actor: Actor, ready: Mapping[str, Configuration], position: int, count: int
 ) -> None:
     """The choice of a pane's configuration and its parameters."""
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         slug = st.selectbox(
             "Configuration",
             list(ready),
             format_func=lambda s: f"{s} · {ready[s].provider_name} · {ready[s].model}" if count < 3 else s,
             label_visibility="collapsed",
-            key=_key(position),
+            key=_build_configuration_key(position),
         )
         configuration = ready[slug]
         with st.popover("", icon=":material/tune:", help="System prompt and parameters"):
             if count > 1:
-                st.text_area("System prompt", height=90, placeholder="As for all panes", key=_system(position))
+                st.text_area(
+                    "System prompt", height=90, placeholder="As for all panes", key=_build_pane_system_key(position)
+                )
             parameters = answer_pane.draw_parameters(configuration, f"{position}-")
-            with st.expander("Effective parameters", icon=":material/layers:"), blocks.errors_shown():
+            with st.expander("Effective parameters", icon=":material/layers:"), blocks.show_errors():
                 effective = services.overrides.effective(actor, configuration, parameters)
                 overrides.draw_effective_parameters(effective, configuration)
     if position == 0 and slug != services.preferences.get(actor, PLAYGROUND_CONFIGURATION, None):
@@ -133,7 +135,7 @@ def draw_answer(
     hidden = run.is_hidden
     is_own = run.user_id == actor.user_id
     if hidden:
-        st.markdown(f"**{blocks.plain(comparison.name_pane(run, position))}**")
+        st.markdown(f"**{blocks.escape_markdown(comparison.name_pane(run, position))}**")
     height = "content" if compact else answer_pane.ANSWER_HEIGHT
     badges = comparison.find_badges(run).get(position, [])
 
@@ -150,13 +152,13 @@ def draw_answer(
         marks = [*badges, *tool_cards.find_badge(turn)]
         answer_pane.draw_answer(now, height, badges=marks, is_hidden=hidden, is_narrow=narrow, draw_steps=steps)
         comparison.draw_schema_check(question, now)
-        with blocks.row():
+        with blocks.start_row():
             may_repeat = is_own and run.is_kept and run.winner is None and not hidden and question is not None
             if now.running and is_own and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
                 services.turns.stop(actor, now.call_id)
             again = "Run again" if now.cache == NO_CACHE else "Ask again without the cache"
             if not now.running and may_repeat and st.button(again, icon=_AGAIN, key=f"again-{position}"):
-                _again(services, actor, run, position, question, ready)
+                _ask_again(services, actor, run, position, question, ready)
                 st.rerun()
             if not hidden and is_own:
                 if not now.running and st.button("Request", icon=_REQUEST, type="tertiary", key=f"inspect-{position}"):
@@ -171,7 +173,7 @@ def draw_answer(
     growing()
 
 
-def _again(
+def _ask_again(
     services: Services,
     actor: Actor,
     run: PlaygroundRun,
@@ -179,7 +181,7 @@ def _again(
     question: PlaygroundQuestion | None,
     ready: Mapping[str, Configuration],
 ) -> None:
-    slug = st.session_state.get(_key(position), run.panes[position].slug)
+    slug = st.session_state.get(_build_configuration_key(position), run.panes[position].slug)
     if question is None or slug not in ready:
         return
     try:
@@ -190,5 +192,5 @@ def _again(
         st.session_state[session_keys.SEND_ERROR] = error  # drawn by `sending.show_kept_error`
 
 
-def _key(position: int) -> str:
+def _build_configuration_key(position: int) -> str:
     return f"configuration-{position}"

@@ -6,7 +6,7 @@ from lib.access.permissions import Actor
 from lib.playground.question import PlaygroundQuestion
 from lib.services import Services
 from lib.ui import blocks
-from lib.ui.prompts.variable_inputs import variable_inputs
+from lib.ui.prompts.variable_inputs import draw_variable_inputs
 
 
 def draw_template_question(services: Services, actor: Actor) -> PlaygroundQuestion | None:
@@ -16,7 +16,7 @@ def draw_template_question(services: Services, actor: Actor) -> PlaygroundQuesti
         return None
     prompt_slug = st.query_params.get("prompt")
     with st.expander("Template", icon=":material/edit_note:", expanded=prompt_slug in templates):
-        with blocks.row():
+        with blocks.start_row():
             slug = st.selectbox(
                 "Prompt",
                 list(templates),
@@ -36,7 +36,7 @@ def draw_template_question(services: Services, actor: Actor) -> PlaygroundQuesti
                 key=f"template-label-{slug}",
             )
         version = services.prompts.version(actor, slug, None if label == "newest" else label)
-        values = variable_inputs(version.variables, f"template-{slug}-{version.version}", examples=True)
+        values = draw_variable_inputs(version.variables, f"template-{slug}-{version.version}", examples=True)
         if not st.button("Ask with this prompt", icon=":material/play_arrow:"):
             return None
         filled = services.prompts.fill(actor, slug, values, version=version.version)

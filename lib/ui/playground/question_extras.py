@@ -54,12 +54,14 @@ def draw_extras(
     with st.expander("System prompt, schema, tools, passages", icon=":material/edit_note:"):
         system = st.text_area(
             "System prompt",
-            ready[only_slug].system_prompt if only_slug and panes.system_key(only_slug) not in st.session_state else "",
+            ready[only_slug].system_prompt
+            if only_slug and panes.build_system_key(only_slug) not in st.session_state
+            else "",
             height=90,
             placeholder="How the model should behave. Empty sends none."
             if only_slug
             else "Empty: each configuration's own.",
-            key=panes.system_key(only_slug),
+            key=panes.build_system_key(only_slug),
         )
         schema = st.text_area(
             "JSON Schema of the answer",

@@ -67,12 +67,14 @@ def show_unpriced(services: Services, actor: Actor) -> None:
                 "provider": st.column_config.TextColumn("Provider", width=110),
                 "model": st.column_config.TextColumn("Model"),
                 "unpriced_calls": st.column_config.NumberColumn(
-                    "Calls", format="localized", width=format.column_width([f"{n:,}" for n in frame.unpriced_calls], 80)
+                    "Calls",
+                    format="localized",
+                    width=format.compute_column_width([f"{n:,}" for n in frame.unpriced_calls], 80),
                 ),
                 "total_tokens": st.column_config.NumberColumn(
                     "Tokens",
                     format="localized",
-                    width=format.column_width([f"{n:,}" for n in frame.total_tokens.dropna()], 110),
+                    width=format.compute_column_width([f"{n:,}" for n in frame.total_tokens.dropna()], 110),
                 ),
             },
         )
@@ -89,7 +91,7 @@ def show_unpriced(services: Services, actor: Actor) -> None:
 def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
     """Search, the prices in force, and the model that was chosen."""
     query = st.query_params
-    with blocks.row():
+    with blocks.start_row():
         text = st.text_input(
             "Search",
             query.get("q", ""),
@@ -119,7 +121,7 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
     )
     prices = answer.prices
     if not prices:
-        with blocks.empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
+        with blocks.show_empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
             st.caption("Models that run on your own machines are free and need none.", text_alignment="center")
         return
     names = ["input", "output"] if compact else list(_LABELS)[:4]
@@ -148,7 +150,7 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
             "source": st.column_config.TextColumn("Source"),  # takes the room that is left
         },
     )
-    with blocks.row(horizontal_alignment="distribute"):
+    with blocks.start_row(horizontal_alignment="distribute"):
         many = f"{answer.total:,} {'model' if answer.total == 1 else 'models'}"
         st.caption(f"{many} · ● your own · choose a line to see or change its price", width="content")
         if (pages := -(-answer.total // _PAGE)) > 1:
@@ -164,7 +166,7 @@ def _turn_page(key: str) -> None:
     st.query_params["page"] = str(st.session_state[key])
 
 
-def _to_dollars(nano: int | None) -> float | None:
+def _convert_to_dollars(nano: int | None) -> float | None:
     return None if nano is None else nano / NANO_PER_USD
 
 
@@ -181,7 +183,7 @@ def _write_price(dollars: Any) -> str:
 
 
 def _format_row(price: Price, names: Sequence[str]) -> dict[str, Any]:
-    rates = {name: _to_dollars(getattr(price.rates, name)) for name in names}
+    rates = {name: _convert_to_dollars(getattr(price.rates, name)) for name in names}
     longest = max(tier.above_tokens for tier in price.tiers)
     ways = len({tier.service_tier for tier in price.tiers}) - 1
     special = [f"> {longest // 1000}k"] if longest else []
@@ -201,16 +203,16 @@ def _show_model(services: Services, actor: Actor, price: Price) -> None:
     """The versions of one model's price, with the ways to change them."""
     versions = services.price_entries.versions(actor, price.kind, price.model)
     with st.container(border=True):
-        with blocks.row():
-            title = f"{blocks.plain(price.kind)} · {blocks.plain(price.model)}"
+        with blocks.start_row():
+            title = f"{blocks.escape_markdown(price.kind)} · {blocks.escape_markdown(price.model)}"
             st.subheader(title, anchor=False, width="stretch")
             if st.button("New version", icon=":material/edit:", disabled=not actor.can(Permission.MANAGE_PROVIDERS)):
                 st.dialog("Set a price")(edit_price)(services, actor, price)
         for version in reversed(versions):
-            with blocks.row():
+            with blocks.start_row():
                 plain_tier, *special_tiers = version.tiers
                 st.markdown(f"**Since {version.valid_from:%-d %b %Y}** · {_describe_tier(plain_tier)}", width="stretch")
-                st.caption(blocks.plain(version.source))
+                st.caption(blocks.escape_markdown(version.source))
                 if version.id and st.button(
                     ":red[Remove]",
                     type="tertiary",
@@ -226,11 +228,11 @@ def _show_model(services: Services, actor: Actor, price: Price) -> None:
 def _describe_tier(tier: Tier) -> str:
     """The rates of a tier, and when they hold."""
     rates = [
-        f"{_ALL_LABELS[name].lower().removesuffix(', $')} \\${price_list.dollars(value)}"
+        f"{_ALL_LABELS[name].lower().removesuffix(', $')} \\${price_list.format_exact_dollars(value)}"
         for name in price_list.RATES
         if (value := getattr(tier.rates, name)) is not None
     ]
-    heads = [f"**{blocks.plain(tier.service_tier)}**"] if tier.service_tier else []
+    heads = [f"**{blocks.escape_markdown(tier.service_tier)}**"] if tier.service_tier else []
     heads += [f"above {tier.above_tokens:,} tokens"] if tier.above_tokens else []
     return f"{', '.join(heads)}: {', '.join(rates)}" if heads else ", ".join(rates)
 
@@ -241,7 +243,7 @@ def _remove_version(services: Services, actor: Actor, version: Price) -> None:
         if st.button("Keep it"):
             st.rerun()
         if st.button(":red[Remove]"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.price_entries.delete(actor, version.id)
                 st.rerun()
 
@@ -294,7 +296,7 @@ def _ask_rates(labels: dict[str, str], price: Price | None) -> dict[str, str]:
     cells = dict[str, str]()
     for number, (name, label) in enumerate(labels.items()):
         value = _find_rate(price, name)
-        text = "" if value is None else price_list.dollars(value)
+        text = "" if value is None else price_list.format_exact_dollars(value)
         hint = "$ per million" if name in ("input", "output") else "not stated"
         cells[name] = columns[number % 2].text_input(label, text, placeholder=hint, key=f"rate-{name}")
     return cells
@@ -332,7 +334,7 @@ def import_dialog(services: Services, actor: Actor) -> None:
     if changes := [*preview.new, *preview.changed]:
         st.dataframe([_format_row(price, ["input", "output"]) for price in changes[:200]], hide_index=True, height=240)
     if st.button("Import", type="primary", disabled=not changes):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.price_entries.import_csv(actor, document)
             st.toast(f"{len(changes):,} prices imported.")
             st.rerun()

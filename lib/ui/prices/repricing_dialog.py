@@ -26,13 +26,13 @@ def show_section(services: Services, actor: Actor) -> None:
     )
     with st.expander("Price past calls again", icon=":material/history:", expanded=bool(suggested_model)):
         if suggested_model:
-            model_name = blocks.plain(suggested_model)
+            model_name = blocks.escape_markdown(suggested_model)
             st.caption(f"The price of {model_name} has changed. Its past calls keep their cost until you do.")
         range_ = _ask_range(suggested_model, first)
         if range_ is None:
             return
         if st.button("Show the difference", icon=":material/difference:"):
-            with blocks.errors_shown(), st.spinner("Pricing…"):
+            with blocks.show_errors(), st.spinner("Pricing…"):
                 st.session_state[session_keys.REPRICING_PREVIEW] = (range_, services.repricing.preview(actor, range_))
         stored_preview = st.session_state.get(session_keys.REPRICING_PREVIEW)
         if stored_preview is not None and stored_preview[0] == range_:
@@ -50,15 +50,15 @@ def _ask_range(suggested_model: str, first: date) -> RepricingScope | None:
         st.caption("Choose the last day, too.")
         return None
     return RepricingScope(
-        _to_midnight(days[0]),
-        _to_midnight(days[1] + timedelta(days=1)),
+        _convert_to_midnight(days[0]),
+        _convert_to_midnight(days[1] + timedelta(days=1)),
         provider.strip() or None,
         model.strip() or None,
         only,
     )
 
 
-def _to_midnight(day: date) -> datetime:
+def _convert_to_midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
@@ -84,7 +84,7 @@ def _show_preview(services: Services, actor: Actor, range_: RepricingScope, prev
         def show(count: int) -> None:
             bar.progress(min(1.0, count / max(1, preview.looked_at)), f"{count:,} of {preview.looked_at:,}")
 
-        with blocks.errors_shown():
+        with blocks.show_errors():
             done = services.repricing.apply(actor, range_, show)
             st.session_state.pop(session_keys.REPRICING_PREVIEW, None)
             st.session_state.pop(session_keys.REPRICING_SUGGESTION, None)

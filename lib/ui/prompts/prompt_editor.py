@@ -53,7 +53,7 @@ def draw_words(version: PromptVersion, key: str, *, locked: bool) -> tuple[str, 
             disabled=locked,
             placeholder='{"temperature": 0.2}',
         )
-    return text, system or None, _parameters(parameters_text)
+    return text, system or None, _parse_parameters(parameters_text)
 
 
 def draw_variables(
@@ -64,13 +64,13 @@ def draw_variables(
     if not names:
         st.caption("None yet. Write `{{name}}` in the prompt where a value goes.")
     declared = {variable.name: variable for variable in version.variables}
-    return [_variable(declared.get(name, Variable(name)), f"{key}-{name}", locked=locked) for name in names]
+    return [_draw_variable(declared.get(name, Variable(name)), f"{key}-{name}", locked=locked) for name in names]
 
 
 def save(services: Services, actor: Actor, template: Template, draft: VersionDraft | InvalidInput, base: int) -> None:
     """Why, and the button; `base` is the version that it was made from, so that nobody's is overwritten unseen."""
     locked = not actor.can(Permission.EDIT_CONFIGS)
-    with blocks.row():
+    with blocks.start_row():
         reason = st.text_input(
             "Why",
             placeholder="Why: shorter answers",
@@ -83,7 +83,7 @@ def save(services: Services, actor: Actor, template: Template, draft: VersionDra
         pressed = st.button("Save version", icon=":material/save:", type="primary", disabled=locked)
     if not pressed:
         return
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if isinstance(draft, InvalidInput):
             raise draft
         services.prompts.save(actor, template.slug, draft, base, reason)
@@ -94,25 +94,25 @@ def save(services: Services, actor: Actor, template: Template, draft: VersionDra
 def create_dialog(services: Services, actor: Actor) -> None:
     """A new template: its name and first words; variables are declared afterwards."""
     slug = st.text_input("Name", max_chars=80, placeholder="ticket-summary")
-    fields = about_fields(services, actor, None)
+    fields = draw_about_fields(services, actor, None)
     text = st.text_area("Prompt", height=160, placeholder=_PLACEHOLDER)
     if st.button("Create prompt", type="primary"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             template = services.prompts.create(actor, slug, VersionDraft(text), **fields)
             st.query_params["id"] = template.slug
             st.rerun()
 
 
-def about_dialog(services: Services, actor: Actor, template: Template) -> None:
+def draw_about_dialog(services: Services, actor: Actor, template: Template) -> None:
     """Edit app, category and description of a template."""
-    fields = about_fields(services, actor, template)
+    fields = draw_about_fields(services, actor, template)
     if st.button("Save", type="primary"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.prompts.describe(actor, template.slug, **fields)
             st.rerun()
 
 
-def about_fields(services: Services, actor: Actor, template: Template | None) -> dict[str, Any]:
+def draw_about_fields(services: Services, actor: Actor, template: Template | None) -> dict[str, Any]:
     """App, category and description."""
     apps = list(services.configurations.apps(actor))
     own = [template.app] if template and template.app and template.app not in apps else []
@@ -145,7 +145,7 @@ def build_draft(
     return VersionDraft(text, system, declared, parameters)
 
 
-def _variable(variable: Variable, key: str, *, locked: bool) -> dict[str, Any]:
+def _draw_variable(variable: Variable, key: str, *, locked: bool) -> dict[str, Any]:
     kind = st.session_state.get(f"type-{key}", variable.type.value)
     with st.expander(f"`{{{{{variable.name}}}}}` · {kind}"):
         type_column, default_column = st.columns(2)
@@ -171,7 +171,7 @@ def _variable(variable: Variable, key: str, *, locked: bool) -> dict[str, Any]:
     }
 
 
-def _parameters(text: str) -> dict[str, Any] | str:
+def _parse_parameters(text: str) -> dict[str, Any] | str:
     try:
         parameters = json.loads(text) if text.strip() else {}
     except ValueError:
@@ -187,7 +187,7 @@ def label_popover(services: Services, actor: Actor, template: Template, version:
         key=f"label-name-{version}",
         accept_new_options=True,
     )
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         if st.button("Move here", key=f"label-{version}", disabled=not name):
             move(services, actor, template.slug, str(name), version)
         if template.labels.get(str(name)) == version and st.button("Take off", key=f"unlabel-{version}"):

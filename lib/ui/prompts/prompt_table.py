@@ -13,7 +13,7 @@ from lib.prompts.template import PRODUCTION, PromptVersion, Template, fill_text,
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session, session_keys, text_difference
 from lib.ui.prompts import prompt_editor
-from lib.ui.prompts.variable_inputs import variable_inputs
+from lib.ui.prompts.variable_inputs import draw_variable_inputs
 
 CATEGORY = "prompts_category"
 
@@ -89,11 +89,13 @@ def draw_table(
             "labels": st.column_config.ListColumn("Labels", width=130 if compact else 230),
             "newest": number("Newest", width=70),
             "calls": number(
-                "Calls", width=format.column_width([f"{calls:,}" for calls in frame["calls"]], 70), format="localized"
+                "Calls",
+                width=format.compute_column_width([f"{calls:,}" for calls in frame["calls"]], 70),
+                format="localized",
             ),
             "cost": text(
                 "Cost",
-                width=format.column_width(frame["cost"], 84),
+                width=format.compute_column_width(frame["cost"], 84),
                 alignment="right",
                 help="— means a call's cost is unknown",
             ),
@@ -106,13 +108,13 @@ def draw_panel(services: Services, actor: Actor, template: Template, use: Use, *
     """Editor left; variables, versions and a try right."""
     versions = services.prompts.versions(actor, template.slug)
     newest = versions[0]
-    base, opened_version = _opened(template, versions)
+    base, opened_version = _find_opened_version(template, versions)
     locked = not actor.can(Permission.EDIT_CONFIGS)
     editor_column, side_column = (st.container(), st.container()) if compact else st.columns([1.35, 1], gap="small")
     with editor_column.container(border=True):
-        _head(services, actor, template, use)
+        _draw_head(services, actor, template, use)
         if base != newest.version:
-            st.warning(f"{blocks.plain(newest.user_name)} saved version {newest.version} meanwhile.")
+            st.warning(f"{blocks.escape_markdown(newest.user_name)} saved version {newest.version} meanwhile.")
             if st.button("Show it", help="What stands here and was not saved is dropped."):
                 prompt_editor.close()
                 st.rerun()
@@ -128,17 +130,17 @@ def draw_panel(services: Services, actor: Actor, template: Template, use: Use, *
         with variables:
             declared = prompt_editor.draw_variables(text, system, opened_version, key, locked=locked)
         with history:
-            _versions(services, actor, template, versions)
+            _draw_versions(services, actor, template, versions)
         with trial:
             _try(template, newest)
     with foot:
         draft = prompt_editor.build_draft(text, system, declared, parameters)
         prompt_editor.save(services, actor, template, draft, base)
     with st.container(border=True):
-        _difference(versions)
+        _draw_difference(versions)
 
 
-def _opened(template: Template, versions: Sequence[PromptVersion]) -> tuple[int, PromptVersion]:
+def _find_opened_version(template: Template, versions: Sequence[PromptVersion]) -> tuple[int, PromptVersion]:
     """The version that was the newest when the editor was opened, and the one whose words it began with."""
     slug, base, number = prompt_editor.read_opened()
     opened_version = (
@@ -151,14 +153,14 @@ def _opened(template: Template, versions: Sequence[PromptVersion]) -> tuple[int,
     return base, opened_version
 
 
-def _head(services: Services, actor: Actor, template: Template, use: Use) -> None:
-    with blocks.row(gap="xsmall"):
-        st.subheader(blocks.plain(template.slug), anchor=False, width="stretch")
+def _draw_head(services: Services, actor: Actor, template: Template, use: Use) -> None:
+    with blocks.start_row(gap="xsmall"):
+        st.subheader(blocks.escape_markdown(template.slug), anchor=False, width="stretch")
         with st.popover("More", icon=":material/more_horiz:", type="tertiary"), st.container(gap="xsmall"):
             may_edit = actor.can(Permission.EDIT_CONFIGS)
             may_delete = actor.can(Permission.DELETE_CONFIGS)
             if st.button("Describe", icon=":material/edit:", type="tertiary", disabled=not may_edit):
-                st.dialog(f"Describe {template.slug}")(prompt_editor.about_dialog)(services, actor, template)
+                st.dialog(f"Describe {template.slug}")(prompt_editor.draw_about_dialog)(services, actor, template)
             st.page_link(
                 session.page("playground"),
                 label="Open in playground",
@@ -174,22 +176,22 @@ def _head(services: Services, actor: Actor, template: Template, use: Use) -> Non
             if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_delete):
                 st.dialog(f"Delete {template.slug}?")(delete_dialog)(services, actor, template)
     about = [template.description, template.category, f"app {template.app}" if template.app else "every app"]
-    about += [f"{format.count(use.calls)} calls, {use.cost}"]
-    st.caption(" · ".join(blocks.plain(part) for part in about if part))
+    about += [f"{format.format_count(use.calls)} calls, {use.cost}"]
+    st.caption(" · ".join(blocks.escape_markdown(part) for part in about if part))
 
 
-def _versions(services: Services, actor: Actor, template: Template, versions: Sequence[PromptVersion]) -> None:
+def _draw_versions(services: Services, actor: Actor, template: Template, versions: Sequence[PromptVersion]) -> None:
     zone = services.preferences.report_zone(actor)
     locked = not actor.can(Permission.EDIT_CONFIGS)
     for prompt_version in versions[:20]:
         labels = [name for name, version in template.labels.items() if version == prompt_version.version]
         with st.container(border=True, gap="xsmall"):
-            with blocks.row(gap="xsmall"):
+            with blocks.start_row(gap="xsmall"):
                 st.markdown(f"**Version {prompt_version.version}**", width="content")
                 for name in labels:
-                    st.badge(blocks.plain(name), color="green" if name == PRODUCTION else "gray")
+                    st.badge(blocks.escape_markdown(name), color="green" if name == PRODUCTION else "gray")
             st.caption(_describe_author(prompt_version, zone))
-            with blocks.row():
+            with blocks.start_row():
                 if PRODUCTION not in labels and st.button(
                     "Make production", key=f"production-{prompt_version.version}", disabled=locked
                 ):
@@ -205,19 +207,19 @@ def _versions(services: Services, actor: Actor, template: Template, versions: Se
 
 
 def _describe_author(version: PromptVersion, zone: ZoneInfo) -> str:
-    line = f"{version.user_name}, {format.moment(version.created_at, zone)}" + (
+    line = f"{version.user_name}, {format.format_moment(version.created_at, zone)}" + (
         f": {version.reason}" if version.reason else ""
     )
-    return blocks.plain(line)
+    return blocks.escape_markdown(line)
 
 
 def _try(template: Template, version: PromptVersion) -> None:
     """The newest version, filled; nothing is sent."""
-    values = variable_inputs(version.variables, f"try-{template.slug}-{version.version}", examples=True)
+    values = draw_variable_inputs(version.variables, f"try-{template.slug}-{version.version}", examples=True)
     try:
         written = write_values(version.variables, values)
     except LLMManagerError as error:
-        st.caption(blocks.plain(error.why))
+        st.caption(blocks.escape_markdown(error.why))
         return
     if version.system_prompt:
         st.caption("System prompt")
@@ -226,11 +228,11 @@ def _try(template: Template, version: PromptVersion) -> None:
     st.code(fill_text(version.text, written), language=None, wrap_lines=True)
 
 
-def _difference(versions: Sequence[PromptVersion]) -> None:
+def _draw_difference(versions: Sequence[PromptVersion]) -> None:
     if len(versions) < 2:
         st.caption("Saved once so far: there is nothing to compare yet.")
         return
-    with blocks.row():
+    with blocks.start_row():
         st.subheader("Compare versions", anchor=False, width="stretch")
         numbers = [version.version for version in versions]
         key = f"diff-{versions[0].created_at}"
@@ -288,11 +290,11 @@ def _list_parameters(version: PromptVersion) -> str:
 def delete_dialog(services: Services, actor: Actor, template: Template) -> None:
     """Ask before a template is deleted, saying what stays of it."""
     st.markdown("Programs that use it by name get an error from then on. Its calls and their cost stay in the ledger.")
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep prompt"):
             st.rerun()
         if st.button(":red[Delete prompt]"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 services.prompts.delete(actor, template.slug)
                 st.query_params.pop("id", None)
                 st.rerun()
@@ -303,6 +305,6 @@ def import_dialog(services: Services, actor: Actor) -> None:
     st.caption("A JSON file made by Export. Names that exist are left as they are.")
     file = st.file_uploader("Export file", type="json", label_visibility="collapsed")
     if st.button("Import prompts", type="primary", disabled=file is None) and file is not None:
-        with blocks.errors_shown():
+        with blocks.show_errors():
             done = services.prompts.import_json(actor, file.getvalue())
             st.success(f"{len(done.created)} added, {len(done.skipped)} skipped because the name exists.")

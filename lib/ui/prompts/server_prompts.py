@@ -14,18 +14,18 @@ def has_prompts(services: Services, actor: Actor) -> bool:
     return actor.can(Permission.TEST_CONFIGS) and bool(list_prompts(services.servers.offered(actor)))
 
 
-def server_dialog(services: Services, actor: Actor) -> None:
+def draw_server_dialog(services: Services, actor: Actor) -> None:
     """Choose a prompt and make a template of it."""
     prompts = list_prompts(services.servers.offered(actor))
     labels = [f"{prompt.server} · {prompt.label}" for prompt in prompts]
     chosen = st.selectbox("Prompt", range(len(prompts)), format_func=labels.__getitem__)
     prompt = prompts[chosen]
     if prompt.description:
-        st.caption(blocks.plain(prompt.description[:500]))
+        st.caption(blocks.escape_markdown(prompt.description[:500]))
     variables = name_variables(prompt)
-    st.caption(blocks.plain("Variables: " + (", ".join(variables.values()) or "none")))
+    st.caption(blocks.escape_markdown("Variables: " + (", ".join(variables.values()) or "none")))
     slug = st.text_input("Name", placeholder="summarise-page", key=f"server-prompt-{chosen}")
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if st.button("Make template", type="primary", icon=":material/add:"):
             text = write_template(services.servers.fill_prompt(actor, prompt.server, prompt.name, variables))
             about = f"From the server {prompt.server}: {prompt.name}"[:500]

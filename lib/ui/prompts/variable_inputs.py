@@ -9,20 +9,22 @@ from lib.prompts.variable import Variable, VariableType
 from lib.ui import blocks
 
 
-def variable_inputs(variables: Sequence[Variable], key: str, *, examples: bool = False) -> dict[str, Any]:
+def draw_variable_inputs(variables: Sequence[Variable], key: str, *, examples: bool = False) -> dict[str, Any]:
     """The values that were entered; an empty field is none, so its default holds. With `examples` those stand there."""
     values: dict[str, Any] = {}
     for variable in variables:
         label = variable.name + ("" if variable.default is None else " (optional)")
-        value = _input(variable, blocks.plain(label), f"{key}-{variable.name}", variable.example if examples else "")
+        value = _draw_input(
+            variable, blocks.escape_markdown(label), f"{key}-{variable.name}", variable.example if examples else ""
+        )
         if value not in (None, ""):
             values[variable.name] = value
     return values
 
 
-def _input(variable: Variable, label: str, key: str, start: str) -> str | None:
+def _draw_input(variable: Variable, label: str, key: str, start: str) -> str | None:
     hint = variable.default or ""
-    help_text = blocks.plain(variable.description) or None
+    help_text = blocks.escape_markdown(variable.description) or None
     match variable.type:
         case VariableType.CHOICE | VariableType.BOOLEAN:
             choices = list(variable.choices) or ["true", "false"]

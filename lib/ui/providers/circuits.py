@@ -16,11 +16,15 @@ from lib.ui import blocks, format, session_keys
 def show_open_circuits(services: Services, actor: Actor, circuits: Sequence[Circuit], zone: ZoneInfo) -> None:
     """A line for each open circuit of one provider."""
     for circuit in circuits:
-        until = f"until {format.moment(circuit.open_until, zone)}" if circuit.is_shut(utc_now()) else "but for a probe"
-        reason = blocks.plain(circuit.reason)
-        with blocks.row():
+        until = (
+            f"until {format.format_moment(circuit.open_until, zone)}"
+            if circuit.is_shut(utc_now())
+            else "but for a probe"
+        )
+        reason = blocks.escape_markdown(circuit.reason)
+        with blocks.start_row():
             st.caption(
-                f":orange[⊘ {blocks.plain(circuit.model)} is left alone {until}.] "
+                f":orange[⊘ {blocks.escape_markdown(circuit.model)} is left alone {until}.] "
                 f"{circuit.failures} failures in a row, the last: {reason}",
                 width="stretch",
             )

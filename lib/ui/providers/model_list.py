@@ -10,7 +10,7 @@ from lib.providers.discovery import ModelList
 from lib.providers.provider import Provider
 from lib.services import Services
 from lib.ui import blocks, format
-from lib.ui.configurations.model_picker import listed_models
+from lib.ui.configurations.model_picker import load_listed_models
 
 
 def show_models(services: Services, actor: Actor, provider: Provider) -> None:
@@ -22,9 +22,9 @@ def show_models(services: Services, actor: Actor, provider: Provider) -> None:
         disabled=provider.state != "ready" or not actor.can(Permission.EDIT_CONFIGS),
         help="Ask the provider now. Lists older than a day are asked for again by themselves.",
     ):
-        with st.spinner("Asking for the list of models…"), blocks.errors_shown():
+        with st.spinner("Asking for the list of models…"), blocks.show_errors():
             services.models.refresh(actor, provider.id)
-    listed = listed_models(services, actor, provider)
+    listed = load_listed_models(services, actor, provider)
     _show_age(listed, zone)
     if listed.models:
         _show_table(listed)
@@ -35,12 +35,12 @@ def show_models(services: Services, actor: Actor, provider: Provider) -> None:
 def _show_age(listed: ModelList, zone: ZoneInfo) -> None:
     if listed.error is not None:
         kept_note = "The last good list is kept." if listed.fetched_at else ""
-        tried = format.moment(listed.tried_at, zone).rpartition(":")[0]
-        st.warning(blocks.plain(f"{listed.error} {kept_note} Tried {tried}."), icon=":material/info:")
+        tried = format.format_moment(listed.tried_at, zone).rpartition(":")[0]
+        st.warning(blocks.escape_markdown(f"{listed.error} {kept_note} Tried {tried}."), icon=":material/info:")
     if listed.fetched_at is None and listed.models:
         st.caption(f"{len(listed.models):,} models of this kind that LLM Manager knows; the provider was not asked yet")
     if listed.fetched_at is not None:
-        when = format.moment(listed.fetched_at, zone).rpartition(":")[0]
+        when = format.format_moment(listed.fetched_at, zone).rpartition(":")[0]
         st.caption(f"{len(listed.models):,} models, listed {when} · prices of a million tokens, from the price book")
 
 

@@ -11,7 +11,7 @@ from lib.access.permissions import Actor, Permission
 from lib.calls.connection_test import check_connection
 from lib.errors import InvalidInput, LLMManagerError
 from lib.providers.circuits import Circuit
-from lib.providers.kinds import FACTS, KindFacts, ProviderKind, facts
+from lib.providers.kinds import FACTS, KindFacts, ProviderKind, look_up_facts
 from lib.providers.provider import Provider
 from lib.services import Services
 from lib.ui import blocks, format, session_keys
@@ -31,8 +31,8 @@ def show_card(
 ) -> None:
     """One provider: state, address, key, last check, open circuits, actions."""
     with st.container(border=True, height="stretch"):
-        with blocks.row(gap="xsmall"):
-            st.subheader(blocks.plain(provider.name), anchor=False, width="content")
+        with blocks.start_row(gap="xsmall"):
+            st.subheader(blocks.escape_markdown(provider.name), anchor=False, width="content")
             st.caption(provider.facts.label, width="stretch")
             label, colour = _BADGES[provider.state]
             if provider.state == "ready" and provider.last_check is None and not provider.facts.in_process:
@@ -45,7 +45,7 @@ def show_card(
                 label = "⊘ circuit open"
                 colour = "orange"
             st.badge(label, color=colour)
-        blocks.facts([("Address", _format_address(provider)), ("Key", _format_key(provider))])
+        blocks.show_facts([("Address", _format_address(provider)), ("Key", _format_key(provider))])
         _show_last_check(provider, zone)
         show_open_circuits(services, actor, circuits, zone)
         _show_actions(services, actor, provider)
@@ -60,7 +60,7 @@ def _format_address(provider: Provider) -> str:
 
 def _format_key(provider: Provider) -> str:
     if provider.has_key:
-        return f"…{blocks.plain(provider.key_last4 or '')}" if provider.key_last4 else "stored"
+        return f"…{blocks.escape_markdown(provider.key_last4 or '')}" if provider.key_last4 else "stored"
     return ":orange[— missing]" if provider.facts.needs_key else ":gray[— not needed]"
 
 
@@ -69,16 +69,16 @@ def _show_last_check(provider: Provider, zone: ZoneInfo) -> None:
     if check is None:
         st.caption("Not tested yet.")
         return
-    when = format.moment(datetime.fromisoformat(check["at"]), zone)
+    when = format.format_moment(datetime.fromisoformat(check["at"]), zone)
     if check["ok"]:
-        st.caption(f":green[✓] Answered in {format.duration(check['latency_ms'])} · {when}")
+        st.caption(f":green[✓] Answered in {format.format_duration(check['latency_ms'])} · {when}")
     else:
-        st.caption(f":red[✕] {blocks.plain(str(check['message']))} · {when}")
+        st.caption(f":red[✕] {blocks.escape_markdown(str(check['message']))} · {when}")
 
 
 def _show_actions(services: Services, actor: Actor, provider: Provider) -> None:
     locked = not actor.can(Permission.MANAGE_PROVIDERS)
-    with blocks.row():
+    with blocks.start_row():
         if st.button(
             "Test",
             icon=":material/network_check:",
@@ -166,7 +166,7 @@ def edit_dialog(services: Services, actor: Actor, provider: Provider) -> None:
 
 def _ask_fields(kind: ProviderKind, provider: Provider | None, spots: dict[str | None, Any]) -> dict[str, Any]:
     """The fields a kind has, and their values."""
-    kind_facts = facts(kind)
+    kind_facts = look_up_facts(kind)
     of = f"{kind}-{provider.id if provider else 'new'}"
     if kind_facts.in_process:
         st.caption("It runs inside this process: no address and no key.")
@@ -229,13 +229,13 @@ def delete_dialog(services: Services, actor: Actor, provider: Provider) -> None:
     using = services.providers.used_by(actor, provider.id)
     if using:
         st.markdown(
-            f"{len(using)} configurations use it: {blocks.plain(', '.join(using[:5]))}. "
+            f"{len(using)} configurations use it: {blocks.escape_markdown(', '.join(using[:5]))}. "
             "Give them another provider or delete them first."
         )
     else:
         st.markdown("Its key is erased. Calls made through it, their cost and the statistics stay.")
     spot = st.container()
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep provider"):
             st.rerun()
         if st.button(":red[Delete provider]", disabled=bool(using)):

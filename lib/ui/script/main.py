@@ -54,7 +54,7 @@ _PRIMARY_LABEL = (
 )
 
 
-def navigation(actor: Actor) -> dict[str, list[st.Page]]:
+def build_navigation(actor: Actor) -> dict[str, list[st.Page]]:
     """Every page by group: those the actor may open, registered by name for links, and hidden ones that say why not."""
     groups: dict[str, list[st.Page]] = {}
     by_name: dict[str, st.Page] = {}
@@ -72,7 +72,7 @@ def navigation(actor: Actor) -> dict[str, list[st.Page]]:
                 continue
             page = st.Page(
                 _PAGES / f"{name}.py",
-                title=inbox_title.add_count(session.services(), actor, title) if name == "approvals" else title,
+                title=inbox_title.add_count(session.ensure_services(), actor, title) if name == "approvals" else title,
                 icon=f":material/{icon}:",
                 url_path=name,
                 default=name == "dashboard",
@@ -88,10 +88,10 @@ st.set_page_config(
 )
 st.html(_PRIMARY_LABEL)
 try:
-    current = session.actor()
-    selected_page = st.navigation(navigation(current), expanded=True)
+    current = session.require_actor()
+    selected_page = st.navigation(build_navigation(current), expanded=True)
     st.logo(str(_UI / "assets" / "logo.svg"), icon_image=str(_UI / "assets" / "mark.svg"))
-    account.menu(session.services(), current)
+    account.draw_menu(session.ensure_services(), current)
     selected_page.run()
 except InstallationError as error:  # a database that is away, a full disk: a sentence, and no trace
     blocks.show_error(error)

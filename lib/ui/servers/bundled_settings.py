@@ -14,25 +14,25 @@ _ASKED = "database-to-remove"
 def show(services: Services, actor: Actor) -> None:
     """A card for each."""
     st.caption("They run inside this process and answer as the person who asks. Outside clients reach them at /mcp.")
-    with st.grid(1 if blocks.compact() else 2, min_column_width=340, gap="small"):
+    with st.grid(1 if blocks.is_compact() else 2, min_column_width=340, gap="small"):
         for server in services.bundled_servers.list(actor):
             with st.container(border=True, height="stretch"):
                 _show_server(services, actor, server)
 
 
 def _show_server(services: Services, actor: Actor, server: BundledServer) -> None:
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         st.subheader(server.name, anchor=False, width="content")
         st.caption(server.title, width="stretch")
         st.badge("○ off" if server.absence else "✓ ready", color="gray" if server.absence else "green")
-    st.markdown(blocks.plain(server.absence or ", ".join(tool.name for tool in server.tools)))
+    st.markdown(blocks.escape_markdown(server.absence or ", ".join(tool.name for tool in server.tools)))
     if server.name == "filesystem" and st.button("Folders", icon=":material/folder:", type="tertiary"):
-        st.dialog("Allowed folders", width="medium")(folders_dialog)(services, actor)
+        st.dialog("Allowed folders", width="medium")(show_folders_dialog)(services, actor)
     if server.name == "database" and st.button("Databases", icon=":material/database:", type="tertiary"):
-        st.dialog("Registered databases", width="medium")(databases_dialog)(services, actor)
+        st.dialog("Registered databases", width="medium")(show_databases_dialog)(services, actor)
 
 
-def folders_dialog(services: Services, actor: Actor) -> None:
+def show_folders_dialog(services: Services, actor: Actor) -> None:
     """Which folders, extensions and writing are allowed."""
     settings = services.bundled_servers.files(actor)
     roots = st.text_area("Folders, one a line", "\n".join(map(str, settings.roots.values())))
@@ -47,13 +47,13 @@ def folders_dialog(services: Services, actor: Actor) -> None:
         st.rerun()
 
 
-def databases_dialog(services: Services, actor: Actor) -> None:
+def show_databases_dialog(services: Services, actor: Actor) -> None:
     """The registered databases, and a form for another."""
     for name, address in services.bundled_servers.databases(actor).items():
-        with blocks.row(gap="xsmall"):
-            st.markdown(f"**{blocks.plain(name)}** {blocks.plain(address)}", width="stretch")
+        with blocks.start_row(gap="xsmall"):
+            st.markdown(f"**{blocks.escape_markdown(name)}** {blocks.escape_markdown(address)}", width="stretch")
             is_asked = st.session_state.get(_ASKED) == name
-            label = f":red[Remove {blocks.plain(name)}]" if is_asked else ":red[Remove]"
+            label = f":red[Remove {blocks.escape_markdown(name)}]" if is_asked else ":red[Remove]"
             if st.button(label, type="tertiary", key=f"remove-{name}"):
                 st.session_state[_ASKED] = None if is_asked else name
                 if is_asked:

@@ -43,7 +43,7 @@ def _ask(
         command_line = shlex.join(server.command) if server is not None else ""
         line = st.text_input("Command", command_line, placeholder="npx -y @modelcontextprotocol/server-memory")
         spots["command"] = st.empty()
-        fields["memory_mb"] = st.number_input("Memory, MB", 64, 65_536, _memory_mb(server))
+        fields["memory_mb"] = st.number_input("Memory, MB", 64, 65_536, _read_memory_mb(server))
         fields["command_line"] = line
     else:
         fields["url"] = st.text_input("Address", server.url if server else "", placeholder="https://example.com/mcp")
@@ -64,7 +64,7 @@ def _ask(
         st.rerun()
 
 
-def _memory_mb(server: McpServer | None) -> int:
+def _read_memory_mb(server: McpServer | None) -> int:
     return server.limits.get("DATA", 2048 * 1024 * 1024) // (1024 * 1024) if server is not None else 2048
 
 
@@ -95,7 +95,7 @@ def approve_dialog(services: Services, actor: Actor, server: McpServer) -> None:
         st.markdown("What models write is sent to this address:")
         st.code(server.url, language=None, wrap_lines=True)
     if server.secret_names:
-        st.caption(f"It is given {blocks.plain(', '.join(server.secret_names))}.")
+        st.caption(f"It is given {blocks.escape_markdown(', '.join(server.secret_names))}.")
     spot = st.container()
     if st.button("Approve", type="primary"):
         try:
@@ -111,7 +111,7 @@ def remove_dialog(services: Services, actor: Actor, server: McpServer) -> None:
     """Ask before a server is removed; says what goes and what stays."""
     st.markdown("Its approvals and its variables are gone. What its tools were asked stays in the log.")
     spot = st.container()
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Keep server"):
             st.rerun()
         if st.button(":red[Remove server]"):

@@ -15,7 +15,7 @@ from lib.services import Services
 from lib.statistics.charts import figure_charts
 from lib.statistics.filters import Measure
 from lib.statistics.queries import Figures
-from lib.statistics.tables import records
+from lib.statistics.tables import convert_to_records
 from lib.ui import blocks, format, grammar, session
 from lib.ui.statistics import chart_card, outlook
 from lib.ui.statistics.report_context import Scene
@@ -36,7 +36,7 @@ def show_empty(services: Services, actor: Actor) -> None:
     )
     wants_sample = False
     st.space("medium")
-    with blocks.empty_state("query_stats", fact, sentence):
+    with blocks.show_empty_state("query_stats", fact, sentence):
         if st.button("Open the playground", type="primary", icon=":material/play_circle:"):
             st.switch_page(session.page("playground"))
         if actor.role is Role.SUPER_ADMIN:
@@ -50,7 +50,7 @@ def show_empty(services: Services, actor: Actor) -> None:
 
 
 def _load_sample_data(services: Services, actor: Actor) -> None:
-    _, middle, _ = st.columns([0.01, 1, 0.01] if blocks.compact() else [1, 1.7, 1])
+    _, middle, _ = st.columns([0.01, 1, 0.01] if blocks.is_compact() else [1, 1.7, 1])
     bar = middle.progress(0.0, f"0 of {SAMPLE_CALLS:,} sample calls")
 
     def show(done: int, total: int) -> None:
@@ -66,7 +66,7 @@ def _load_sample_data(services: Services, actor: Actor) -> None:
 
 def show_sample_notice(services: Services, actor: Actor) -> None:
     """Say that the figures hold sample data, and let a super-admin take it away."""
-    with st.container(border=True), blocks.row():
+    with st.container(border=True), blocks.start_row():
         st.markdown(
             ":gray[:material/science:] **Sample data is loaded.** Figures here, in Statistics and in Activity include "
             "a made-up year.",
@@ -83,7 +83,7 @@ def _confirm_removal(services: Services, actor: Actor) -> None:
         if st.button("Keep sample data"):
             st.rerun()
         if st.button(":red[Remove sample data]"):
-            with blocks.errors_shown():
+            with blocks.show_errors():
                 removed = services.demo.remove(actor)
                 st.toast(f"{removed:,} sample calls removed.")
                 st.rerun()
@@ -93,7 +93,7 @@ def show_pauses(services: Services, actor: Actor) -> None:
     """Say what is stopped and, to who administers the team, which keys pause because their owner is away."""
     for stopped in services.stops.list(actor):
         text = f"{stopped.label.capitalize()}: stopped by {stopped.user_name}. {stopped.reason}".strip()
-        st.warning(blocks.plain(text), icon=":material/front_hand:")
+        st.warning(blocks.escape_markdown(text), icon=":material/front_hand:")
     if not actor.rules_team:
         return
     paused = [key.name for key in services.api_keys.list(actor) if key.state().startswith("owner")]
@@ -101,7 +101,9 @@ def show_pauses(services: Services, actor: Actor) -> None:
         names = ", ".join(paused[:5]) + (f" and {len(paused) - 5} more" if len(paused) > 5 else "")
         subject = "A key pauses" if len(paused) == 1 else f"{len(paused)} keys pause"
         text = f"{subject}: {names}. Their owner was switched off or left."
-        st.warning(blocks.plain(f"{text} Take over what they have on Access, Teams."), icon=":material/pause_circle:")
+        st.warning(
+            blocks.escape_markdown(f"{text} Take over what they have on Access, Teams."), icon=":material/pause_circle:"
+        )
 
 
 def show_over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outlook.View) -> None:
@@ -112,7 +114,7 @@ def show_over_time(scene: Scene, frame: "pd.DataFrame", title: str, view: outloo
         return
     height = 270 if scene.compact else 352  # as tall as the two tables beside it
     mark = chart_card.draw(
-        figure_charts.over_time,
+        figure_charts.build_time_chart,
         frame,
         view.buckets(scene),
         scene.step,
@@ -140,9 +142,9 @@ def show_top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> No
             by: row[by],
             "calls": row["calls"],
             "cost": format_sum(row["cost_nano_usd"], row["unpriced_calls"], currency),
-            "errors": format.share(row["error_rate"]),
+            "errors": format.format_share(row["error_rate"]),
         }
-        for row in records(frame.head(most))
+        for row in convert_to_records(frame.head(most))
     ]
     st.dataframe(
         lines,
@@ -152,10 +154,12 @@ def show_top(by: str, frame: "pd.DataFrame", currency: str, most: int = 5) -> No
         column_config={
             by: st.column_config.TextColumn(by.capitalize(), width=112),
             "calls": st.column_config.NumberColumn(
-                "Calls", format="localized", width=format.column_width([f"{line['calls']:,}" for line in lines], 58)
+                "Calls",
+                format="localized",
+                width=format.compute_column_width([f"{line['calls']:,}" for line in lines], 58),
             ),
             "cost": st.column_config.TextColumn(
-                "Cost", alignment="right", width=format.column_width([line["cost"] for line in lines], 60)
+                "Cost", alignment="right", width=format.compute_column_width([line["cost"] for line in lines], 60)
             ),
             "errors": st.column_config.TextColumn("Errors", alignment="right", width=66),
         },
@@ -180,7 +184,7 @@ def show_errors_of_day(day: Figures) -> None:
 
 def show_failures(rows: Sequence[ActivityRow], names: Mapping[str, str], zone: ZoneInfo, *, compact: bool) -> None:
     """The last calls that failed, newest first; selecting one opens it in the log."""
-    with blocks.row():
+    with blocks.start_row():
         st.subheader("Last failures", anchor=False, width="stretch")
         criteria = ActivityFilter(period="30d", statuses=FAILED)
         st.page_link(session.page("activity"), label="All failures", query_params=criteria.to_query())

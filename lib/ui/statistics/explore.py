@@ -23,10 +23,10 @@ from lib.statistics.measures import (
     MetricMeasure,
     Shape,
     Tag,
-    axis_named,
-    measure_named,
+    parse_axis,
+    parse_measure,
 )
-from lib.statistics.periods import Cycle, PeriodStep, buckets
+from lib.statistics.periods import Cycle, PeriodStep, list_buckets
 from lib.ui import blocks, format, session
 from lib.ui import names as ids
 from lib.ui.statistics import chart_card, saved_views, statistics_filters
@@ -48,14 +48,14 @@ def show_tab(
     services: Services, actor: Actor, view: StatisticsView, criteria: StatisticsFilter, days: tuple[date, date]
 ) -> None:
     """Draw the tab Explore: controls, figures, downloads and saved views."""
-    with blocks.row():
+    with blocks.start_row():
         names = [axis.value for axis in AXES]
-        titles = {axis.value: explore.title_of(axis) for axis in AXES} | {"": "nothing"}
+        titles = {axis.value: explore.format_title(axis) for axis in AXES} | {"": "nothing"}
         split = list(dict.fromkeys([*names, view.split]))
         across = list(dict.fromkeys(["", *names, view.across]))
         metrics = [MetricMeasure(key, fold).value for key in services.metrics.numeric_keys(actor) for fold in Fold]
         figures = list(dict.fromkeys([*(measure.value for measure in Measure), *metrics, view.figure]))
-        figure: Any = {"format_func": lambda name: explore.words_for(measure_named(name))}
+        figure: Any = {"format_func": lambda name: explore.format_measure(parse_measure(name))}
         axis: Any = {"format_func": lambda name: titles.get(name, name)}
         st.selectbox("Split by", split, width=180, **axis, **statistics_filters.bind_control(view, "split"))
         st.selectbox("Across", across, width=180, **axis, **statistics_filters.bind_control(view, "across"))
@@ -78,10 +78,10 @@ def show_card(
         st.caption("No call in this range has these values.")
         return cross_table, label_of
     if view.shape is Shape.TABLE or cross_table.across is None:
-        table = explore.table(cross_table, label_of)
+        table = explore.build_table(cross_table, label_of)
         table = pd.concat([table.iloc[-1:], table.iloc[:-1]])  # the total first: it stays in sight
         floats = table.map(lambda v: float(v) if v is not None and not isinstance(v, str) else v)
-        money: Any = st.column_config.NumberColumn(format=format.money_column(cross_table.currency))
+        money: Any = st.column_config.NumberColumn(format=format.choose_money_format(cross_table.currency))
         number: Any = st.column_config.NumberColumn(format="localized")
         columns = {name: money if name.endswith(f" {cross_table.currency}") else number for name in table.columns[1:]}
         state = st.dataframe(
@@ -102,7 +102,7 @@ def show_card(
             _link_calls(cross_table, label_of, picked, view, criteria)
     else:
         mark = _draw_chart(cross_table, label_of, view, criteria, key)
-        if mark is not None and (query := rows_behind(view, criteria, mark)) is not None:
+        if mark is not None and (query := find_rows_behind(view, criteria, mark)) is not None:
             st.switch_page(session.page("activity"), query_params=query)
     if any(cross_table.left_out):
         rows, columns_left = cross_table.left_out
@@ -119,8 +119,8 @@ def show_pinned_views(services: Services, actor: Actor, zone: ZoneInfo, now: dat
         view = StatisticsView.from_query(saved_view.query, zone)
         date_range = view.range(zone, now)
         with st.container(border=True):
-            with blocks.row():
-                st.subheader(blocks.plain(saved_view.name), anchor=False, width="stretch")
+            with blocks.start_row():
+                st.subheader(blocks.escape_markdown(saved_view.name), anchor=False, width="stretch")
                 st.caption(statistics_filters.format_range(date_range.start, date_range.end, zone), width="content")
                 query: Any = {"query_params": dict(saved_view.query), "icon": ":material/open_in_new:"}
                 st.page_link(session.page("statistics"), label="Open", **query)
@@ -128,7 +128,7 @@ def show_pinned_views(services: Services, actor: Actor, zone: ZoneInfo, now: dat
             show_card(services, actor, view, criteria, key=f"pinned-{saved_view.id}")
 
 
-def rows_behind(
+def find_rows_behind(
     view: StatisticsView, criteria: StatisticsFilter, picked: Mapping[Axis, Any]
 ) -> dict[str, list[str]] | None:
     """The address of the calls of these values; None where the log has no filter for one of them."""
@@ -140,7 +140,8 @@ def rows_behind(
     for axis, value in picked.items():
         if isinstance(axis, PeriodStep):
             bucket = next(
-                (candidate for candidate in buckets(start, end, axis, criteria.zone) if candidate.key == value), None
+                (candidate for candidate in list_buckets(start, end, axis, criteria.zone) if candidate.key == value),
+                None,
             )
             if bucket is None:
                 return None
@@ -163,11 +164,11 @@ def _link_calls(
 ) -> None:
     """Link to the calls behind the chosen cell of the table, or say that the log can't be narrowed to them."""
     words = " · ".join(label_of(axis, value) for axis, value in picked.items()) or "the whole table"
-    if (query := rows_behind(view, criteria, picked)) is None:
-        st.caption(f"The log can't be narrowed to {blocks.plain(words)}.")
+    if (query := find_rows_behind(view, criteria, picked)) is None:
+        st.caption(f"The log can't be narrowed to {blocks.escape_markdown(words)}.")
         return
     page: Any = {"icon": ":material/receipt_long:", "query_params": query}
-    st.page_link(session.page("activity"), label=blocks.plain(f"The calls behind {words}"), **page)
+    st.page_link(session.page("activity"), label=blocks.escape_markdown(f"The calls behind {words}"), **page)
 
 
 def _draw_chart(
@@ -187,7 +188,7 @@ def _draw_chart(
         row_name=[label_of(by, value) for value in cells["row"]],
         column_name=[label_of(across, value) for value in cells["column"]],
     )[["row_name", "column_name", "value", *(["unpriced"] if "unpriced" in cells else [])]].reset_index(drop=True)
-    titles = explore.title_of(by), explore.title_of(across)
+    titles = explore.format_title(by), explore.format_title(across)
     options: Any = {
         "stacks": cross_table.measure.is_sum,
         "is_time": isinstance(across, PeriodStep),
@@ -197,8 +198,10 @@ def _draw_chart(
     alt = f"{_SHAPES[view.shape]}: {cross_table.measure.value} by {titles[0]} across {titles[1]}"
     if view.shape is Shape.MULTIPLES:  # Streamlit tells no clicks of charts with several views: marks are links
         pairs = zip(cells["row"], cells["column"], strict=True)
-        frame["url"] = [_build_address(rows_behind(view, criteria, {by: row, across: column})) for row, column in pairs]
-        options["beside"] = 2 if blocks.compact() else 4
+        frame["url"] = [
+            _build_address(find_rows_behind(view, criteria, {by: row, across: column})) for row, column in pairs
+        ]
+        options["beside"] = 2 if blocks.is_compact() else 4
         chart_card.show(explore.draw, frame, *titles, cross_table.measure.unit, view.shape, alt=alt, **options)
         return None
     mark = chart_card.draw(explore.draw, frame, *titles, cross_table.measure.unit, view.shape, alt=alt, **options)
@@ -216,9 +219,9 @@ def _build_address(query: dict[str, list[str]] | None) -> str | None:
 def _compute_cross_table(
     services: Services, actor: Actor, view: StatisticsView, criteria: StatisticsFilter
 ) -> tuple[explore.Cross, Any]:
-    by = axis_named(view.split)
-    across = axis_named(view.across) if view.across and view.across != view.split else None
-    cross_table = explore.cross(services.statistics, actor, criteria, by, across, measure_named(view.figure))
+    by = parse_axis(view.split)
+    across = parse_axis(view.across) if view.across and view.across != view.split else None
+    cross_table = explore.cross(services.statistics, actor, criteria, by, across, parse_measure(view.figure))
     return cross_table, _make_label_function(services, actor, cross_table)
 
 
@@ -231,10 +234,10 @@ def _make_label_function(services: Services, actor: Actor, cross_table: explore.
         elif axis is Dimension.TEAM:
             names_by_axis[axis] = services.teams.names()
         elif axis is Dimension.API_KEY:
-            names_by_axis[axis] = ids.api_keys(services, actor)
+            names_by_axis[axis] = ids.name_api_keys(services, actor)
         elif axis is Dimension.CONFIGURATION:
-            names_by_axis[axis] = ids.configurations(services, actor)
-    return lambda axis, value: names_by_axis.get(axis, {}).get(value) or explore.words_of(axis, value)
+            names_by_axis[axis] = ids.name_configurations(services, actor)
+    return lambda axis, value: names_by_axis.get(axis, {}).get(value) or explore.format_axis_label(axis, value)
 
 
 def _show_downloads(
@@ -246,11 +249,11 @@ def _show_downloads(
     label_of: Any,
     days: tuple[date, date],
 ) -> None:
-    with blocks.row():
+    with blocks.start_row():
         st.caption(f"{len(cross_table.rows):,} {'row' if len(cross_table.rows) == 1 else 'rows'}", width="stretch")
         totals = st.checkbox("Totals", value=True, key="explore-totals", help="A row and a column with the sums")
         bom = st.checkbox("For Excel", key="explore-bom", help="CSV with a mark that tells Excel it is UTF-8")
-        table = explore.table(cross_table, label_of, totals=totals)
+        table = explore.build_table(cross_table, label_of, totals=totals)
         note = partial(services.audit.note_export, actor, "statistics.export", filter=view.to_query())
         for kind, label in (("csv", "CSV"), ("parquet", "Parquet"), ("json", "JSON")):
             st.download_button(
@@ -280,7 +283,7 @@ def _show_downloads(
 def _describe_unpriced(services: Services, actor: Actor, criteria: StatisticsFilter) -> str:
     from lib.statistics import focus
 
-    count = focus.unpriced_calls(services.statistics, actor, criteria)
+    count = focus.count_unpriced_calls(services.statistics, actor, criteria)
     return (
         f"{count:,} {'call has' if count == 1 else 'calls have'} no known cost and no part in its costs."
         if count
@@ -291,9 +294,9 @@ def _describe_unpriced(services: Services, actor: Actor, criteria: StatisticsFil
 def _write_focus(services: Services, actor: Actor, criteria: StatisticsFilter, note: Any) -> bytes:
     from lib.statistics import export, focus
 
-    frame = focus.frame(services.statistics, actor, criteria.in_dollars)
+    frame = focus.build_frame(services.statistics, actor, criteria.in_dollars)
     note("focus", rows=len(frame))
-    return export.to_csv(frame)
+    return export.encode_csv(frame)
 
 
 def _encode_file(table: Any, kind: str, note: Any, *, bom: bool) -> bytes:

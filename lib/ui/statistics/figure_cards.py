@@ -12,7 +12,7 @@ import streamlit as st
 from lib.money import USD, format_large_money, format_sum
 from lib.statistics.charts import figure_charts
 from lib.statistics.filters import Dimension, Measure
-from lib.statistics.periods import PeriodStep, steps_for
+from lib.statistics.periods import PeriodStep, list_steps
 from lib.statistics.queries import Figures
 from lib.ui import blocks, format, session
 from lib.ui.statistics import chart_card, outlook, statistics_filters
@@ -39,20 +39,20 @@ def show_figures(now: Figures, previous: Figures, trend: "pd.DataFrame", currenc
             trend.cost_nano_usd,
             help="Money over every attempt, retries included; ≥ where a cost is not, or not wholly, known.",
         )
-        _show_metric("Calls", format.count(now.calls), _format_change(now.calls, previous.calls), trend.calls)
+        _show_metric("Calls", format.format_count(now.calls), _format_change(now.calls, previous.calls), trend.calls)
         tokens = _format_change(now.total_tokens, previous.total_tokens)
-        _show_metric("Tokens", format.count(now.total_tokens), tokens, trend.total_tokens)
+        _show_metric("Tokens", format.format_count(now.total_tokens), tokens, trend.total_tokens)
         _show_metric(
             "First token, p95",
-            format.duration(now.first_token_p95_ms),
-            _format_difference(now.first_token_p95_ms, previous.first_token_p95_ms, format.duration, 1),
+            format.format_duration(now.first_token_p95_ms),
+            _format_difference(now.first_token_p95_ms, previous.first_token_p95_ms, format.format_duration, 1),
             trend.first_token_p95_ms,
             less_is_better=True,
             help="Nineteen of twenty calls had their first token sooner.",
         )
         _show_metric(
             "Error rate",
-            format.share(now.error_rate),
+            format.format_share(now.error_rate),
             _format_difference(now.error_rate, previous.error_rate, lambda part: f"{part * 100:.1f} pp", 0.0005),
             trend.error_rate,
             less_is_better=True,
@@ -125,13 +125,13 @@ def show_over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.Vi
     """The card of a measure over time, with its controls; on daily cost the forecast and marks, in words too."""
     view = scene.view
     with st.container(border=True):
-        with blocks.row():
+        with blocks.start_row():
             title = f"{MEASURES[view.measure]} per {scene.step.value} by {view.by.value}"
             st.subheader(title, anchor=False, width="content" if scene.compact else "stretch")
             _show_choice("Measure", list(MEASURES), MEASURES, statistics_filters.bind_control(view, "measure"))
             kinds = {Dimension.PROVIDER: "Provider", Dimension.MODEL: "Model"}
             _show_choice("By", list(kinds), kinds, statistics_filters.bind_control(view, "by"))
-            steps = steps_for(scene.range.start, scene.range.end)
+            steps = list_steps(scene.range.start, scene.range.end)
             if len(steps) > 1:
                 labels = {step: step.value.capitalize() for step in PeriodStep}
                 step_options = statistics_filters.bind_control(view.changed("step", scene.step), "step")
@@ -141,7 +141,7 @@ def show_over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.Vi
             return
         words = statistics_filters.format_range(scene.range.start, scene.range.end, scene.zone)
         mark = chart_card.draw(
-            figure_charts.over_time,
+            figure_charts.build_time_chart,
             frame,
             outlook_view.buckets(scene),
             scene.step,
@@ -168,7 +168,7 @@ def show_by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     alt = f"Bars: {MEASURES[view.measure]} by model"
     money: Any = {"currency": scene.currency}
     mark = chart_card.draw(
-        figure_charts.by_model, frame, view.measure, height, key="statistics-by-model-bars", alt=alt, **money
+        figure_charts.build_model_chart, frame, view.measure, height, key="statistics-by-model-bars", alt=alt, **money
     )
     if mark is not None:
         _open_activity(view.rows_behind(scene.range.start, scene.range.end, **_pick_fields(mark, "provider", "model")))
@@ -177,7 +177,7 @@ def show_by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
 def show_cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     """The card of the cross-tab, with the choice of its two sides."""
     view = scene.view
-    with blocks.row():
+    with blocks.start_row():
         title = f"{MEASURES[view.measure]} by {view.rows.value} and {view.columns.value}"
         st.subheader(title, anchor=False, width="stretch")
         with st.popover("Cross-tab", icon=":material/pivot_table_chart:", type="tertiary"):
@@ -193,7 +193,7 @@ def show_cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
         column_name=[scene.named(view.columns, value) for value in frame["column"]],
     )
     mark = chart_card.draw(
-        figure_charts.cross_tab,
+        figure_charts.build_cross_tab,
         frame,
         view.rows,
         view.columns,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lib.money import sign_of
+from lib.money import read_sign
 from lib.statistics import export, tables
 from lib.statistics.queries import Figures
 from lib.ui import blocks, format
@@ -27,10 +27,10 @@ def show_model_table(
     compact: bool,
 ) -> None:
     """Draw the table of models, a footer, and downloads of this table; each download calls `note(form, rows=…)`."""
-    cost = tables.cost_column(currency)
-    table = tables.model_table(frame, currency)
+    cost = tables.name_cost_column(currency)
+    table = tables.build_model_table(frame, currency)
     st.subheader("By model", anchor=False)
-    rows = tables.with_total(table, totals, currency)
+    rows = tables.style_with_total(table, totals, currency)
     st.dataframe(
         rows,
         hide_index=True,
@@ -45,7 +45,7 @@ def show_model_table(
         placeholder="—",
         key="statistics-by-model",
     )
-    with blocks.row():
+    with blocks.start_row():
         st.caption(_format_footer(table, table[cost], currency), width="stretch")
         for kind, label in (("csv", "CSV"), ("parquet", "Parquet")):
             mime = export.WRITERS[kind][1]
@@ -70,10 +70,10 @@ def write_file(table: "pd.DataFrame", kind: str, note: Callable[..., None]) -> b
 def _describe_columns(rows: "pd.DataFrame", currency: str, compact: bool) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     text = st.column_config.TextColumn
-    cost = tables.cost_column(currency)
+    cost = tables.name_cost_column(currency)
 
     def width(name: str, pattern: str, least: int) -> int:
-        return format.column_width([pattern.format(value) for value in rows[name].dropna()], least)
+        return format.compute_column_width([pattern.format(value) for value in rows[name].dropna()], least)
 
     return {
         "chip": text("", width=28),
@@ -89,8 +89,8 @@ def _describe_columns(rows: "pd.DataFrame", currency: str, compact: bool) -> dic
         "least": text("", width=28, help="≥: calls without a known cost, or with a part that has none, belong to it."),
         cost: number(
             "Cost",
-            format=format.money_column(currency),
-            width=width(cost, sign_of(currency) + "{:,.2f}", 76),
+            format=format.choose_money_format(currency),
+            width=width(cost, read_sign(currency) + "{:,.2f}", 76),
             help="— means that no price is known for the model.",
         ),
         "cost_share": number("Share", format="%.1f %%", width=72),
@@ -106,5 +106,5 @@ def _format_footer(table: "pd.DataFrame", costs: "pd.Series", currency: str) -> 
     if costs.isna().any():
         parts.append("cost — means no price is known")
     if any(cost == 0 for cost in costs.dropna()):
-        parts.append(f"{blocks.plain(sign_of(currency))}0.00: nothing was charged")
+        parts.append(f"{blocks.escape_markdown(read_sign(currency))}0.00: nothing was charged")
     return " · ".join(parts)

@@ -12,10 +12,10 @@ from lib.access.permissions import Actor
 from lib.money import USD, format_money, format_sum
 from lib.services import Services
 from lib.statistics.anomalies import Anomaly, Mover, find_unusual_days
-from lib.statistics.charts.outlook_chart import times
+from lib.statistics.charts.outlook_chart import format_multiple
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
-from lib.statistics.forecast import COVERAGE, LEAST_DAYS, Outlook, month_end
-from lib.statistics.periods import Bucket, PeriodStep, buckets, midnight
+from lib.statistics.forecast import COVERAGE, LEAST_DAYS, Outlook, forecast_month_end
+from lib.statistics.periods import Bucket, PeriodStep, compute_midnight, list_buckets
 from lib.statistics.week import Week
 from lib.ui import blocks, format
 from lib.ui.statistics.report_context import Scene
@@ -36,8 +36,8 @@ class View:
         """The buckets of the chart's time axis: the scene's, and the days to the month's end where they are drawn."""
         if not self.drawn:
             return scene.buckets
-        end = midnight(self.month.last + timedelta(days=1), scene.zone)
-        return buckets(scene.range.start, end, scene.step, scene.zone)
+        end = compute_midnight(self.month.last + timedelta(days=1), scene.zone)
+        return list_buckets(scene.range.start, end, scene.step, scene.zone)
 
     def layers(self, scene: Scene) -> dict[str, Any]:
         """The chart's keyword arguments for forecast days and marked days; empty unless it shows cost by day."""
@@ -51,7 +51,7 @@ def compute_view(services: Services, actor: Actor, scene: Scene, criteria: Stati
     """Compute forecast and unusual days of a scene; the unusual days only where the chart shows cost by day."""
     ask = services.statistics
     view = scene.view
-    month = month_end(ask, actor, criteria, now)
+    month = forecast_month_end(ask, actor, criteria, now)
     daily = scene.step is PeriodStep.DAY and view.measure is Measure.COST
     first, last = (moment.astimezone(scene.zone).date() for moment in (scene.range.start, scene.range.end))
     unusual = find_unusual_days(ask, actor, criteria, first, last - timedelta(days=1), now) if daily else ()
@@ -91,7 +91,7 @@ def describe_unusual_days(unusual: tuple[Anomaly, ...], names: Mapping[str, str]
     money = partial(_format_escaped_money, currency)
     return [
         f"{'▲' if anomaly.cost_nano > anomaly.usual_nano else '▼'} "
-        f"{_format_day(anomaly.day)}: {money(anomaly.cost_nano)}, {times(anomaly)} for a {anomaly.day:%A} "
+        f"{_format_day(anomaly.day)}: {money(anomaly.cost_nano)}, {format_multiple(anomaly)} for a {anomaly.day:%A} "
         f"({money(anomaly.usual_nano)}). {_describe_movers(anomaly.movers, names, currency)}".rstrip()
         for anomaly in unusual
     ]
@@ -108,8 +108,8 @@ def describe_week(week: Week, names: Mapping[str, str], currency: str = USD) -> 
     cost = f"Cost **{cost_text}**, {_compare_with_week_before(now.cost_nano_usd, previous.cost_nano_usd, money)}."
     moves = _describe_movers(week.movers, names, currency)
     failed = (
-        f"{now.failed_calls:,} failed ({format.share(now.error_rate)}; the week before {previous.failed_calls:,}, "
-        f"{format.share(previous.error_rate)})."
+        f"{now.failed_calls:,} failed ({format.format_share(now.error_rate)}; the week before "
+        f"{previous.failed_calls:,}, {format.format_share(previous.error_rate)})."
     )
     change = _compare_with_week_before(now.calls, previous.calls, lambda number: f"{number:,}")
     calls = f"**{now.calls:,}** calls, {change}; {failed}"
@@ -118,7 +118,7 @@ def describe_week(week: Week, names: Mapping[str, str], currency: str = USD) -> 
 
 def show_cards(month: Outlook, week: Week, names: Mapping[str, str], currency: str) -> None:
     """Draw the week's changes and the month's forecast, side by side where there is room."""
-    left_column, right_column = (st.container(), st.container()) if blocks.compact() else st.columns(2, gap="small")
+    left_column, right_column = (st.container(), st.container()) if blocks.is_compact() else st.columns(2, gap="small")
     with left_column.container(border=True, height="stretch"):
         st.subheader("Since last week", anchor=False)
         _write_lines(describe_week(week, names, currency))
@@ -158,7 +158,7 @@ def _compare_with_week_before(now: int | None, previous: int | None, format_numb
 def _describe_movers(movers: tuple[Mover, ...], names: Mapping[str, str], currency: str) -> str:
     """`Most moved: model gpt-5.1 +$250.00 (2.6×), app bot +$240.00 (2.4×).`"""
     phrases = [
-        f"{_KINDS[mover.dimension]} {blocks.plain(names.get(mover.value, mover.value))} "
+        f"{_KINDS[mover.dimension]} {blocks.escape_markdown(names.get(mover.value, mover.value))} "
         f"{'+' if mover.moved_nano > 0 else '−'}{_format_escaped_money(currency, abs(mover.moved_nano))}"
         + (f" ({mover.times:.1f}×)" if mover.times is not None else " (new)")
         for mover in movers

@@ -42,12 +42,12 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequen
     if not files:
         st.caption("Figures are compared per day and model, in tokens and money. The files are read and not kept.")
         return
-    with blocks.errors_shown():
+    with blocks.show_errors():
         read = [_read_invoice(file.getvalue(), file.name) for file in files if not isinstance(file, bytes)]
         if any(invoice is None for invoice in read):
             return
         invoice = invoice_lines.join_invoices(part for part in read if part is not None)
-        with blocks.row():
+        with blocks.start_row():
             zones = list(dict.fromkeys([_UTC, zone]))
             cut = st.selectbox("The file's days are cut in", zones, format_func=lambda choice: choice.key, width=230)
             chosen_providers = st.multiselect("Providers", providers, placeholder=invoice.kind or "All", width=320)
@@ -62,7 +62,7 @@ def _read_invoice(content: bytes, name: str) -> Invoice | None:
     names, suggested, is_known = invoice_lines.columns(content)
     if is_known:
         return invoice_lines.read(content)
-    with st.expander(f"Columns of {blocks.plain(name)}", icon=":material/table:", expanded=True):
+    with st.expander(f"Columns of {blocks.escape_markdown(name)}", icon=":material/table:", expanded=True):
         mapping = dict[str, str]()
         with st.grid(3, min_column_width=160, gap="small"):
             for field, label in _LABELS.items():
@@ -77,10 +77,10 @@ def _show_sums(reconciliation: Reconciliation, invoice: Invoice) -> None:
     total = reconciliation.total
     days = f"{reconciliation.first} to {reconciliation.last}, days in {reconciliation.zone.key}"
     provider_names = ", ".join(reconciliation.providers) or "all providers"
-    st.caption(blocks.plain(f"{invoice.label} · {days} · compared with {provider_names}"))
+    st.caption(blocks.escape_markdown(f"{invoice.label} · {days} · compared with {provider_names}"))
     if invoice.left_out:
         show = st.warning if invoice.unread else st.caption
-        show(blocks.plain(f"Left out: {tell(invoice.left_out)}"))
+        show(blocks.escape_markdown(f"Left out: {tell(invoice.left_out)}"))
     with st.grid(3, min_column_width=150, gap="small"):
         for label, side in (("They say", total.theirs), ("The ledger says", total.ours)):
             st.metric(
@@ -95,14 +95,14 @@ def _show_sums(reconciliation: Reconciliation, invoice: Invoice) -> None:
         st.metric("Gap", gap, _format_tokens(total.tokens), delta_color="off", delta_arrow="off", border=True)
     agrees, *lines = gap_words.write_sentences(reconciliation)
     if not any(has_gap(gap) for gap in reconciliation.gaps):
-        st.success(" ".join(map(blocks.plain, [agrees, *lines])), icon=":material/check_circle:")
+        st.success(" ".join(map(blocks.escape_markdown, [agrees, *lines])), icon=":material/check_circle:")
         return
-    st.markdown(f"**{blocks.plain(agrees)}** {blocks.plain(lines[0]) if lines else ''}")
-    st.markdown("\n".join(f"- {blocks.plain(line)}" for line in lines[1:]))
+    st.markdown(f"**{blocks.escape_markdown(agrees)}** {blocks.escape_markdown(lines[0]) if lines else ''}")
+    st.markdown("\n".join(f"- {blocks.escape_markdown(line)}" for line in lines[1:]))
 
 
 def _format_tokens(tokens: int | None) -> str | None:
-    return None if tokens is None else f"{format.count(tokens)} tokens".replace("-", "−")
+    return None if tokens is None else f"{format.format_count(tokens)} tokens".replace("-", "−")
 
 
 def _show_gap_table(services: Services, actor: Actor, reconciliation: Reconciliation) -> None:
@@ -120,13 +120,13 @@ def _show_gap_table(services: Services, actor: Actor, reconciliation: Reconcilia
         rows = "1 row" if len(alike) == 1 else f"{len(alike):,} rows"
         with st.expander(f"{rows} without a gap"):
             _show_gaps(alike, hidden)
-    frame = reconcile.table(gaps)
+    frame = reconcile.build_table(gaps)
     note = partial(services.audit.note_export, actor, "statistics.reconcile")
-    downloads.row(frame, f"reconcile-{reconciliation.first}-to-{reconciliation.last}", note, key="reconcile")
+    downloads.show_row(frame, f"reconcile-{reconciliation.first}-to-{reconciliation.last}", note, key="reconcile")
 
 
 def _show_gaps(gaps: Sequence[Gap], hidden: str | None) -> None:
-    frame = reconcile.table(gaps)
+    frame = reconcile.build_table(gaps)
     for name in ("their_cost_usd", "our_cost_usd", "gap_usd"):
         frame[name] = frame[name].astype("float64").round(4) + 0.0  # no −$0.00
     st.dataframe(

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from lib.money import USD
 from lib.statistics.filters import Dimension
-from lib.statistics.periods import Bucket, PeriodStep, ReportRange, buckets
+from lib.statistics.periods import Bucket, PeriodStep, ReportRange, list_buckets
 from lib.ui import format
 from lib.ui.statistics.statistics_view import StatisticsView
 
@@ -31,7 +31,7 @@ class Scene:
     @property
     def buckets(self) -> list[Bucket]:
         """The buckets of the range, oldest first."""
-        return buckets(self.range.start, self.range.end, self.step, self.zone)
+        return list_buckets(self.range.start, self.range.end, self.step, self.zone)
 
     def course(self, trend: "pd.DataFrame", now: datetime) -> "pd.DataFrame":
         """The trend with a row for each bucket that has begun."""

@@ -15,7 +15,7 @@ from lib.ui.statistics.statistics_view import StatisticsView
 def show_saved_views(services: Services, actor: Actor, view: StatisticsView) -> None:
     """Draw the form that saves a view, and a line for each saved view that the actor may open."""
     saved = services.saved_views.list(actor)
-    with blocks.row():
+    with blocks.start_row():
         with st.popover("Save this view", icon=":material/bookmark_add:"), st.form("save-view", border=False):
             name = st.text_input("Name", placeholder="Cost of each app by month", max_chars=80)
             shared = st.checkbox("For everybody who may see statistics")
@@ -35,12 +35,12 @@ def show_saved_views(services: Services, actor: Actor, view: StatisticsView) -> 
 
 def _show_view(services: Services, actor: Actor, saved_view: SavedView) -> None:
     is_own = saved_view.user_id == actor.user_id
-    with blocks.row():
+    with blocks.start_row():
         page: Any = {"icon": ":material/bookmark:", "query_params": dict(saved_view.query)}
-        st.page_link(session.page("statistics"), label=blocks.plain(saved_view.name), **page)
+        st.page_link(session.page("statistics"), label=blocks.escape_markdown(saved_view.name), **page)
         about = [*(["shared"] if saved_view.is_shared else []), *(["on the dashboard"] if saved_view.is_pinned else [])]
         about += [] if is_own else [f"by {saved_view.owner}"]
-        st.caption(blocks.plain(" · ".join(about)), width="stretch")
+        st.caption(blocks.escape_markdown(" · ".join(about)), width="stretch")
         if not is_own:
             return
         pin = "Take off the dashboard" if saved_view.is_pinned else "Put on the dashboard"

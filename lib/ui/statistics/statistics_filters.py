@@ -72,8 +72,8 @@ def show_filter_bar(
     zone: ZoneInfo,
 ) -> None:
     """Draw the filter bar: the period, a popover per filter whose label says its state, and Clear."""
-    compact = blocks.compact()
-    with blocks.row(gap="xsmall"):  # with it and without icons the bar is one row at 1280 px
+    compact = blocks.is_compact()
+    with blocks.start_row(gap="xsmall"):  # with it and without icons the bar is one row at 1280 px
         _show_period(view, date_range, zone)
         if compact:
             filter_count = sum(len(getattr(view, field)) for field in LISTS.values())
@@ -166,7 +166,7 @@ def _apply_period(view: StatisticsView, date_range: ReportRange, zone: ZoneInfo)
     period = st.session_state[_PREFIX + "period"]
     first = last = None
     if period is ReportPeriod.CUSTOM:  # begins as the range that was on the screen
-        first, last = days_of(date_range.start, date_range.end, zone)
+        first, last = compute_days(date_range.start, date_range.end, zone)
     write_view(replace(view, period=period, first=first, last=last, step=None))
 
 
@@ -189,14 +189,14 @@ def _show_list(view: StatisticsView, name: str, offered: Sequence[str], names: M
     )
 
 
-def days_of(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[date, date]:
+def compute_days(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[date, date]:
     """The first and last local day of a range."""
     return start.astimezone(zone).date(), (end - timedelta(microseconds=1)).astimezone(zone).date()
 
 
 def format_range(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     """`1 – 31 Oct 2026`, `24 Dec 2025 – 22 Jan 2026`, `22 Oct 2026`."""
-    first, last = days_of(start, end, zone)
+    first, last = compute_days(start, end, zone)
     if first == last:
         return f"{last.day} {last:%b %Y}"
     if (first.year, first.month) == (last.year, last.month):
@@ -223,9 +223,11 @@ def show_scope_line(
     """Write range, zone, comparison, freshness and unpriced calls in a row; returns the row, for more elements."""
     compared = f"compared with {format_range(date_range.previous_start, date_range.previous_end, zone)}"
     parts = [format_range(date_range.start, date_range.end, zone), zone.key, compared, format_freshness(newest, now)]
-    line = blocks.row()
+    line = blocks.start_row()
     with line:
-        st.caption(blocks.plain(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content")
+        st.caption(
+            blocks.escape_markdown(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content"
+        )
         if unpriced:
             st.page_link(
                 session.page("prices"),

@@ -14,16 +14,16 @@ from lib.activity.call_filter import ActivityFilter
 from lib.errors import InvalidInput
 from lib.statistics.exchange import RateBook
 from lib.statistics.filters import Dimension, Measure, StatisticsFilter
-from lib.statistics.measures import Shape, axis_named, measure_named
+from lib.statistics.measures import Shape, parse_axis, parse_measure
 from lib.statistics.periods import (
     Baseline,
     PeriodStep,
     ReportPeriod,
     ReportRange,
+    compare_to_last_year,
     default_step,
-    last_year,
+    list_steps,
     resolve,
-    steps_for,
 )
 
 LISTS = {"provider": "providers", "model": "models", "app": "apps", "user": "users"}
@@ -103,11 +103,11 @@ class StatisticsView:
     def range(self, zone: ZoneInfo, now: datetime) -> ReportRange:
         """The period as moments, with the range that it is compared with."""
         date_range = resolve(self.period, zone, now, self.first, self.last)
-        return last_year(date_range, zone, now) if self.compare is Baseline.LAST_YEAR else date_range
+        return compare_to_last_year(date_range, zone, now) if self.compare is Baseline.LAST_YEAR else date_range
 
     def step_in(self, date_range: ReportRange) -> PeriodStep:
         """The chosen step where it fits the range, else the range's own."""
-        offered = steps_for(date_range.start, date_range.end)
+        offered = list_steps(date_range.start, date_range.end)
         return self.step if self.step in offered else default_step(date_range.start, date_range.end)
 
     def filter(self, start: datetime, end: datetime, zone: ZoneInfo, money: RateBook | None = None) -> StatisticsFilter:
@@ -183,14 +183,14 @@ _EXPLORED = ("tab", "split", "across", "figure", "shape", "move")
 
 def _parse_axis(name: str) -> str:
     try:
-        return axis_named(name[:_LONGEST]).value if name else ""
+        return parse_axis(name[:_LONGEST]).value if name else ""
     except InvalidInput:
         return ""
 
 
 def _parse_figure(name: str) -> str:
     try:
-        return measure_named(name[:_LONGEST]).value
+        return parse_measure(name[:_LONGEST]).value
     except InvalidInput:
         return Measure.COST.value
 

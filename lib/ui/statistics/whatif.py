@@ -39,7 +39,7 @@ def show_tab(
     days: tuple[Any, Any],
 ) -> None:
     """Draw the tab What-if: controls, the comparison with a choice per value, the sum of the choices, the export."""
-    with blocks.row():
+    with blocks.start_row():
         offered = services.what_if.offered(actor)
         compared_models = tuple(name for name in view.other_models if name in offered)[:_MOST_MODELS]
         view = replace(view, other_models=compared_models, move=view.move if view.move in BY else Dimension.APP)
@@ -53,10 +53,10 @@ def show_tab(
         )  # fmt: skip
     if not chosen_models:
         sentence = "Choose up to five other models above: each call is priced as if it had run on them."
-        with blocks.empty_state("swap_horiz", "No other model chosen", sentence):
+        with blocks.show_empty_state("swap_horiz", "No other model chosen", sentence):
             st.caption("The range and filters of this page hold here, too.", text_alignment="center")
         return
-    with blocks.errors_shown():
+    with blocks.show_errors():
         moves = services.what_if.compare(actor, criteria, chosen_models, by)
         if not any(move.calls or move.stays for move in moves):
             st.caption(
@@ -70,7 +70,7 @@ def show_tab(
         _show_sums(moves, plan)
         _show_notes(moves, plan)
         note = partial(services.audit.note_export, actor, "statistics.whatif", by=by.value)
-        downloads.row(traffic_moves.table(moves, by), f"what-if-{days[0]}-to-{days[1]}", note, key="whatif")
+        downloads.show_row(traffic_moves.build_table(moves, by), f"what-if-{days[0]}-to-{days[1]}", note, key="whatif")
 
 
 def _show_choices(moves: Sequence[Move], by: Dimension, names: Mapping[str, str]) -> dict[str | None, str]:
@@ -99,7 +99,9 @@ def _show_choices(moves: Sequence[Move], by: Dimension, names: Mapping[str, str]
         disabled=[by.value, "cost", *models],
         column_config={
             by.value: text(by.value.capitalize(), pinned=True),
-            "cost": text("Cost", width=format.column_width([row["cost"] for row in rows], 90), alignment="right"),
+            "cost": text(
+                "Cost", width=format.compute_column_width([row["cost"] for row in rows], 90), alignment="right"
+            ),
             **{
                 model: text(model, alignment="right", help="What the calls that could move would have cost")
                 for model in models
@@ -124,7 +126,7 @@ def _show_sums(moves: Sequence[Move], plan: Sequence[Move]) -> None:
     """Draw three figures: the cost of all values, their cost with the chosen moves, and the saving."""
     each = {move.value: move for move in moves}
     cost = sum(move.cost_nano + move.stays_nano for move in each.values())
-    least, most = traffic_moves.total(plan).saved_nano
+    least, most = traffic_moves.sum_moves(plan).saved_nano
     with st.grid(3, min_column_width=230, gap="small"):
         text = "Calls with a wholly known cost and known tokens."
         st.metric("Cost", format_money(cost), border=True, height="stretch", help=text)
@@ -143,21 +145,23 @@ def _show_notes(moves: Sequence[Move], plan: Sequence[Move]) -> None:
     """Write below the figures which calls stay or are left out, and why a saving is a range."""
     lines = []
     for move in plan:
-        stays = ", ".join(f"{format.count(count)} {_WHY[why]}" for why, count in move.stays.items() if count)
+        stays = ", ".join(f"{format.format_count(count)} {_WHY[why]}" for why, count in move.stays.items() if count)
         if stays:
             lines.append(f"{move.value or 'none'} on {move.model}: {stays} stay as they are.")
-    each = traffic_moves.total({move.value: move for move in moves}.values())
+    each = traffic_moves.sum_moves({move.value: move for move in moves}.values())
     if each.unpriced_calls:
-        lines.append(f"{format.count(each.unpriced_calls)} calls have no cost that is wholly known and are left out.")
+        lines.append(
+            f"{format.format_count(each.unpriced_calls)} calls have no cost that is wholly known and are left out."
+        )
     if each.uncounted_calls:
         why = "have no tokens of their own: none are known, or they were imported as a sum"
-        lines.append(f"{format.count(each.uncounted_calls)} calls {why}.")
+        lines.append(f"{format.format_count(each.uncounted_calls)} calls {why}.")
     if any(move.low_nano != move.high_nano for move in plan):
         lines.append(
             "A range: with the cache hits the calls had, and without any; another provider's cache is not known."
         )
     lines.append("Tokens are those that the calls had; another model may count and answer somewhat otherwise.")
-    st.caption("  \n".join(blocks.plain(line) for line in lines))
+    st.caption("  \n".join(blocks.escape_markdown(line) for line in lines))
 
 
 def _load_slugs(services: Services, actor: Actor) -> dict[str, str]:

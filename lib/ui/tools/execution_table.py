@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.clock import short_id, utc_now
+from lib.clock import shorten_id, utc_now
 from lib.errors import LLMManagerError
 from lib.money import format_sum
 from lib.services import Services
@@ -23,7 +23,7 @@ PARAMETER = "run"
 
 def draw_filters(names: Sequence[str]) -> ExecutionFilter:
     """Draw the filters; returns what they ask for."""
-    with blocks.row():
+    with blocks.start_row():
         tool = st.selectbox(
             "Tool",
             names,
@@ -39,7 +39,7 @@ def draw_filters(names: Sequence[str]) -> ExecutionFilter:
             "Status",
             [str(status) for status in ExecutionStatus],
             index=None,
-            format_func=lambda status: tool_cards.status_words(status)[0],
+            format_func=lambda status: tool_cards.describe_status(status)[0],
             placeholder="Status · all",
             label_visibility="collapsed",
             width=190,
@@ -70,9 +70,9 @@ def draw_figures(figures: Sequence[ToolFigures]) -> None:
     counted = sum(count for _, count in times)
     mean = sum(mean * count for mean, count in times) / counted if counted else None
     with st.grid(4, min_column_width=140, gap="small"):
-        st.metric("Runs", format.count(runs), border=True)
-        st.metric("Failed", format.share(failed / runs) if runs else "—", border=True)
-        st.metric("Mean time", format.duration(mean), border=True)
+        st.metric("Runs", format.format_count(runs), border=True)
+        st.metric("Failed", format.format_share(failed / runs) if runs else "—", border=True)
+        st.metric("Mean time", format.format_duration(mean), border=True)
         st.metric(
             "Cost",
             format_sum(sum(known_costs), 0) if known_costs else "—",
@@ -88,13 +88,13 @@ def draw_table(executions: Sequence[ToolExecution], zone: ZoneInfo, *, compact: 
         {
             "time": execution.started_at.astimezone(zone).replace(tzinfo=None),
             "tool": execution.tool,
-            "status": [tool_cards.status_words(execution.status)[0]],
+            "status": [tool_cards.describe_status(execution.status)[0]],
             "app": execution.app,
             "origin": execution.origin,
             "duration": execution.duration_ms,
             "size": execution.result_bytes,
             "cost": None if execution.cost_nano_usd is None else format_sum(execution.cost_nano_usd, 0),
-            "call": short_id(execution.call_id) if execution.call_id else None,
+            "call": shorten_id(execution.call_id) if execution.call_id else None,
         }
         for execution in executions
     ]
@@ -132,7 +132,7 @@ def draw_detail(execution: ToolExecution) -> None:
     if execution.call_id is not None:
         st.page_link(
             session.page("activity"),
-            label=f"Call {short_id(execution.call_id)}",
+            label=f"Call {shorten_id(execution.call_id)}",
             icon=":material/receipt_long:",
             query_params={"id": execution.call_id},
         )
@@ -150,7 +150,7 @@ def draw(services: Services, actor: Actor, names: Sequence[str], zone: ZoneInfo,
         return
     if not executions and page == 1:
         sentence = "A run of a tool stands here with its arguments, its result, its time and what it cost."
-        with blocks.empty_state("build", "No tool ran in this time", sentence):
+        with blocks.show_empty_state("build", "No tool ran in this time", sentence):
             if criteria.tool or criteria.status:
                 st.button("Clear filters", icon=":material/close:", on_click=_clear)
             else:
@@ -168,14 +168,14 @@ def draw(services: Services, actor: Actor, names: Sequence[str], zone: ZoneInfo,
     execution = next((execution for execution in executions if execution.id == opened), None)
     detail = None
     if execution is not None:
-        detail = grammar.Detail(grammar.plain(execution.tool), lambda: draw_detail(execution))
+        detail = grammar.Detail(grammar.escape_markdown(execution.tool), lambda: draw_detail(execution))
     grammar.show_beside(draw_rows, detail, parameter=PARAMETER)
 
 
 def _draw_turning(page: int, count: int) -> None:
     if page == 1 and count < PAGE_SIZE:
         return
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Newer", type="tertiary", disabled=page == 1, icon=":material/chevron_left:"):
             st.session_state[session_keys.TOOL_RUNS_PAGE] = page - 1
             st.rerun()

@@ -30,7 +30,7 @@ def draw_buttons(services: Services, actor: Actor, name: str) -> None:
         st.dialog("Edit HTTP tool", width="large")(edit_dialog)(services, actor, name)
     if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", key=f"delete-{name}"):
         grammar.confirm(
-            f"Delete {blocks.plain(name)}?",
+            f"Delete {blocks.escape_markdown(name)}?",
             "Models can't ask for it any more, and its secret headers are erased. The rows of its runs stay.",
             keep="Keep tool",
             act="Delete tool",
@@ -162,7 +162,7 @@ def _read_draft(fields: _Fields, tool: HttpTool | None) -> HttpToolDraft:
 
 
 def _draw_effects(annotations: ToolAnnotations) -> ToolAnnotations:
-    with blocks.row():
+    with blocks.start_row():
         read_only = st.toggle("Only reads", annotations.read_only, help="Otherwise a person is asked before it runs")
         idempotent = st.toggle("Twice is as once", annotations.idempotent)
         outside = st.toggle(

@@ -28,8 +28,10 @@ def draw_form(schema: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _draw_field(name: str, part: Mapping[str, Any], key: str, *, is_required: bool) -> Any:
-    label = blocks.plain(str(part.get("title") or name)) + ("" if is_required else " :gray[optional]")
-    options: dict[str, Any] = {"help": blocks.plain(str(part["description"])) if part.get("description") else None}
+    label = blocks.escape_markdown(str(part.get("title") or name)) + ("" if is_required else " :gray[optional]")
+    options: dict[str, Any] = {
+        "help": blocks.escape_markdown(str(part["description"])) if part.get("description") else None
+    }
     options |= {"key": key}
     if isinstance(part.get("enum"), list):
         choices = [choice for choice in part["enum"] if isinstance(choice, str | int | float)]

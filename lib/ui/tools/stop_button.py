@@ -13,10 +13,12 @@ def draw_state(services: Services, actor: Actor) -> None:
     services.stops.refresh()
     if (refusal := services.stops.find_tool_refusal(actor)) is None:
         return
-    st.warning(blocks.plain(refusal.why), title=blocks.plain(refusal.title), icon=":material/front_hand:")
+    st.warning(
+        blocks.escape_markdown(refusal.why), title=blocks.escape_markdown(refusal.title), icon=":material/front_hand:"
+    )
     stopped = any(stop.kind is StopKind.TOOLS for stop in services.stops.list(actor))
     if stopped and actor.sees_every_team and st.button("Start tools again", icon=":material/play_arrow:"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.stops.start(actor, StopKind.TOOLS)
             st.rerun()
 
@@ -26,6 +28,6 @@ def stop_dialog(services: Services, actor: Actor) -> None:
     st.text("Runs end within five seconds, and none begins until tools are started again. Models go on without them.")
     reason = st.text_input("Reason", max_chars=200)
     if st.button("Stop all tools", icon=":material/front_hand:"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.stops.stop(actor, StopKind.TOOLS, reason=reason)
             st.rerun()

@@ -37,7 +37,7 @@ STATUS_WORDS = {
 }
 
 
-def status_words(status: str) -> tuple[str, str, str]:
+def describe_status(status: str) -> tuple[str, str, str]:
     """The words, colour and icon of a run's status."""
     return STATUS_WORDS.get(ExecutionStatus(status), (status, "gray", "build"))
 
@@ -52,7 +52,7 @@ def draw_turn(services: Services, actor: Actor, turn: TurnView, key: str) -> Non
     for number, step in enumerate(turn.steps):
         is_last = number == len(turn.steps) - 1 and not turn.is_waiting
         if step.call.text.strip() and not is_last:
-            st.markdown(blocks.model_markdown(step.call.text))
+            st.markdown(blocks.sanitise_markdown(step.call.text))
         for execution in step.executions:
             draw_execution(execution)
         if not step.executions and not is_last:
@@ -76,25 +76,25 @@ def make_steps(services: Services, actor: Actor, turn: TurnView | None, key: str
 
 def draw_execution(execution: ToolExecution, *, is_open: bool = False) -> None:
     """Draw one run: a line that opens to arguments, result, pictures and the reason for asking."""
-    words, _, icon = status_words(execution.status)
-    time = "" if execution.duration_ms is None else f" · {format.duration(execution.duration_ms)}"
-    label = f"**{blocks.plain(execution.tool)}** :gray[{blocks.plain(words)}{blocks.plain(time)}]"
+    words, _, icon = describe_status(execution.status)
+    time = "" if execution.duration_ms is None else f" · {format.format_duration(execution.duration_ms)}"
+    label = f"**{blocks.escape_markdown(execution.tool)}** :gray[{blocks.escape_markdown(words + time)}]"
     with st.expander(label, icon=f":material/{icon}:", expanded=is_open):
         if execution.reason:
-            st.caption(blocks.plain(execution.reason[:1].upper() + execution.reason[1:] + "."))
+            st.caption(blocks.escape_markdown(execution.reason[:1].upper() + execution.reason[1:] + "."))
         draw_arguments(execution)
         draw_result(execution)
         facts = [execution.server or execution.source, f"run {execution.id[-8:]}"]
-        st.caption(blocks.plain(" · ".join(fact for fact in facts if fact)))
+        st.caption(blocks.escape_markdown(" · ".join(fact for fact in facts if fact)))
 
 
 def draw_arguments(execution: ToolExecution) -> None:
     """Draw the arguments as JSON, or why there are none."""
     st.caption("Arguments")
     if execution.arguments is None:
-        st.caption(f"— not kept or not for you to read; {format.count(execution.arguments_bytes)} bytes")
+        st.caption(f"— not kept or not for you to read; {format.format_count(execution.arguments_bytes)} bytes")
         return
-    st.code(_as_json(execution.arguments), language="json", wrap_lines=True)
+    st.code(_format_json(execution.arguments), language="json", wrap_lines=True)
 
 
 def draw_result(execution: ToolExecution) -> None:
@@ -103,12 +103,12 @@ def draw_result(execution: ToolExecution) -> None:
     if execution.is_open:
         return
     if output is None:
-        message = execution.error_message or f"— not kept; {format.count(execution.result_bytes)} bytes"
-        st.caption(blocks.plain(message))
+        message = execution.error_message or f"— not kept; {format.format_count(execution.result_bytes)} bytes"
+        st.caption(blocks.escape_markdown(message))
         return
     st.caption("Result" if not output.is_error else "Error")
     if output.structured is not None:
-        st.code(_as_json(output.structured), language="json", wrap_lines=True)
+        st.code(_format_json(output.structured), language="json", wrap_lines=True)
     elif output.text:
         st.code(output.text[:LONGEST_SHOWN], language=None, wrap_lines=True)
     for image in output.images:
@@ -134,20 +134,20 @@ def _draw_question(services: Services, actor: Actor, execution: ToolExecution, k
         st.caption("Decided. The answer goes on.")
         return
     with st.container(border=True):
-        st.markdown(f"**{blocks.plain(approval.title)}**")
+        st.markdown(f"**{blocks.escape_markdown(approval.title)}**")
         if approval.reason:
-            st.caption(blocks.plain(f"Asked because {approval.reason}."))
+            st.caption(blocks.escape_markdown(f"Asked because {approval.reason}."))
         if approval.data is not None:
-            st.code(_as_json(approval.data), language="json", wrap_lines=True)
+            st.code(_format_json(approval.data), language="json", wrap_lines=True)
         if approval.form_schema is not None:
             st.page_link(session.page("approvals"), label="Answer the question", icon=":material/edit_note:")
             return
-        with blocks.row():
+        with blocks.start_row():
             for label, icon, verdict, scope in _CHOICES:
                 if scope is GrantScope.CONVERSATION and approval.conversation_id is None:
                     continue
                 if st.button(label, icon=f":material/{icon}:", key=f"{key}-{verdict}-{scope}"):
-                    with blocks.errors_shown():
+                    with blocks.show_errors():
                         decision = Decision(verdict=verdict, scope=scope)
                         services.approvals.decide(actor, approval.id, decision)
                         blocks.redraw_page()
@@ -167,5 +167,5 @@ def _draw_image(image: ToolImage) -> None:
         st.caption("The picture can't be shown.")
 
 
-def _as_json(document: Any) -> str:
+def _format_json(document: Any) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, default=str)[:LONGEST_SHOWN]

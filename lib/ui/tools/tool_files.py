@@ -21,6 +21,6 @@ def import_dialog(services: Services, actor: Actor) -> None:
         return
     st.success(f"{len(imported.created)} tools are new, {len(imported.configured)} have their settings.")
     if imported.skipped:
-        st.caption(blocks.plain(f"There already: {', '.join(imported.skipped)}."))
+        st.caption(blocks.escape_markdown(f"There already: {', '.join(imported.skipped)}."))
     if imported.without_secrets:
-        st.caption(blocks.plain(f"Secret headers are missing: {', '.join(imported.without_secrets)}."))
+        st.caption(blocks.escape_markdown(f"Secret headers are missing: {', '.join(imported.without_secrets)}."))

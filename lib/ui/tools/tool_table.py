@@ -52,7 +52,7 @@ def draw_registry(services: Services, actor: Actor, definitions: Sequence[ToolDe
     filters = grammar.filter_row({"source": ("Source", list(SOURCES))}, search="Name or words", labels=SOURCES)
     tools = choose_tools(definitions, filters.get(grammar.SEARCH, ""), filters.get("source"))
     if not tools:
-        with grammar.empty_state("search_off", "Nothing matches", "No tool has these words."):
+        with grammar.show_empty_state("search_off", "Nothing matches", "No tool has these words."):
             names = [grammar.SEARCH, "source"]
             st.button("Clear search", icon=":material/close:", on_click=grammar.clear_filters, args=(names,))
         return
@@ -69,7 +69,7 @@ def draw_registry(services: Services, actor: Actor, definitions: Sequence[ToolDe
     detail = None
     if opened is not None:
         set_on_tool = settings.get(opened.name, NO_SETTINGS)
-        title = grammar.plain(opened.title or opened.name)
+        title = grammar.escape_markdown(opened.title or opened.name)
         detail = grammar.Detail(title, lambda: _draw_panel(services, actor, opened, set_on_tool))
     grammar.show_beside(draw_rows, detail)
 
@@ -116,7 +116,7 @@ def _build_row(
         "approval": _DEEDS[settings.policy_for(tool, actor.role, None)],
         "state": "✓ on" if settings.is_enabled else "○ off",
         "runs": figures.runs if figures else 0,
-        "failed": format.share(figures.failure_share) if figures else None,
+        "failed": format.format_share(figures.failure_share) if figures else None,
         "mean": round(figures.mean_ms) if figures and figures.mean_ms is not None else None,
         "cost": format_sum(figures.cost_nano_usd, 0) if figures and figures.cost_nano_usd is not None else None,
     }
@@ -125,14 +125,14 @@ def _build_row(
 def _draw_panel(services: Services, actor: Actor, tool: ToolDefinition, settings: ToolSettings) -> None:
     """Draw one tool: what models are told of it, a form to try it, its schemas, its settings."""
     may_manage = actor.can(Permission.MANAGE_TOOLS)
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         st.badge("changes things" if tool.has_side_effects else "reads only", color="gray")
         if not settings.is_enabled:
             st.badge("○ off", color="gray")
-    st.caption(blocks.plain(tool.name))
+    st.caption(blocks.escape_markdown(tool.name))
     st.text(tool.description)
     if tool.source == "http" and may_manage:
-        with blocks.row():
+        with blocks.start_row():
             http_form.draw_buttons(services, actor, tool.name)
     _draw_test(services, actor, tool, settings)
     with st.expander("Parameters", icon=":material/data_object:"):
@@ -155,7 +155,7 @@ def _draw_test(services: Services, actor: Actor, tool: ToolDefinition, settings:
         return
     label = "Run it, with its effects" if tool.has_side_effects else "Run it"
     if st.button(label, icon=":material/play_arrow:", disabled=not settings.is_enabled, key=f"{key}-run"):
-        with blocks.errors_shown(), st.spinner("It runs"):
+        with blocks.show_errors(), st.spinner("It runs"):
             context = ToolContext(actor, app=settings.apps[0] if settings.apps else "general", origin="tool")
             st.session_state[f"{key}-ran"] = asyncio.run(services.tools.run(actor, tool.name, arguments, context))
     if (execution := st.session_state.get(f"{key}-ran")) is not None:
@@ -172,7 +172,7 @@ def _draw_settings(
         st.caption("Changing these needs the permission to manage tools.")
         return
     if st.button("Save settings", icon=":material/save:", key=f"{key}-save"):
-        with blocks.errors_shown():
+        with blocks.show_errors():
             services.tools.save_settings(actor, tool.name, changed)
             st.rerun()
 

@@ -73,7 +73,7 @@ def _draw_bar(
     may_edit: bool,
 ) -> None:
     errors = [problem for problem in problems if problem.is_error]
-    with blocks.row():
+    with blocks.start_row():
         parts = [*draft.graphs()]
         view = st.segmented_control(
             "Part",
@@ -93,7 +93,7 @@ def _draw_bar(
         if draft.changed and st.button("Discard", icon=":material/undo:", type="tertiary"):
             key = f"draft-{workflow.slug}"
             grammar.confirm(
-                f"Discard what you drew in {blocks.plain(workflow.name)}?",
+                f"Discard what you drew in {blocks.escape_markdown(workflow.name)}?",
                 f"The drawing goes back to version {draft.based_on}. Saved versions and runs stay.",
                 keep="Keep drawing",
                 act="Discard changes",
@@ -106,7 +106,7 @@ def _draw_bar(
             st.badge(_count_problems(errors, problems), color="red" if errors else "gray")
     for problem in problems:
         if not problem.node and problem.is_error:
-            st.caption(blocks.plain(problem.message))
+            st.caption(blocks.escape_markdown(problem.message))
 
 
 def _count_problems(errors: Sequence[Problem], problems: Sequence[Problem]) -> str:
@@ -120,7 +120,9 @@ def _draw_parts(draft: WorkflowDraft) -> None:
     if st.button("Add part", icon=":material/add:", disabled=not name.isidentifier() or name in draft.graphs()):
         draft.add_part(name)
         st.rerun()
-    if draft.part and st.button(f":red[Remove {blocks.plain(draft.part)}]", icon=":material/delete:", type="tertiary"):
+    if draft.part and st.button(
+        f":red[Remove {blocks.escape_markdown(draft.part)}]", icon=":material/delete:", type="tertiary"
+    ):
         draft.remove_part(draft.part)
         st.rerun()
 
@@ -175,7 +177,7 @@ def _fit_height(nodes: Sequence[Mapping[str, Any]]) -> int:
     """Pixels in which a drawing as wide as the page shows these nodes without an empty band, in steps of 60."""
     across = [float(node.get("x") or 0) for node in nodes] or [0.0]
     down = [float(node.get("y") or 0) for node in nodes] or [0.0]
-    page_px = _PHONE_PX if blocks.compact() else _PAGE_PX
+    page_px = _PHONE_PX if blocks.is_compact() else _PAGE_PX
     scale = min(1.0, page_px / (max(across) - min(across) + _NODE_PX[0]))
     height = (max(down) - min(down) + _NODE_PX[1]) * scale + _AROUND_PX
     return min(max(-(-int(height) // 60) * 60, _LEAST_HEIGHT), _MOST_HEIGHT)
@@ -190,13 +192,13 @@ def _draw_node_form(
         return
     key = f"node-{node_id}-{draft.version}"
     with st.container(border=True):
-        with blocks.row(gap="xsmall"):
-            st.subheader(blocks.plain(str(node.get("label") or node_id)), anchor=False, width="content")
+        with blocks.start_row(gap="xsmall"):
+            st.subheader(blocks.escape_markdown(str(node.get("label") or node_id)), anchor=False, width="content")
             st.badge(str(node["kind"]), color="gray")
         for problem in problems:
             if problem.node == node_id:
-                st.error(blocks.plain(problem.message))
-        left, right = (st.container(), st.container()) if blocks.compact() else st.columns(2, gap="small")
+                st.error(blocks.escape_markdown(problem.message))
+        left, right = (st.container(), st.container()) if blocks.is_compact() else st.columns(2, gap="small")
         with left:
             new_id = st.text_input("Id", node_id, key=f"{key}-id", disabled=not may_edit)
             label = st.text_input("Label", str(node.get("label") or ""), key=f"{key}-label", disabled=not may_edit)
@@ -206,13 +208,13 @@ def _draw_node_form(
         other_fields = {name: value for name, value in node.items() if name not in (*_OWN, *_list_main(node))}
         text = right.text_area(
             "Other fields, YAML",
-            _to_yaml(other_fields),
+            _write_yaml(other_fields),
             height=240,
             key=f"{key}-rest",
             disabled=not may_edit,
             help="Names with values; the page of the documents on workflows lists them",
         )
-        with blocks.errors_shown():
+        with blocks.show_errors():
             if st.button("Apply to step", icon=":material/check:", disabled=not may_edit, key=f"{key}-apply"):
                 draft.replace_node(node_id, changed | _read_fields(text))
                 st.rerun()
@@ -258,7 +260,7 @@ def _draw_main_fields(
     return values
 
 
-def _to_yaml(fields: Mapping[str, Any]) -> str:
+def _write_yaml(fields: Mapping[str, Any]) -> str:
     import yaml
 
     return str(yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True, width=60)) if fields else ""

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.workflows.definition import ERROR, NODE_TYPES, Definition, parse_definition, to_document
+from lib.workflows.definition import ERROR, NODE_TYPES, Definition, build_document, parse_definition
 
 _NEW: dict[str, dict[str, Any]] = {
     "prompt": {"prompt": ""},
@@ -44,7 +44,7 @@ class WorkflowDraft:
     @classmethod
     def begin(cls, definition: Definition, based_on: int) -> "WorkflowDraft":
         """Begin from a stored version; nodes without places are put in a row."""
-        draft = cls(_to_plain(to_document(definition)), based_on)
+        draft = cls(_convert_to_plain(build_document(definition)), based_on)
         for graph in draft.graphs().values():
             if all(not node.get("x") and not node.get("y") for node in graph["nodes"]):
                 for number, node in enumerate(graph["nodes"]):
@@ -160,8 +160,8 @@ def list_ports(node: Mapping[str, Any], edges: list[dict[str, Any]]) -> list[str
     return [*ports, ERROR]
 
 
-def _to_plain(value: Any) -> Any:
+def _convert_to_plain(value: Any) -> Any:
     """Tuples as lists, so that a draft can be changed."""
     if isinstance(value, Mapping):
-        return {str(name): _to_plain(member) for name, member in value.items()}
-    return [_to_plain(member) for member in value] if isinstance(value, list | tuple) else value
+        return {str(name): _convert_to_plain(member) for name, member in value.items()}
+    return [_convert_to_plain(member) for member in value] if isinstance(value, list | tuple) else value

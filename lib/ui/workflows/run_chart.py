@@ -45,7 +45,7 @@ def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> Any:
     )
     order = [step.path for step in steps]
     shown = [state for state in _COLOURS if state in set(frame.state)]
-    colour = chart_theme.colour("state", shown, [_COLOURS[state] for state in shown])
+    colour = chart_theme.build_colour("state", shown, [_COLOURS[state] for state in shown])
     chart = alt.Chart(frame, description=f"Timeline of {len(steps)} steps")
     bars: alt.Chart = chart.mark_bar(cornerRadius=2, minBandSize=6).encode(
         x=alt.X("begin:Q", title="Milliseconds"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format
@@ -22,7 +22,7 @@ def choose_dialog(services: Services, actor: Actor, run: Run) -> None:
         return
     zone = services.preferences.report_zone(actor)
     labels = {
-        other.id: f"{format.moment(other.created_at, zone)} · {describe_state(other.state)[0]} · {other.version}"
+        other.id: f"{format.format_moment(other.created_at, zone)} · {describe_state(other.state)[0]} · {other.version}"
         for other in other_runs
     }
     run_id = st.selectbox("With", [*labels], format_func=labels.__getitem__)
@@ -33,7 +33,7 @@ def choose_dialog(services: Services, actor: Actor, run: Run) -> None:
 
 def draw_comparison(services: Services, actor: Actor, first_id: str, second_id: str) -> None:
     """The two runs of the address, `?run=<id>&with=<id>`."""
-    with blocks.errors_shown():
+    with blocks.show_errors():
         runs = services.workflows.runs
         first = runs.get(actor, first_id)
         second = runs.get(actor, second_id)
@@ -53,15 +53,20 @@ def draw_comparison(services: Services, actor: Actor, first_id: str, second_id: 
 
 def _draw_head(run: Run) -> None:
     label, colour = describe_state(run.state)
-    with blocks.row(gap="xsmall"):
-        st.markdown(f"**{short_id(run.id)}** · version {run.version}", width="stretch")
+    with blocks.start_row(gap="xsmall"):
+        st.markdown(f"**{shorten_id(run.id)}** · version {run.version}", width="stretch")
         st.badge(label, color=colour)
     cost = format_sum(run.cost_nano_usd, run.has_partial_cost)
-    blocks.facts(
-        [("Cost", blocks.plain(cost)), ("Tokens", format.count(run.tokens)), ("Steps", str(run.steps_done))], 3
+    blocks.show_facts(
+        [
+            ("Cost", blocks.escape_markdown(cost)),
+            ("Tokens", format.format_count(run.tokens)),
+            ("Steps", str(run.steps_done)),
+        ],
+        3,
     )
     if run.reason:
-        st.caption(blocks.plain(run.reason))
+        st.caption(blocks.escape_markdown(run.reason))
 
 
 def _draw_table(listed: Sequence[StepComparison], key: str) -> StepComparison | None:
@@ -86,7 +91,7 @@ def _draw_table(listed: Sequence[StepComparison], key: str) -> StepComparison | 
         on_select="rerun",
         selection_mode="single-row",
         key=key,
-        column_order=["Step", "Differs in"] if blocks.compact() else list(frame.columns),
+        column_order=["Step", "Differs in"] if blocks.is_compact() else list(frame.columns),
     )
     rows = event.selection.rows
     return listed[rows[0]] if rows and rows[0] < len(listed) else None

@@ -6,10 +6,10 @@ from typing import Any
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.errors import LLMManagerError
 from lib.fast_json import encode_text
-from lib.limited.expressions import to_text
+from lib.limited.expressions import convert_to_text
 from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session, session_keys
@@ -46,7 +46,7 @@ def describe_state(state: RunState) -> tuple[str, Any]:
 
 def draw_run(services: Services, actor: Actor, run_id: str) -> None:
     """A run, drawn again by itself as long as it goes."""
-    with blocks.errors_shown():
+    with blocks.show_errors():
         opened = services.workflows.runs.get(actor, run_id)
 
         @st.fragment(run_every=REDRAW_S if not opened.state.is_over else None)
@@ -65,9 +65,9 @@ def draw_run(services: Services, actor: Actor, run_id: str) -> None:
 def _draw_head(services: Services, actor: Actor, run: Run) -> None:
     label, colour = describe_state(run.state)
     with st.container(border=True):
-        with blocks.row(gap="xsmall"):
+        with blocks.start_row(gap="xsmall"):
             st.subheader(
-                blocks.plain(_name_run(run)),
+                blocks.escape_markdown(_name_run(run)),
                 anchor=False,
                 width="stretch",
             )
@@ -80,30 +80,30 @@ def _draw_head(services: Services, actor: Actor, run: Run) -> None:
         )
         cap = "" if run.cost_cap_nano_usd is None else f" of {format_money(run.cost_cap_nano_usd)}"
         figures = [
-            ("Cost", blocks.plain(format_sum(run.cost_nano_usd, run.has_partial_cost) + cap)),
-            ("Tokens", format.count(run.tokens)),
-            ("Steps", format.count(run.steps_done)),
-            ("Time", format.duration(took)),
+            ("Cost", blocks.escape_markdown(format_sum(run.cost_nano_usd, run.has_partial_cost) + cap)),
+            ("Tokens", format.format_count(run.tokens)),
+            ("Steps", format.format_count(run.steps_done)),
+            ("Time", format.format_duration(took)),
             ("Version", str(run.version)),
-            ("Began", format.moment(run.created_at, zone)),
-            ("By", blocks.plain(f"{run.user_name or 'operator'} · {run.trigger}")),
+            ("Began", format.format_moment(run.created_at, zone)),
+            ("By", blocks.escape_markdown(f"{run.user_name or 'operator'} · {run.trigger}")),
         ]
         if run.orphaned_calls:
-            figures.append(("Orphaned calls", format.count(run.orphaned_calls)))
-        blocks.facts(figures, columns=2 if blocks.compact() else 4)
+            figures.append(("Orphaned calls", format.format_count(run.orphaned_calls)))
+        blocks.show_facts(figures, columns=2 if blocks.is_compact() else 4)
         if run.reason:
             at_step = f"{run.failed_step}: " if run.failed_step else ""
-            st.caption(blocks.plain(at_step + run.reason))
+            st.caption(blocks.escape_markdown(at_step + run.reason))
         _draw_buttons(services, actor, run)
 
 
 def _name_run(run: Run) -> str:
-    return f"{run.workflow_name or 'Deleted workflow'} · {short_id(run.id)}"
+    return f"{run.workflow_name or 'Deleted workflow'} · {shorten_id(run.id)}"
 
 
 def _draw_buttons(services: Services, actor: Actor, run: Run) -> None:
     runs = services.workflows.runs
-    with blocks.row():
+    with blocks.start_row():
         if run.workflow_name and st.button("Open workflow", icon=":material/account_tree:"):
             st.query_params.from_dict({"id": services.workflows.definitions.get(actor, run.workflow_id).slug})
             st.rerun()
@@ -143,11 +143,13 @@ def _rerun_dialog(services: Services, actor: Actor, run: Run) -> None:
     step_name = st.selectbox("From step", names, index=index if names else None)
     newest = services.workflows.definitions.get(actor, run.workflow_id).current
     version = st.segmented_control("Version", sorted({run.version, newest}), default=run.version) or run.version
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if step_name is not None:
             quote = services.workflows.runs.quote_rerun(actor, run.id, step_name)
             st.caption(
-                blocks.plain("Steps that do not come after it are filled from this run. " + describe_quote(quote))
+                blocks.escape_markdown(
+                    "Steps that do not come after it are filled from this run. " + describe_quote(quote)
+                )
             )
         if st.button("Start re-run", type="primary", icon=":material/replay:", disabled=step_name is None):
             again = services.workflows.runs.rerun(actor, run.id, step_name or "", version=version)
@@ -173,14 +175,14 @@ def draw_value(value: Any) -> None:
     if isinstance(value, dict) and value.keys() == {"text"}:
         value = value["text"]
     if isinstance(value, str):
-        st.markdown(blocks.model_markdown(value))
+        st.markdown(blocks.sanitise_markdown(value))
     elif isinstance(value, dict | list):
-        st.code(_pretty(value), language="json", wrap_lines=True)
+        st.code(_format_json(value), language="json", wrap_lines=True)
     else:
-        st.markdown(blocks.plain(to_text(value)))
+        st.markdown(blocks.escape_markdown(convert_to_text(value)))
 
 
-def _pretty(value: Any) -> str:
+def _format_json(value: Any) -> str:
     import json
 
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)[:100_000]
@@ -230,7 +232,7 @@ def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
         rows,
         paths,
         {
-            "step": text("Step", width=180 if blocks.compact() else 200),
+            "step": text("Step", width=180 if blocks.is_compact() else 200),
             "kind": text("Kind", width=88),
             "state": text("State", width=100),
             "way": text("Left by", width=84, help="The way that was taken"),
@@ -239,7 +241,7 @@ def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
             "tokens": number("Tokens", width=80, format="localized"),
             "cost": text("Cost", width=132, alignment="right", help="— means that a call's cost is unknown"),
         },
-        order=["step", "state"] if blocks.compact() else None,
+        order=["step", "state"] if blocks.is_compact() else None,
         height="content" if len(rows) < _MOST_UNSCROLLED else grammar.TABLE_HEIGHT,
         parameter="step",
         alt="Steps of the run",
@@ -253,10 +255,10 @@ def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
 
 def _draw_step(services: Services, actor: Actor, run: Run, path: str) -> None:
     step = services.workflows.runs.step(actor, run.id, path)
-    st.markdown(f"**{blocks.plain(path)}**")
+    st.markdown(f"**{blocks.escape_markdown(path)}**")
     if step.error:
         blocks.show_failure(step.error)
-    columns = [st.container(), st.container()] if blocks.compact() else st.columns(2, gap="small")
+    columns = [st.container(), st.container()] if blocks.is_compact() else st.columns(2, gap="small")
     for column, name, value in zip(columns, ("Input", "Output"), (step.input, step.output), strict=True):
         with column.container(border=True):
             st.caption(name)
@@ -280,18 +282,18 @@ def _draw_prompt(value: dict[str, Any]) -> None:
         name: part for name, part in value.items() if name not in ("system", "prompt") and part not in (None, {}, "")
     }
     if other_inputs:
-        st.caption(blocks.plain(encode_text(other_inputs)))
+        st.caption(blocks.escape_markdown(encode_text(other_inputs)))
 
 
 def _draw_calls(step: Step) -> None:
     if not step.calls:
         return
-    with blocks.row():
+    with blocks.start_row():
         st.caption("Calls", width="content")
         for number, call_id in enumerate(step.calls[:20], 1):
             st.page_link(
                 session.page("activity"),
-                label=f"{number} · {short_id(call_id)}",
+                label=f"{number} · {shorten_id(call_id)}",
                 icon=":material/receipt_long:",
                 query_params={"id": call_id},
             )
@@ -305,7 +307,7 @@ def draw_run_table(services: Services, actor: Actor, runs: Sequence[Run], key: s
     zone = services.preferences.report_zone(actor)
     rows = [
         {
-            "began": format.moment(run.created_at, zone),
+            "began": format.format_moment(run.created_at, zone),
             "state": describe_state(run.state)[0],
             "steps": run.steps_done,
             "tokens": run.tokens,
@@ -330,7 +332,7 @@ def draw_run_table(services: Services, actor: Actor, runs: Sequence[Run], key: s
             "version": text("Version", width=80, alignment="right"),
             "by": text("By", width=214),
         },
-        order=["began", "state"] if blocks.compact() else None,
+        order=["began", "state"] if blocks.is_compact() else None,
         parameter="run",
         alt="Runs, the newest first",
     )

@@ -8,7 +8,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
-from lib.money import format_money, nano_from_usd
+from lib.money import convert_usd_to_nano, format_money
 from lib.services import Services
 from lib.ui import blocks
 from lib.workflows.definition import Field
@@ -20,7 +20,7 @@ from lib.workflows.workflow import Workflow
 def draw_start_form(services: Services, actor: Actor, workflow: Workflow, fields: Sequence[Field]) -> None:
     """Fields, quote and start; the run that was started is opened."""
     values = draw_fields(fields, f"start-{workflow.slug}")
-    with blocks.row():
+    with blocks.start_row():
         cap_text = st.text_input(
             "Cap in US dollars",
             placeholder="none",
@@ -30,11 +30,11 @@ def draw_start_form(services: Services, actor: Actor, workflow: Workflow, fields
         )
         started = st.button("Start run", type="primary", icon=":material/play_arrow:", disabled=not workflow.is_active)
         quoted = st.button("Quote", icon=":material/request_quote:")
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if quoted:
             st.session_state[f"quote-{workflow.slug}"] = services.workflows.runs.quote(actor, workflow.slug, values)
         if (quote := st.session_state.get(f"quote-{workflow.slug}")) is not None:
-            st.caption(blocks.plain(describe_quote(quote)))
+            st.caption(blocks.escape_markdown(describe_quote(quote)))
         if started:
             cap = read_cap(cap_text)
             run = services.workflows.runs.start(actor, workflow.slug, values, trigger=Trigger.PAGE, cap_nano_usd=cap)
@@ -52,7 +52,7 @@ def read_cap(text: str) -> int | None:
         amount = Decimal(-1)
     if not amount.is_finite() or amount <= 0:
         raise InvalidInput("The cap can't be used.", "It is no amount.", "Write it like 0.50.", field="cap")
-    return nano_from_usd(amount)
+    return convert_usd_to_nano(amount)
 
 
 def describe_quote(quote: RunQuote) -> str:
@@ -83,11 +83,11 @@ def draw_fields(fields: Sequence[Field], key: str) -> dict[str, Any]:
 
 
 def _draw_field(field: Field, key: str) -> Any:
-    label = blocks.plain(field.label or field.name) + (
+    label = blocks.escape_markdown(field.label or field.name) + (
         "" if field.required and field.default is None else " (optional)"
     )
     hint = "" if field.default is None else str(field.default)
-    about = blocks.plain(field.help) or None
+    about = blocks.escape_markdown(field.help) or None
     match field.type:
         case "boolean":
             return st.checkbox(label, bool(field.default), help=about, key=key)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.permissions import Actor
-from lib.clock import short_id
+from lib.clock import shorten_id
 from lib.money import format_sum
 from lib.services import Services
 from lib.ui import blocks, format
@@ -24,12 +24,12 @@ def draw_tables(services: Services, actor: Actor, workflow: Workflow) -> None:
     fields = services.workflows.definitions.version(actor, workflow.slug).definition.input_fields
     names = ", ".join(field.name for field in fields) or "none"
     upload = st.file_uploader("CSV with a column for each field", type=["csv"], key=f"rows-{workflow.slug}")
-    st.caption(blocks.plain(f"Fields: {names}. Each row is a run of its own."))
-    with blocks.errors_shown():
+    st.caption(blocks.escape_markdown(f"Fields: {names}. Each row is a run of its own."))
+    with blocks.show_errors():
         if upload is not None:
             rows = services.workflows.batches.read_rows(actor, workflow.slug, upload.getvalue())
             quote = services.workflows.batches.quote(actor, workflow.slug, rows)
-            st.caption(blocks.plain(f"{len(rows):,} rows. Each by itself: {describe_quote(quote)}"))
+            st.caption(blocks.escape_markdown(f"{len(rows):,} rows. Each by itself: {describe_quote(quote)}"))
             _draw_start(services, actor, workflow, rows)
     zone = services.preferences.report_zone(actor)
     batches = services.workflows.batches.list(actor, workflow.slug)
@@ -46,7 +46,7 @@ def draw_tables(services: Services, actor: Actor, workflow: Workflow) -> None:
 
 
 def _draw_start(services: Services, actor: Actor, workflow: Workflow, rows: list[dict[str, Any]]) -> None:
-    with blocks.row():
+    with blocks.start_row():
         cap = st.text_input("Cap of each run in US dollars", placeholder="none", width=220)
         if st.button("Start runs", type="primary", icon=":material/table_rows:", disabled=not workflow.is_active):
             services.workflows.batches.start(actor, workflow.slug, rows, cap_nano_usd=read_cap(cap))
@@ -54,7 +54,7 @@ def _draw_start(services: Services, actor: Actor, workflow: Workflow, rows: list
 
 
 def _name_batch(batch: WorkflowBatch, zone: ZoneInfo) -> str:
-    return f"{format.moment(batch.created_at, zone)} · {batch.rows:,} rows · {short_id(batch.id)}"
+    return f"{format.format_moment(batch.created_at, zone)} · {batch.rows:,} rows · {shorten_id(batch.id)}"
 
 
 def _draw_batch(services: Services, actor: Actor, batch_id: str) -> None:
@@ -65,12 +65,12 @@ def _draw_batch(services: Services, actor: Actor, batch_id: str) -> None:
         batch = services.workflows.batches.get(actor, batch_id)
         st.progress(batch.ended / max(batch.rows, 1), f"{batch.ended:,} of {batch.rows:,} runs are over")
         states = " · ".join(f"{count:,} {state}" for state, count in sorted(batch.states.items()))
-        st.caption(blocks.plain(f"{states} · {format_sum(batch.cost_nano_usd, batch.unpriced)}"))
-        with blocks.row():
+        st.caption(blocks.escape_markdown(f"{states} · {format_sum(batch.cost_nano_usd, batch.unpriced)}"))
+        with blocks.start_row():
             st.download_button(
                 "Results as CSV",
                 data=partial(services.workflows.batches.export_csv, actor, batch_id),
-                file_name=f"runs-{short_id(batch_id)}.csv",
+                file_name=f"runs-{shorten_id(batch_id)}.csv",
                 mime="text/csv",
                 icon=":material/download:",
             )

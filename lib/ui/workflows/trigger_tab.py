@@ -42,8 +42,8 @@ def _draw_schedules(services: Services, actor: Actor, workflow: Workflow, zone: 
         st.caption("It does not run by itself.")
     for schedule in schedules:
         with st.container(border=True):
-            with blocks.row():
-                st.markdown(f"**{blocks.plain(schedule.name)}**", width="stretch")
+            with blocks.start_row():
+                st.markdown(f"**{blocks.escape_markdown(schedule.name)}**", width="stretch")
                 if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"unschedule-{schedule.id}"):
                     services.workflows.schedules.remove(actor, schedule.id)
                     st.rerun()
@@ -54,16 +54,16 @@ def _draw_schedules(services: Services, actor: Actor, workflow: Workflow, zone: 
 
 
 def _draw_schedule(schedule: WorkflowSchedule, zone: ZoneInfo) -> None:
-    blocks.facts(
+    blocks.show_facts(
         [
-            ("At", blocks.plain(f"{schedule.cron} · {schedule.zone}")),
-            ("Next", "—" if schedule.next_at is None else format.moment(schedule.next_at, zone)),
+            ("At", blocks.escape_markdown(f"{schedule.cron} · {schedule.zone}")),
+            ("Next", "—" if schedule.next_at is None else format.format_moment(schedule.next_at, zone)),
             ("While the last run goes", _OVERLAP_WORDS[schedule.overlap]),
         ],
         columns=3,
     )
     if schedule.last_note:
-        st.caption(blocks.plain(schedule.last_note))
+        st.caption(blocks.escape_markdown(schedule.last_note))
     if schedule.last_run_id is not None:
         st.markdown(f"[Last run](/workflows?run={schedule.last_run_id})")
 
@@ -77,7 +77,7 @@ def _schedule_dialog(
     overlap = st.selectbox("While the last run still goes", OVERLAPS, format_func=lambda name: _OVERLAP_WORDS[name])
     name = st.text_input("Name", placeholder="nightly")
     values = draw_fields(fields, f"schedule-{workflow.slug}")
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if st.button("Add", type="primary", icon=":material/schedule:"):
             services.workflows.schedules.add(actor, workflow.slug, cron, zone, values, name=name, overlap=overlap)
             st.rerun()
@@ -92,14 +92,14 @@ def _draw_webhooks(services: Services, actor: Actor, workflow: Workflow, zone: Z
         with st.container(border=True):
             _draw_webhook(services, actor, webhook, zone)
     if st.button("Add webhook", icon=":material/webhook:"):
-        st.dialog("Add webhook", width="medium")(_webhook_dialog)(services, actor, workflow)
+        st.dialog("Add webhook", width="medium")(_draw_webhook_dialog)(services, actor, workflow)
 
 
 def _draw_webhook(services: Services, actor: Actor, webhook: WorkflowWebhook, zone: ZoneInfo) -> None:
-    used = "never used" if webhook.used_at is None else f"used {format.moment(webhook.used_at, zone)}"
-    st.markdown(f"**{blocks.plain(webhook.name)}** · {used}")
+    used = "never used" if webhook.used_at is None else f"used {format.format_moment(webhook.used_at, zone)}"
+    st.markdown(f"**{blocks.escape_markdown(webhook.name)}** · {used}")
     st.code(f"POST {webhook.path}", language=None)
-    with blocks.row():
+    with blocks.start_row():
         is_active = st.toggle("On", webhook.is_active, key=f"webhook-on-{webhook.id}")
         if is_active != webhook.is_active:
             services.workflows.webhooks.switch(actor, webhook.id, is_active=is_active)
@@ -115,7 +115,7 @@ def _webhook_dialog(services: Services, actor: Actor, workflow: Workflow) -> Non
     _draw_needs(services, actor, workflow)
     name = st.text_input("Name", placeholder="issue tracker")
     st.caption("A delivery's JSON fills the form's fields by their names; a field `payload` gets all of it.")
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if st.button("Add", type="primary", icon=":material/webhook:"):
             webhook, secret = services.workflows.webhooks.add(actor, workflow.slug, name)
             _show_secret(f"POST {webhook.path}", secret)
@@ -123,7 +123,7 @@ def _webhook_dialog(services: Services, actor: Actor, workflow: Workflow) -> Non
 
 def _renew_dialog(services: Services, actor: Actor, webhook: WorkflowWebhook) -> None:
     st.markdown("The old secret ends at once.")
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if st.button("Make a new secret", type="primary", icon=":material/key:"):
             _show_secret(f"POST {webhook.path}", services.workflows.webhooks.renew(actor, webhook.id))
 

@@ -15,7 +15,7 @@ from lib.ui.workflows.start_form import draw_start_form
 from lib.ui.workflows.table_tab import draw_tables
 from lib.ui.workflows.trigger_tab import draw_triggers
 from lib.workflows.bench import BenchResult
-from lib.workflows.definition import Definition, to_document, to_yaml
+from lib.workflows.definition import Definition, build_document, write_yaml
 from lib.workflows.validation import Problem
 from lib.workflows.workflow import PRODUCTION, Workflow, WorkflowVersion, may_change
 
@@ -27,7 +27,7 @@ def draw_panel(services: Services, actor: Actor, workflow: Workflow) -> None:
     """The tabs of a workflow; the open one stands in the address."""
     may_edit = may_change(actor, workflow)
     _draw_head(workflow)
-    opened, container = blocks.tabs(TABS)
+    opened, container = blocks.show_tabs(TABS)
     with container:
         match opened:
             case "Run":
@@ -53,8 +53,8 @@ def draw_panel(services: Services, actor: Actor, workflow: Workflow) -> None:
 
 
 def _draw_head(workflow: Workflow) -> None:
-    with blocks.row(gap="xsmall"):
-        st.caption(blocks.plain(workflow.description), width="stretch")
+    with blocks.start_row(gap="xsmall"):
+        st.caption(blocks.escape_markdown(workflow.description), width="stretch")
         if not workflow.is_active:
             st.badge("○ off", color="gray")
         st.badge(f"version {workflow.current}", color="gray")
@@ -74,7 +74,7 @@ def draw_step_list(definition: Definition, problems: Sequence[Problem] = ()) -> 
     records = []
     for part, graph in definition.graphs():
         for node in graph.nodes:
-            document = to_document(Definition(nodes=(node,)))["nodes"][0]
+            document = build_document(Definition(nodes=(node,)))["nodes"][0]
             leads = [
                 f"{edge.port}: {edge.target}" if edge.port else edge.target
                 for edge in graph.edges
@@ -124,20 +124,20 @@ def _draw_yaml(services: Services, actor: Actor, workflow: Workflow, *, may_edit
     newest = services.workflows.definitions.version(actor, workflow.slug, "newest")
     text = st.text_area(
         "Definition",
-        to_yaml(newest.definition),
+        write_yaml(newest.definition),
         height=460,
         key=f"yaml-{workflow.slug}-{newest.version}",
         label_visibility="collapsed",
         disabled=not may_edit,
     )
     reason = st.text_input("What has changed", key=f"yaml-reason-{workflow.slug}", disabled=not may_edit)
-    with blocks.row():
+    with blocks.start_row():
         check = st.button("Check", icon=":material/rule:")
         save = st.button("Save version", icon=":material/save:", type="primary", disabled=not may_edit)
         st.download_button(
-            "YAML", to_yaml(newest.definition), f"{workflow.slug}.yaml", icon=":material/download:", type="tertiary"
+            "YAML", write_yaml(newest.definition), f"{workflow.slug}.yaml", icon=":material/download:", type="tertiary"
         )
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if check:
             show_problems(services.workflows.definitions.check(actor, text)[1])
         if save:
@@ -151,7 +151,7 @@ def show_problems(problems: Sequence[Problem]) -> None:
     if not problems:
         st.success("It can run.", icon=":material/check:")
     for problem in problems[:50]:
-        (st.error if problem.is_error else st.info)(blocks.plain(str(problem)))
+        (st.error if problem.is_error else st.info)(blocks.escape_markdown(str(problem)))
 
 
 def _draw_versions(services: Services, actor: Actor, workflow: Workflow, *, may_edit: bool) -> None:
@@ -163,7 +163,7 @@ def _draw_versions(services: Services, actor: Actor, workflow: Workflow, *, may_
             "Labels": _list_labels(workflow, version.version) or None,
             "What has changed": version.reason or None,
             "By": version.user_name or None,
-            "When": format.moment(version.created_at, zone),
+            "When": format.format_moment(version.created_at, zone),
             "Hash": version.hash[:12],
         }
         for version in versions
@@ -179,7 +179,7 @@ def _draw_versions(services: Services, actor: Actor, workflow: Workflow, *, may_
     numbers = [version.version for version in versions]
     st.caption(f"Times in {zone.key}")
     has_several = len(numbers) > 1
-    with blocks.row(vertical_alignment="bottom"):
+    with blocks.start_row(vertical_alignment="bottom"):
         old = st.selectbox("From", numbers, index=1, width=120) if has_several else None
         new = st.selectbox("To", numbers, width=120) if has_several else numbers[0]
         if st.button("Make production", icon=":material/verified:", disabled=not may_edit):
@@ -204,9 +204,9 @@ def _draw_tests(services: Services, actor: Actor, workflow: Workflow) -> None:
     count = "1 case" if len(cases) == 1 else f"{len(cases):,} cases"
     st.caption(f"{count} of version {version.version}. What is not pinned runs and costs.")
     key = f"bench-{workflow.slug}"
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if st.button("Run tests", icon=":material/science:", type="primary"):
-            note = blocks.progress("cases")
+            note = blocks.show_progress("cases")
             ended: list[Any] = []
 
             def tell(result: Any) -> None:
@@ -237,7 +237,7 @@ def _draw_tests(services: Services, actor: Actor, workflow: Workflow) -> None:
         alt="Test cases",
     )
     missed = f" Not: {', '.join(result.missed[:10])}." if result.missed else ""
-    st.caption(blocks.plain(f"{result.ways_taken} of {result.ways} ways of the drawing were taken.{missed}"))
+    st.caption(blocks.escape_markdown(f"{result.ways_taken} of {result.ways} ways of the drawing were taken.{missed}"))
 
 
 def _draw_settings(services: Services, actor: Actor, workflow: Workflow, *, may_edit: bool) -> None:
@@ -251,7 +251,7 @@ def _draw_settings(services: Services, actor: Actor, workflow: Workflow, *, may_
         help="Those who manage workflows and its maker always may",
     )
     is_active = st.toggle("Switched on", workflow.is_active, disabled=not may_edit)
-    with blocks.row():
+    with blocks.start_row():
         if st.button("Save settings", icon=":material/save:", type="primary", disabled=not may_edit):
             runners = {"roles": [*roles], "teams": [*workflow.runners.teams]}
             changes: dict[str, Any] = {
@@ -264,7 +264,7 @@ def _draw_settings(services: Services, actor: Actor, workflow: Workflow, *, may_
         label = ":red[Delete]" if may_edit else "Delete"
         if st.button(label, icon=":material/delete:", type="tertiary", disabled=not may_edit):
             grammar.confirm(
-                f"Delete {blocks.plain(workflow.name)}?",
+                f"Delete {blocks.escape_markdown(workflow.name)}?",
                 "Its versions, schedules and webhooks go. Its runs stay, and calls stay in the ledger.",
                 keep="Keep workflow",
                 act="Delete workflow",

@@ -70,10 +70,10 @@ def draw_table(services: Services, actor: Actor, workflows: Sequence[Workflow], 
 def _build_row(workflow: Workflow, figures: RunFigures | None, zone: ZoneInfo) -> dict[str, Any]:
     return {
         "name": workflow.name if workflow.is_active else f"{workflow.name} (off)",
-        "health": format.share(figures.health) if figures and figures.health is not None else None,
+        "health": format.format_share(figures.health) if figures and figures.health is not None else None,
         "runs": figures.runs if figures else 0,
         "cost": _format_cost(figures),
-        "last": format.moment(figures.last_at, zone) if figures else None,
+        "last": format.format_moment(figures.last_at, zone) if figures else None,
         "version": str(workflow.current),
     }
 
@@ -89,11 +89,11 @@ def create_dialog(services: Services, actor: Actor) -> None:
     template_name = st.selectbox("Begin with", [_EMPTY, *names])
     template = None if template_name == _EMPTY else get_template(names[template_name])
     if template is not None:
-        st.caption(blocks.plain(template.description))
+        st.caption(blocks.escape_markdown(template.description))
     slug = st.text_input(
         "Name", template.slug if template else "", placeholder="triage-tickets", key=f"new-{template_name}"
     )
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if st.button("Make workflow", type="primary", icon=":material/add:"):
             definition = _TINY if template is None else template.definition
             name = "" if template is None else template.name
@@ -107,7 +107,7 @@ def import_dialog(services: Services, actor: Actor) -> None:
     """Import an export, a definition, or one of the original's."""
     upload = st.file_uploader("JSON or YAML", type=["json", "yaml", "yml"])
     slug = st.text_input("Name of a single definition", placeholder="Only where the file holds one definition")
-    with blocks.errors_shown():
+    with blocks.show_errors():
         if st.button("Import", type="primary", disabled=upload is None) and upload is not None:
             done = services.workflows.definitions.import_document(actor, upload.getvalue(), slug)
             skipped_note = f" {len(done.skipped)} names were taken." if done.skipped else ""

@@ -152,7 +152,7 @@ def read_vote(text: str, choices: tuple[str, ...]) -> str | None:
     """The choice that an answer names: after VOTE, else the only one that it mentions; None where that is not clear."""
     folded = {choice.casefold(): choice for choice in choices}
     for vote in reversed(_VOTE.findall(text)):
-        for words in (vote, _without_signs(vote)):
+        for words in (vote, _strip_signs(vote)):
             if (choice := folded.get(words.strip().casefold())) is not None:
                 return choice
     lowered = text.casefold()
@@ -160,7 +160,7 @@ def read_vote(text: str, choices: tuple[str, ...]) -> str | None:
     return mentioned[0] if len(mentioned) == 1 else None
 
 
-def _without_signs(words: str) -> str:
+def _strip_signs(words: str) -> str:
     """Words without the signs that are no letters after them: `yes**.` is `yes`."""
     end = len(words)
     while end and not _is_of_word(words[end - 1]):

@@ -12,7 +12,7 @@ from lib.prompts.template import PRODUCTION, fill_template
 from lib.workflows.definition import PromptNode
 from lib.workflows.execution import StepContext
 from lib.workflows.expressions import fill_text, fill_value
-from lib.workflows.model_calls import Answer, Question, with_tools
+from lib.workflows.model_calls import Answer, Question, add_tools
 from lib.workflows.run import StepError, StepResult
 from lib.workflows.tool_calls import list_tools, run_tool_call
 
@@ -96,7 +96,7 @@ async def converse(
     definitions = await list_tools(context, tools)
     messages = [*question.messages]
     for number in range(1, max_rounds + 1):
-        parameters = with_tools(question.parameters or {}, [definition.to_model() for definition in definitions])
+        parameters = add_tools(question.parameters or {}, [definition.to_model() for definition in definitions])
         next_question = Question(messages, question.configuration, question.system, parameters, question.tags)
         answer = await context.execution.interpreter.models.ask(context, f"{key}{number}", next_question)
         if not answer.tool_calls:
@@ -139,7 +139,7 @@ async def _judge_data(context: StepContext, text: str, schema: Mapping[str, Any]
     except ExpressionError:
         return None, ["it is no JSON"]
     try:
-        problems = await context.execution.interpreter.run_blocking(rules.schema_errors, schema, encode_text(data))
+        problems = await context.execution.interpreter.run_blocking(rules.list_schema_errors, schema, encode_text(data))
     except NotComputed as error:
         raise StepError(f"The schema can't be used: {error.why}", is_final=True) from None
     return data, problems

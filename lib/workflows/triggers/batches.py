@@ -17,14 +17,14 @@ from sqlalchemy import func, insert, select
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.stop_switch import StopSwitch
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import workflow_runs
 from lib.errors import InvalidInput, NotFound
 from lib.experiments.plan import read_csv
 from lib.files.cells import neutralise
-from lib.limited.expressions import to_text
+from lib.limited.expressions import convert_to_text
 from lib.workflows.form import check_inputs
 from lib.workflows.journal import R
 from lib.workflows.quoting import RunQuote
@@ -104,7 +104,7 @@ class WorkflowBatches:
         self, actor: Actor, slug: str, rows: Sequence[Mapping[str, Any]], version: VersionSelector = None
     ) -> RunQuote:
         """Quote all rows: each as its run is quoted, by past runs or by the longest row's ceilings."""
-        longest = max(rows, key=lambda row: len(to_text(dict(row))), default={})
+        longest = max(rows, key=lambda row: len(convert_to_text(dict(row))), default={})
         quote_of_one = self._runs.quote(actor, slug, longest, version)
         low = None if quote_of_one.low_nano is None else quote_of_one.low_nano * len(rows)
         high = None if quote_of_one.high_nano is None else quote_of_one.high_nano * len(rows)
@@ -127,7 +127,7 @@ class WorkflowBatches:
         actor.require(Permission.TEST_CONFIGS)
         if not 0 < len(rows) <= MOST_ROWS:
             raise InvalidInput("The table can't be run.", f"There may be 1 to {MOST_ROWS:,} rows.", "", field="rows")
-        batch_id = new_id()
+        batch_id = make_id()
         with self._store.write() as connection:
             workflow = load_workflow(connection, slug)
             require_may_run(actor, workflow)
@@ -141,7 +141,7 @@ class WorkflowBatches:
                     connection,
                     actor,
                     check_inputs(fields, row),
-                    run_id=new_id(),
+                    run_id=make_id(),
                     trigger=trigger,
                     cap_nano_usd=cap_nano_usd,
                     batch_id=batch_id,
@@ -255,4 +255,4 @@ def _place(name: str) -> int:
 
 
 def _write_cell(value: Any) -> str:
-    return "" if value is None else neutralise(to_text(value))
+    return "" if value is None else neutralise(convert_to_text(value))

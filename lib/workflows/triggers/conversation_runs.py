@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.access.permissions import Actor, Permission
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.conversations.talk import Talk
 from lib.db.engine import Store
 from lib.errors import InvalidInput
-from lib.limited.expressions import to_text
+from lib.limited.expressions import convert_to_text
 from lib.workflows.form import MESSAGES, check_inputs, fill_from_messages, find_main_field
 from lib.workflows.run import Run, Trigger
 from lib.workflows.runs import WorkflowRuns
@@ -56,13 +56,13 @@ class ConversationRuns:
                 raise InvalidInput(f"{workflow.slug} can't be run in a conversation.", why, "Run it by itself.")
         fields = definition.input_fields
         main = find_main_field(fields)
-        question = text or to_text((inputs or {}).get(main.name, "") if main else "") or workflow.name
+        question = text or convert_to_text((inputs or {}).get(main.name, "") if main else "") or workflow.name
         messages = [{"role": "user", "content": question}]
         if any(field.name == MESSAGES for field in fields):
             earlier = self._talk.read(actor, conversation_id, 0).messages
             messages = [{"role": m.role, "content": m.content} for m in earlier] + messages
         values = check_inputs(fields, fill_from_messages(fields, messages, inputs))
-        run_id = new_id()
+        run_id = make_id()
 
         def begin() -> Run:
             return self._runs.start(actor, workflow.id, values, trigger=Trigger.CONVERSATION, run_id=run_id)

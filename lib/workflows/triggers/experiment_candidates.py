@@ -14,7 +14,7 @@ from lib.db.engine import Store
 from lib.db.tables import usage_logs
 from lib.experiments.plan import PROMPT
 from lib.experiments.workflow_candidates import WorkflowAnswer
-from lib.limited.expressions import to_text
+from lib.limited.expressions import convert_to_text
 from lib.workflows.definition import Field
 from lib.workflows.form import find_main_field
 from lib.workflows.run import RunState, Trigger
@@ -62,7 +62,7 @@ class ExperimentRuns:
         error = "" if run.state is RunState.DONE else f"The run is {run.state}{step}. {run.reason}".strip()
         return WorkflowAnswer(
             is_over=run.state.is_over,
-            text=to_text(run.output),
+            text=convert_to_text(run.output),
             error=error,
             calls=self._list_calls(run_id) if run.state.is_over else (),
         )

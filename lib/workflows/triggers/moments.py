@@ -36,13 +36,13 @@ def find_next(cron: str, zone: str, after: datetime) -> datetime | None:
             local = moments.get_next(datetime)
         except CroniterError:
             return None
-        moment = _to_utc(local, local_zone)
+        moment = _convert_to_utc(local, local_zone)
         if moment > after:
             return moment
     return None
 
 
-def _to_utc(local: datetime, zone: ZoneInfo) -> datetime:
+def _convert_to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     """The moment of a local time: its first, where it comes twice; that of the next minute that exists otherwise."""
     for minutes in range(_LONGEST_GAP + 1):
         target = local + timedelta(minutes=minutes)

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.team_scope import require_team
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import workflow_runs, workflow_schedules
 from lib.errors import InvalidInput, LLMManagerError, NotFound
@@ -89,7 +89,7 @@ class WorkflowSchedules:
             if len(_read_all(connection, workflow.id)) >= _MOST:
                 raise InvalidInput("The workflow has too many schedules.", f"The limit is {_MOST}.", "Delete one.")
             row = {
-                "id": new_id(),
+                "id": make_id(),
                 "workflow_id": workflow.id,
                 "name": name.strip()[:100] or cron,
                 "cron": cron,

@@ -16,7 +16,7 @@ from sqlalchemy import select, tuple_
 from lib.access.permissions import Actor, Permission
 from lib.db.engine import Store
 from lib.errors import InvalidInput, NotFound
-from lib.limited.expressions import to_text
+from lib.limited.expressions import convert_to_text
 from lib.patterns import compile_pattern
 from lib.tools.tool import LONGEST_NAME, SourceKind, ToolAnnotations, ToolContext, ToolDefinition, ToolOutput
 from lib.workflows.definition import (
@@ -142,7 +142,7 @@ def describe_effects(definition: Definition) -> ToolAnnotations:
 def write_run(run: Run) -> ToolOutput:
     """Write a run as a tool's answer; what did not end well says how to go on."""
     if run.state is RunState.DONE:
-        return ToolOutput(to_text(run.output), run.output if isinstance(run.output, dict) else None)
+        return ToolOutput(convert_to_text(run.output), run.output if isinstance(run.output, dict) else None)
     inbox_hint = " Decide at /approvals; the run then goes on by itself." if run.state is RunState.WAITING else ""
     step = f" at {run.failed_step}" if run.failed_step else ""
     return ToolOutput(f"The run {run.id} is {run.state}{step}: {run.reason}{inbox_hint}", is_error=True)

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.team_scope import require_team
-from lib.clock import new_id, utc_now
+from lib.clock import make_id, utc_now
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import workflow_deliveries, workflow_runs, workflow_webhooks
@@ -76,7 +76,7 @@ class WorkflowWebhooks:
             if len(_read_all(connection, workflow.id)) >= _MOST:
                 raise InvalidInput("The workflow has too many webhooks.", f"The limit is {_MOST}.", "Delete one.")
             row = {
-                "id": new_id(),
+                "id": make_id(),
                 "workflow_id": workflow.id,
                 "name": name.strip()[:100] or "webhook",
                 "sealed": self._data_key.encrypt(secret, connection),
@@ -144,7 +144,7 @@ class WorkflowWebhooks:
                 "Sign it with the webhook's secret.",
             )
         actor = load_actor(self._store, row["user_id"], None, row["team_id"], "webhook")
-        run_id = new_id()
+        run_id = make_id()
         if delivery.key:
             run_id = self._note_delivery(row["id"], delivery.key, run_id)
             if self._has_begun(run_id):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lib.errors import InvalidInput
-from lib.gateway.anthropic.messages_answer import MessagesWriter, error_body
+from lib.gateway.anthropic.messages_answer import MessagesWriter, build_error_body
 from lib.gateway.anthropic.messages_request import read
 from lib.providers.chunks import Chunk, Finish, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
@@ -177,7 +177,7 @@ def test_a_whole_answer_and_an_error() -> None:
     assert [block["type"] for block in body["content"]] == ["thinking", "text", "tool_use", "tool_use"]
     assert (body["content"][2]["input"], body["content"][3]["input"]) == ({"at": "fox"}, {})
     assert body["stop_reason"] == "max_tokens"
-    assert error_body(429, "budget", "Spent.") == {
+    assert build_error_body(429, "budget", "Spent.") == {
         "type": "error",
         "error": {"type": "rate_limit_error", "message": "Spent."},
     }

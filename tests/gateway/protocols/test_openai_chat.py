@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from lib.errors import InvalidInput
 from lib.gateway.models.program_request import read_json
-from lib.gateway.openai.chat_completions import DONE, ChatWriter, error_body, read
+from lib.gateway.openai.chat_completions import DONE, ChatWriter, build_error_body, read
 from lib.providers.chunks import Finish, ReasoningDelta, ServedModel, TextDelta, ToolCallDelta, Usage
 
 USAGE = Usage(120, 30, cache_read_tokens=100, reasoning_tokens=10)
@@ -126,6 +126,6 @@ def test_a_whole_answer() -> None:
     ],
 )
 def test_errors_have_the_protocols_shape(status: int, kind: str) -> None:
-    error = error_body(status, "budget", "The budget is spent.", "model")["error"]
+    error = build_error_body(status, "budget", "The budget is spent.", "model")["error"]
     assert error == {"message": "The budget is spent.", "type": kind, "param": "model", "code": "budget"}
     assert ChatWriter("log-1", "m").error(status, "budget", "Spent.").endswith(DONE)
