@@ -31,7 +31,7 @@ with blocks.show_header("Tools"):
 
 stop_button.draw_state(services, actor)
 definitions = services.tools.definitions(actor)
-opened, tab = blocks.tabs(["Registry", "Runs", "Sign-ins"])
+opened, tab = blocks.show_tabs(["Registry", "Runs", "Sign-ins"])
 with tab:
     if opened == "Runs":
         zone = services.preferences.report_zone(actor)

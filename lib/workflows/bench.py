@@ -160,7 +160,7 @@ def write_junit(results: Sequence[BenchResult]) -> str:
         )
         for case in result.cases:
             element = ElementTree.SubElement(
-                suite, "testcase", classname=result.slug, name=_printable(case.name), time=f"{case.seconds:.3f}"
+                suite, "testcase", classname=result.slug, name=_strip_unprintable(case.name), time=f"{case.seconds:.3f}"
             )
             if not case.passed:
                 message = _strip_unprintable(case.failures[0])

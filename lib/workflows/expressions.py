@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from lib.limited.expressions import ExpressionError, run_program, shorten_message, to_text
+from lib.limited.expressions import ExpressionError, convert_to_text, run_program, shorten_message
 from lib.patterns import compile_pattern, read_whole_number
 from lib.workflows.definition import LONGEST_EXPRESSION
 

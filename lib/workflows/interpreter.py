@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from lib.access.permissions import Actor
 from lib.calls.calls import Calls
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import workflow_versions, workflows
@@ -73,7 +73,7 @@ class Interpreter:
         is_alive: Callable[[str], bool] = lambda process: False,
     ) -> None:
         """`name_process` returns this process's name among those that run work; `is_alive` says whether another is."""
-        own_name = new_id()
+        own_name = make_id()
         self.prompts = prompts
         self.search = search
         self.models = ModelCalls(calls, results)
@@ -126,7 +126,7 @@ class Interpreter:
 
         A run that is over is left alone, and so is one that an execution which lives is at work on: the state is empty.
         """
-        owner = f"{self._name_process()}/{new_id()[-12:]}"
+        owner = f"{self._name_process()}/{make_id()[-12:]}"
         journal = Journal(self._store, self._data_key, run_id, owner)
         self._owners.add(owner)
         try:

@@ -9,7 +9,7 @@ from lib.access.permissions import OPERATOR, Actor
 from lib.access.stop_switch import StopSwitch
 from lib.approvals.approvals import Approvals
 from lib.calls.calls import Calls
-from lib.clock import new_id
+from lib.clock import make_id
 from lib.configs.configurations import Configurations
 from lib.conversations.talk import Talk
 from lib.db.data_key import DataKey
@@ -100,7 +100,7 @@ class WorkflowServices:
 
     @cached_property
     def _own_name(self) -> str:
-        return new_id()
+        return make_id()
 
     def _name_process(self) -> str:
         """This process's name among those that run work, else one that nobody else has."""

@@ -384,7 +384,9 @@ def _list_call_problems(connection: Connection, definition: Definition, slug: st
 def _require_calls(connection: Connection, definition: Definition, slug: str) -> None:
     """Raise InvalidInput when the workflow would run itself, at whatever depth."""
     looked_at: set[str] = set()
-    waiting = [(node.workflow, (slug, node.workflow), node.id) for node in reversed(list_called(definition))]
+    waiting: list[tuple[str, tuple[str, ...], str]] = [
+        (node.workflow, (slug, node.workflow), node.id) for node in reversed(list_called(definition))
+    ]
     while waiting:
         called, chain, node_id = waiting.pop()
         if called == slug:

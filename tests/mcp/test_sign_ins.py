@@ -13,7 +13,7 @@ from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.clock import utc_now
 from lib.db.tables import audit_log, mcp_sign_ins, metadata
 from lib.errors import Conflict, InvalidInput, NotFound
-from lib.gateway.serve.routes import middleware, routes
+from lib.gateway.serve.routes import build_middleware, routes
 from lib.mcp.server import ServerDraft
 from lib.mcp.socket_protocol import ServerUnreachable
 from lib.settings import Settings
@@ -141,7 +141,7 @@ def test_an_answer_counts_for_who_began_once_and_from_the_right_place(rig: SignI
 
 def test_the_browser_comes_back_to_the_person_who_began(rig: SignInRig) -> None:
     service_root.use(rig.services)
-    guarded = Starlette(routes=routes, middleware=middleware(lambda: b""))
+    guarded = Starlette(routes=routes, middleware=build_middleware(lambda: b""))
     token = rig.services.sessions.open_for(rig.jonas.user_id or "")
     page = rig.sign_ins.begin(rig.jonas, "cloud", OURS)
     answer = rig.cloud.sign_in(page.address, "jonas")

@@ -227,7 +227,7 @@ def _listed(s: Services) -> str:
 
 
 def _sign_out(s: Services, a: Actor) -> None:
-    draft = ServerDraft(f"s-{new_id()[-12:]}", url="http://127.0.0.1:9/mcp", allow_private=True)
+    draft = ServerDraft(f"s-{make_id()[-12:]}", url="http://127.0.0.1:9/mcp", allow_private=True)
     server = s.servers.add(OPERATOR, draft)
     with s.store.write() as connection:
         begin_attempt(connection, s.vault, server.id, a.user_id or "", SECRET, {"verifier": SECRET})

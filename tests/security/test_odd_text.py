@@ -13,7 +13,7 @@ from lib import services as root
 from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import OPERATOR, Role
 from lib.gateway.http.request_head import find_fault
-from lib.gateway.serve.routes import middleware, program_routes, routes
+from lib.gateway.serve.routes import build_middleware, program_routes, routes
 from lib.prompts.template import VersionDraft
 from lib.services import Services, build
 from lib.settings import Settings

@@ -22,7 +22,7 @@ from lib.access.permissions import OPERATOR
 from lib.clock import utc_now
 from lib.db.tables import usage_logs, work_processes, workflow_runs
 from lib.jobs.scheduler import Scheduler
-from lib.providers.prices.rates import Rates, plain
+from lib.providers.prices.rates import Rates, build_plain_price
 from lib.services import build
 from lib.settings import PROJECT, Settings
 from lib.work import processes
@@ -95,7 +95,9 @@ class KillRig(FlowRig):
         provider = services.providers.create(
             AMIRA, name="witness", kind="custom", base_url=f"{server.url}/v1", allow_private=True
         )
-        services.price_entries.set(OPERATOR, plain("custom", "m", utc_now() - timedelta(days=1), Rates(10**9, 10**9)))
+        services.price_entries.set(
+            OPERATOR, build_plain_price("custom", "m", utc_now() - timedelta(days=1), Rates(10**9, 10**9))
+        )
         services.configurations.create(AMIRA, slug="paid", app="tests", provider_id=provider.id, model="m")
 
     def draw_ten(self) -> str:

@@ -30,7 +30,7 @@ routes: list[BaseRoute] = [
     *login.routes,
     *canvas_files.routes,
     *server_sign_in.routes,
-    Route("/dashboard", dashboard),
+    Route("/dashboard", redirect_dashboard),
 ]
 
 

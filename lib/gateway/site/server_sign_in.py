@@ -26,7 +26,7 @@ async def complete(request: Request) -> Response:
     """Complete the sign-in, and go on to the page that shows it."""
     current = services.current()
     secure = _is_https(request)
-    token = session_cookie.token_of(request.headers.get("cookie", ""), secure=secure)
+    token = session_cookie.parse_token(request.headers.get("cookie", ""), secure=secure)
     actor = await asyncio.to_thread(current.sessions.find_actor, token)
     if actor is None:
         return RedirectResponse("/login", 303, headers=_HEADERS)
@@ -35,7 +35,7 @@ async def complete(request: Request) -> Response:
     try:
         await asyncio.to_thread(current.server_sign_ins.complete, actor.with_origin(f"page {address}"), answer)
     except LLMManagerError as error:
-        return HTMLResponse(login_forms.error_page(redact(str(error))), 400, headers=_HEADERS)
+        return HTMLResponse(login_forms.build_error_page(redact(str(error))), 400, headers=_HEADERS)
     return RedirectResponse(_AFTERWARDS, 303, headers=_HEADERS)
 
 

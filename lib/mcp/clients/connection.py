@@ -175,7 +175,7 @@ async def connect(transport: Transport, on_change: Callable[[], None]) -> AsyncI
 
 
 @asynccontextmanager
-async def http_transport(
+async def open_http_transport(
     url: str, headers: Mapping[str, str], *, allow_private: bool, tokens: PersonTokens | None = None
 ) -> AsyncIterator[tuple[Transport, GuardedTransport]]:
     """The transport of streamable HTTP with our own client under it; `tokens` are those of who asks."""

@@ -127,7 +127,7 @@ class ConnectionOwner:
         server = self.server
         tokens = PersonTokens(self._store, self._vault, server, user_id)
         async with (
-            http_transport(server.url, self._secrets, allow_private=server.allow_private, tokens=tokens) as (
+            open_http_transport(server.url, self._secrets, allow_private=server.allow_private, tokens=tokens) as (
                 transport,
                 _,
             ),
@@ -208,7 +208,9 @@ class ConnectionOwner:
         tokens = None
         if self._listed_as is not None:
             tokens = PersonTokens(self._store, self._vault, server, self._listed_as)
-        async with http_transport(server.url, self._secrets, allow_private=server.allow_private, tokens=tokens) as (
+        async with open_http_transport(
+            server.url, self._secrets, allow_private=server.allow_private, tokens=tokens
+        ) as (
             transport,
             guarded,
         ):

@@ -40,7 +40,7 @@ _MOST_DRAWN = 30  # tools that wait, each in full
 def draw_panel(services: Services, actor: Actor, server: McpServer, zone: ZoneInfo) -> None:
     """Draw one server."""
     if server.title:
-        st.markdown(blocks.plain(server.title))
+        st.markdown(blocks.escape_markdown(server.title))
     _draw_actions(services, actor, server)
     st.code(" ".join(server.command) or server.url, language=None, wrap_lines=True)
     follow_state(services, actor, server, zone)
@@ -59,7 +59,7 @@ def follow_state(services: Services, actor: Actor, server: McpServer, zone: Zone
 
     @st.fragment(run_every=_EVERY)
     def follow() -> None:
-        with blocks.errors_shown():
+        with blocks.show_errors():
             current = services.servers.get(actor, server.name)
             _draw_state(current, zone)
             if _list_pins(current) != pins:
@@ -74,9 +74,11 @@ def _list_pins(server: McpServer) -> list[tuple[str, Drift]]:
 
 def _draw_state(server: McpServer, zone: ZoneInfo) -> None:
     state = server.state
-    st.markdown(f"**{state.actual.capitalize()}** since {format.moment(state.since, zone)}, wanted {server.wanted}.")
+    st.markdown(
+        f"**{state.actual.capitalize()}** since {format.format_moment(state.since, zone)}, wanted {server.wanted}."
+    )
     if state.reason:
-        st.markdown(blocks.plain(show_invisible(state.reason[:_REASON_SHOWN])))
+        st.markdown(blocks.escape_markdown(show_invisible(state.reason[:_REASON_SHOWN])))
     st.caption("  \n".join(_describe(server)))
     with st.expander("Standard error", icon=":material/terminal:", expanded=not state.actual.answers):
         text = show_invisible(state.error_text[-_ERRORS_SHOWN:])
@@ -88,7 +90,7 @@ def _describe(server: McpServer) -> list[str]:
     state = server.state
     lines = list[str]()
     if state.server_version:
-        lines.append(f"{blocks.plain(state.server_version)} speaks {blocks.plain(state.protocol)}.")
+        lines.append(f"{blocks.escape_markdown(state.server_version)} speaks {blocks.escape_markdown(state.protocol)}.")
     stale = " as last seen" if state.is_stale else ""
     lines.append(f"{len(server.offered)} tools offered, {len(server.waiting)} wait for approval{stale}.")
     if state.resources or state.prompts:
@@ -100,7 +102,7 @@ def _describe(server: McpServer) -> list[str]:
 
 def _draw_actions(services: Services, actor: Actor, server: McpServer) -> None:
     servers = services.servers
-    with blocks.row(gap="xsmall"):
+    with blocks.start_row(gap="xsmall"):
         if not server.is_approved:
             if st.button("Approve", icon=":material/verified:", key=f"approve-{server.id}"):
                 st.dialog(f"Approve {server.name}?")(server_forms.approve_dialog)(services, actor, server)
@@ -150,7 +152,7 @@ def draw_calls(services: Services, actor: Actor, server: McpServer, zone: ZoneIn
             {
                 "time": execution.started_at.astimezone(zone).replace(tzinfo=None),
                 "tool": execution.tool.removeprefix(f"{server.name}__"),
-                "status": tool_cards.status_words(execution.status)[0],
+                "status": tool_cards.describe_status(execution.status)[0],
                 "ms": execution.duration_ms,
             }
             for execution in executions
@@ -179,7 +181,7 @@ def draw_tools(services: Services, actor: Actor, server: McpServer) -> None:
     selected_tools = [tool.tool for tool in server.waiting[:_MOST_DRAWN] if _draw_waiting(server, tool)]
     if len(server.waiting) > _MOST_DRAWN:
         st.caption(f"{len(server.waiting) - _MOST_DRAWN} more wait. Approve these first, or all.")
-    with blocks.row():
+    with blocks.start_row():
         if selected_tools and st.button(f"Approve {len(selected_tools)}", type="primary"):
             _approve(services, actor, server, selected_tools)
         if server.waiting and st.button("Approve all as listed now"):
@@ -191,8 +193,8 @@ def draw_tools(services: Services, actor: Actor, server: McpServer) -> None:
 def _draw_waiting(server: McpServer, tool: PinnedTool) -> bool:
     """Draw a tool that waits; whether it is ticked."""
     with st.container(border=True):
-        with blocks.row(gap="xsmall"):
-            st.markdown(f"**{blocks.plain(tool.name)}**", width="stretch")
+        with blocks.start_row(gap="xsmall"):
+            st.markdown(f"**{blocks.escape_markdown(tool.name)}**", width="stretch")
             st.badge(" ".join(DRIFTS[tool.drift]), color="orange")
         _draw_definition(tool)
         if tool.drift is Drift.COLLISION:
@@ -229,7 +231,7 @@ def _draw_approved(services: Services, actor: Actor, server: McpServer) -> None:
 
 def _draw_definition(tool: PinnedTool) -> None:
     for warning in tool.warnings:
-        st.warning(blocks.plain(warning), icon=":material/visibility:")
+        st.warning(blocks.escape_markdown(warning), icon=":material/visibility:")
     st.text(show_invisible(str(tool.definition.get("description") or "It has no description.")))
     if tool.diff:
         st.code("\n".join(tool.diff), language="diff", wrap_lines=True)

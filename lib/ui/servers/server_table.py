@@ -61,7 +61,7 @@ def draw_servers(services: Services, actor: Actor, *, compact: bool) -> None:
     servers = services.servers.list(actor)
     if not servers:
         sentence = "A server offers tools that models use, as a program here or at an address."
-        with grammar.empty_state("hub", "No servers yet", sentence):
+        with grammar.show_empty_state("hub", "No servers yet", sentence):
             st.button("See the bundled four", icon=":material/inventory_2:", on_click=_open_bundled)
         return
     filters = grammar.filter_row({"state": ("State", list(_LABELS))}, search="Name or words", labels=_LABELS)
@@ -78,7 +78,7 @@ def draw_servers(services: Services, actor: Actor, *, compact: bool) -> None:
     detail = None
     if server is not None:
         detail = grammar.Detail(
-            grammar.plain(server.name), lambda: server_panel.draw_panel(services, actor, server, zone)
+            grammar.escape_markdown(server.name), lambda: server_panel.draw_panel(services, actor, server, zone)
         )
     grammar.show_beside(draw_rows, detail, is_wide=True)
 
@@ -89,7 +89,7 @@ def _draw_rows(
     servers = services.servers.list(actor)
     shown = choose_servers(servers, filters.get(grammar.SEARCH, ""), filters.get("state"))
     if not shown:
-        with grammar.empty_state("search_off", "Nothing matches", "No server is like this."):
+        with grammar.show_empty_state("search_off", "Nothing matches", "No server is like this."):
             names = [grammar.SEARCH, "state"]
             st.button("Clear search", icon=":material/close:", on_click=grammar.clear_filters, args=(names,))
         return
@@ -97,8 +97,8 @@ def _draw_rows(
     _draw_table([_build_row(server, calls.get(server.name, NO_CALLS), zone) for server in shown], is_narrow=is_narrow)
     ready = sum(server.state.actual.answers for server in servers)
     waiting = sum(len(server.waiting) for server in servers)
-    count = format.number_of(len(servers), "server")
-    tools = format.number_of(waiting, "tool")
+    count = format.format_number_of(len(servers), "server")
+    tools = format.format_number_of(waiting, "tool")
     waits = "waits" if waiting == 1 else "wait"
     st.caption(f"{count}, {ready} ready · {tools} {waits} for approval · calls of {_DAYS} days · times in {zone.key}")
 

@@ -23,7 +23,7 @@ def draw(services: Services, actor: Actor) -> None:
     entries = services.server_sign_ins.list(actor)
     if not entries:
         sentence = "Servers of tools that want each person to sign in stand here, with your own sign-in."
-        with blocks.empty_state("login", "No server wants you to sign in", sentence):
+        with blocks.show_empty_state("login", "No server wants you to sign in", sentence):
             st.button("See the tools", icon=":material/build:", on_click=_open_registry)
         return
     st.caption("Tools of these servers act as you there. Your sign-in is encrypted, and used for your calls alone.")
@@ -36,12 +36,14 @@ def draw_sign_in(services: Services, actor: Actor, entry: ServerSignIn) -> None:
     """Draw one server's sign-in: its state, why it has ended, and the button that goes in or out."""
     name = entry.server.name
     label, colour = _BADGES[entry.state]
-    with blocks.row(gap="xsmall"):
-        st.markdown(f"**{blocks.plain(name)}** {blocks.plain(entry.server.title)}", width="stretch")
+    with blocks.start_row(gap="xsmall"):
+        st.markdown(f"**{blocks.escape_markdown(name)}** {blocks.escape_markdown(entry.server.title)}", width="stretch")
         st.badge(label, color=colour)
     sign_in = entry.sign_in
     if entry.is_signed_in and sign_in is not None:
-        st.caption(blocks.plain(f"At {sign_in.issuer}" + (f", for {sign_in.scope}." if sign_in.scope else ".")))
+        st.caption(
+            blocks.escape_markdown(f"At {sign_in.issuer}" + (f", for {sign_in.scope}." if sign_in.scope else "."))
+        )
         if st.button("Sign out", icon=":material/logout:", type="tertiary", key=f"sign-out-{name}"):
             grammar.confirm(
                 f"Sign out of {name}?",
@@ -54,7 +56,7 @@ def draw_sign_in(services: Services, actor: Actor, entry: ServerSignIn) -> None:
             )
         return
     if sign_in is not None and sign_in.reason:
-        st.caption(blocks.plain(sign_in.reason))
+        st.caption(blocks.escape_markdown(sign_in.reason))
     if st.button("Sign in", icon=":material/login:", key=f"sign-in-{name}"):
         st.dialog(f"Sign in at {name}")(sign_in_dialog)(services, actor, name)
 
@@ -67,10 +69,12 @@ def sign_in_dialog(services: Services, actor: Actor, name: str) -> None:
     except LLMManagerError as error:
         blocks.show_error(error)
         return
-    st.markdown(f"You sign in at **{blocks.plain(page.host)}**, and come back here.")
+    st.markdown(f"You sign in at **{blocks.escape_markdown(page.host)}**, and come back here.")
     if page.scope:
-        st.caption(blocks.plain(f"{name} asks to be allowed: {page.scope}."))
-    st.link_button(f"Go to {blocks.plain(page.host)}", page.address, icon=":material/open_in_new:", type="primary")
+        st.caption(blocks.escape_markdown(f"{name} asks to be allowed: {page.scope}."))
+    st.link_button(
+        f"Go to {blocks.escape_markdown(page.host)}", page.address, icon=":material/open_in_new:", type="primary"
+    )
 
 
 def find_base_url() -> str:

@@ -23,7 +23,7 @@ def draw_triggers(services: Services, actor: Actor, workflow: Workflow, *, may_e
         st.caption("Schedules and webhooks are for who manages workflows.")
         return
     zone = services.preferences.report_zone(actor)
-    with blocks.errors_shown():
+    with blocks.show_errors():
         _draw_needs(services, actor, workflow)
         _draw_schedules(services, actor, workflow, zone)
         _draw_webhooks(services, actor, workflow, zone)
@@ -32,7 +32,7 @@ def draw_triggers(services: Services, actor: Actor, workflow: Workflow, *, may_e
 def _draw_needs(services: Services, actor: Actor, workflow: Workflow) -> None:
     """What tools of the workflow need of the person before runs can begin by themselves."""
     for need in services.workflows.explain_unattended(actor, workflow.slug):
-        st.warning(blocks.plain(need), icon=":material/login:")
+        st.warning(blocks.escape_markdown(need), icon=":material/login:")
 
 
 def _draw_schedules(services: Services, actor: Actor, workflow: Workflow, zone: ZoneInfo) -> None:
@@ -92,7 +92,7 @@ def _draw_webhooks(services: Services, actor: Actor, workflow: Workflow, zone: Z
         with st.container(border=True):
             _draw_webhook(services, actor, webhook, zone)
     if st.button("Add webhook", icon=":material/webhook:"):
-        st.dialog("Add webhook", width="medium")(_draw_webhook_dialog)(services, actor, workflow)
+        st.dialog("Add webhook", width="medium")(_webhook_dialog)(services, actor, workflow)
 
 
 def _draw_webhook(services: Services, actor: Actor, webhook: WorkflowWebhook, zone: ZoneInfo) -> None:
