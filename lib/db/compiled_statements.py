@@ -71,7 +71,7 @@ def compile_upserts(table: Table, key: Sequence[str], kept: Sequence[str] = ()) 
     """
     statements = {}
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql)):
-        statement: Any = dialect.insert(table).values(  # type: ignore[attr-defined]
+        statement: Any = dialect.insert(table).values(
             {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in table.columns}
         )
         changed = {

@@ -165,7 +165,7 @@ def _build_row(server: McpServer, calls: ServerCalls, zone: ZoneInfo) -> dict[st
         "tools": len(server.offered),
         "pins": describe_pins(server),
         "calls": calls.runs,
-        "failed": format.share(calls.failed / calls.runs) if calls.runs else None,
+        "failed": format.format_share(calls.failed / calls.runs) if calls.runs else None,
     }
 
 
