@@ -36,14 +36,14 @@ def _of_operation(method: str, path: str, operation: Mapping[str, Any], odd: str
     body = make_example(schema) if content else None
     written = quote(odd.encode("utf-8", "surrogatepass"))
     if "{" in path:
-        yield OddRequest(method, _fill(path, written), body, is_in_path=True)
+        yield OddRequest(method, fill_address(path, written), body, is_in_path=True)
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "query":
-            yield OddRequest(method, f"{_fill(path, 'a')}?{parameter['name']}={written}", body)
+            yield OddRequest(method, f"{fill_address(path, 'a')}?{parameter['name']}={written}", body)
     for field, changed in _place_odd_text(body, odd):
         shown = {name: part for name, part in changed.items() if name in {field, *schema.get("required", ())}}
-        yield OddRequest(method, _fill(path, "a"), shown)
-        yield OddRequest(method, _fill(path, "a"), {**shown, "prompt": shown.get("prompt", "a")})
+        yield OddRequest(method, fill_address(path, "a"), shown)
+        yield OddRequest(method, fill_address(path, "a"), {**shown, "prompt": shown.get("prompt", "a")})
 
 
 def make_example(schema: Mapping[str, Any]) -> Any:
@@ -91,7 +91,7 @@ def _place_odd_text(example: Any, odd: str) -> Iterator[tuple[str, Any]]:
             yield from ((name, {**example, name: changed}) for _, changed in _place_odd_text(part, odd))
 
 
-def _fill(path: str, text: str) -> str:
+def fill_address(path: str, text: str) -> str:
     """The address with `text` for everything in braces."""
     before, opening, rest = path.partition("{")
-    return before + text + _fill(rest.partition("}")[2], text) if opening else path
+    return before + text + fill_address(rest.partition("}")[2], text) if opening else path

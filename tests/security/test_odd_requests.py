@@ -14,13 +14,20 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from lib import services as root
+from lib.access.grants import GatewayEndpoint
+from lib.access.permissions import OPERATOR
 from lib.access.session_cookie import NAME, SECURE_NAME
+from lib.gateway.api.openapi import document
 from lib.gateway.serve.routes import build_middleware, routes
 from lib.gateway.site.login import choose_safe_next
 from lib.services import Services, build
 from lib.settings import Settings
+from tests.security.odd_requests import fill_address, make_example
 
 USER, PASSWORD = "amira", "correct horse battery"
+# Or, for the last three, refuses a body that is made from its schema alone before it asks.
+NEEDS_NO_DATABASE = {"/healthz", "/readyz", "/openapi.json"}
+NEEDS_NO_DATABASE |= {"/api/generate", "/api/stream", "/api/calls/{call_id}/metrics"}
 
 
 async def page(_request: Request) -> Response:
@@ -31,6 +38,18 @@ async def cookies_seen(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_json(dict(websocket.cookies))
     await websocket.close()
+
+
+def plain_requests() -> Iterator[tuple[str, str, object]]:
+    """A request to each route of programs that needs the database, with a body that its schema allows."""
+    for path, operations in document()["paths"].items():
+        for method, operation in operations.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            body = make_example(content["application/json"]["schema"]) if content else None
+            if path not in NEEDS_NO_DATABASE:
+                yield method, fill_address(path, "a"), body
+    yield "POST", "/hooks/a", {}
+    yield "POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
 
 @pytest.fixture
@@ -81,6 +100,11 @@ def test_a_page_reads_the_cookie_that_the_guard_has_checked(client: TestClient, 
 @pytest.mark.feature("GATE-5")
 def test_without_its_database_every_door_says_so(client: TestClient, services: Services, tmp_path: Path) -> None:
     client.cookies.set(NAME, services.sessions.login(USER, PASSWORD, "10.0.0.1"))
+    endpoints = [endpoint.value for endpoint in GatewayEndpoint]
+    owner = services.users.list(OPERATOR)[0].id
+    key, _ = services.api_keys.create(OPERATOR, app="tests", owner_id=owner, endpoints=endpoints)
+    program = {"authorization": f"Bearer {key}", "accept": "application/json, text/event-stream"}
+    assert client.get("/api/tools", headers=program).status_code == 200, "a key that was in use"
     engine = services.store.engine
     services.store.engine = create_engine(f"sqlite:///{tmp_path / 'no such folder' / 'x.db'}")
     try:
@@ -90,6 +114,9 @@ def test_without_its_database_every_door_says_so(client: TestClient, services: S
         assert [answer.status_code for answer in answers] == [503] * 5
         assert all("content-security-policy" in answer.headers for answer in answers)
         assert client.get("/healthz").status_code == 200
+        for method, address, body in plain_requests():
+            answer = client.request(method, address, json=body, headers=program)
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, True), (method, address, answer.text)
     finally:
         services.store.engine.dispose()
         services.store.engine = engine
