@@ -101,6 +101,8 @@ def parse_month(month: str) -> tuple[datetime, datetime]:
     """The first moment of a month and that of the next, in UTC; raises InvalidInput."""
     try:
         first = date.fromisoformat(f"{month}-01")
+        if first.year > 9000:
+            raise ValueError("there is no month after the last one")
     except ValueError as error:
         raise InvalidInput(f"{month[:20]!r} is no month.", "", "Write it like 2026-11.", field="month") from error
     start = datetime(first.year, first.month, 1, tzinfo=UTC)

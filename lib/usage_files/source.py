@@ -34,12 +34,15 @@ class Odd(Row):
         self.why = why
 
 
-_PIECE = 1 << 20
+_PIECE = 1 << 16  # a line that is no JSON costs as much as is read at once
 _LONGEST = 64 << 20  # characters of one value
 _DEEPEST = 8  # pages within lists within pages
 SEPARATORS = ",;\t|"
 _CUT_OFF = object()
-_DECODER = json.JSONDecoder(parse_float=Decimal)
+_LONGEST_NUMBER = 40  # digits: `int` refuses thousands of them, with an error that names no place
+_DECODER = json.JSONDecoder(
+    parse_float=Decimal, parse_int=lambda text: int(text) if len(text) <= _LONGEST_NUMBER else Decimal(text)
+)
 csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))
 
 
@@ -183,6 +186,7 @@ class _Values:
         self._is_array: bool | None = None  # None before the first sign of a page
         self._are_lines = False
         self._has_ended = False
+        self._end = 0  # of what is in the buffer, without blanks
 
     def __iter__(self) -> Iterator[Any]:
         while True:
@@ -220,7 +224,7 @@ class _Values:
         except RecursionError:
             raise InvalidInput("The file can't be read as JSON.", "It is nested too deeply.") from None
         except json.JSONDecodeError as error:
-            if self._are_lines and (self._has_ended or not _is_cut_off(error, buffer)):
+            if self._are_lines and (self._has_ended or not self._is_cut_off(error)):
                 self._at = end if (end := buffer.find("\n", start)) >= 0 else len(buffer)
                 return Odd("no JSON")
             if self._has_ended or len(buffer) - start > _LONGEST:
@@ -234,9 +238,9 @@ class _Values:
         piece = self._text.read(max(_PIECE, len(self._buffer) - self._at))
         self._buffer = self._buffer[self._at :] + piece
         self._at = 0
+        self._end = len(self._buffer.rstrip())
         self._has_ended = not piece
 
-
-def _is_cut_off(error: json.JSONDecodeError, buffer: str) -> bool:
-    """Whether more text may end the value."""
-    return error.msg.startswith("Unterminated string") or error.pos >= len(buffer.rstrip())
+    def _is_cut_off(self, error: json.JSONDecodeError) -> bool:
+        """Whether more text may end the value."""
+        return error.msg.startswith("Unterminated string") or error.pos >= self._end

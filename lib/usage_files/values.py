@@ -29,6 +29,8 @@ def parse_moment(value: Any, zone: tzinfo) -> datetime | None:
     parsed = _read_iso(value) if type(value) is str and value[4:5] == "-" else _parse_other_form(str(value).strip())
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=zone)
+    if not 1999 <= parsed.year <= 2200:  # before it is moved: the first and the last year have no neighbours
+        raise ValueError(f"{value} is no moment of our days")
     if parsed.tzinfo is not UTC:
         parsed = parsed.astimezone(UTC)
     if not 2000 <= parsed.year < 2200:
@@ -49,7 +51,8 @@ def text(value: Any, longest: int) -> str | None:
     """Words that any store holds; None for nothing."""
     if value is None or value == "":
         return None
-    return str(value).replace("\x00", "")[:longest].strip() or None
+    words = str(value).replace("\x00", "")[:longest]
+    return words.encode("utf-8", "replace").decode().strip() or None
 
 
 def count_milliseconds(start: datetime | None, end: datetime | None) -> int | None:

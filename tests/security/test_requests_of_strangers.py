@@ -1,6 +1,8 @@
 """Requests and files of strangers are counted and bounded before anything walks them, computes with them or waits."""
 
+import io
 import json
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from lib.gateway.models import completions
 from lib.gateway.models.program_request import MOST_PARTS, MOST_VALUES, read_json
 from lib.ledger import content_policy as content
 from lib.tokens.text_estimate import estimate_tokens
+from lib.usage_files import numbers, values
+from lib.usage_files.source import UsageFile
 
 pytestmark = pytest.mark.feature("OPS-4")
 PART = {"type": "text", "text": "a"}
@@ -62,6 +66,31 @@ def test_a_long_text_is_counted_piece_by_piece() -> None:
     for sample in ("word ", "größe ", "漢字"):
         text = sample * 40_000
         assert abs(estimate_tokens(text) - 40_000 * estimate_tokens(sample)) <= 5
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        (b'[{"a": ' + b"9" * 100_000 + b"}]", 1),
+        (b'{"a": 1}\n' + b'{"a"\n' * 20_000, 20_001),
+        (b"[{}" + b"," * 200_000 + b"]", 1),
+        (b'a,b\n"' + b"x" * 200_000, 1),
+    ],
+    ids=["a number without end", "lines that are no JSON", "commas", "a quote that is left open"],
+)
+def test_a_file_of_usage_is_read_whatever_it_holds(text: bytes, rows: int) -> None:
+    assert sum(1 for _ in UsageFile(io.BytesIO(text), "x").rows()) == rows
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1e999999999", "sNaN", "9" * 100_000, "²", 10**400, [1]],
+    ids=lambda cell: str(cell)[:20],
+)
+def test_a_cell_that_is_no_moment_or_number_is_said_to_be_none(cell: Any) -> None:
+    for read in (lambda value: values.moment(value, UTC), numbers.whole, numbers.dollars):
+        with pytest.raises(ValueError, match=r"."):
+            read(cell)
 
 
 def test_long_words_are_masked_in_a_thread() -> None:

@@ -200,6 +200,6 @@ def _parse_moment(text: str) -> datetime:
         raise ValueError("valid_from is missing")
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"valid_from is {text[:30]!r}, not a date like 2026-11-22") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
