@@ -18,7 +18,7 @@ from lib import services as root
 from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import OPERATOR
 from lib.access.session_cookie import NAME, SECURE_NAME
-from lib.gateway.api.openapi import document
+from lib.gateway.api.openapi import build_document
 from lib.gateway.serve.routes import build_middleware, routes
 from lib.gateway.site.login import choose_safe_next
 from lib.services import Services, build
@@ -41,7 +41,7 @@ async def cookies_seen(websocket: WebSocket) -> None:
 
 def plain_requests() -> Iterator[tuple[str, str, object]]:
     """A request to each route of programs that needs the database, with a body that its schema allows."""
-    for path, operations in document()["paths"].items():
+    for path, operations in build_document()["paths"].items():
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {})
             body = make_example(content["application/json"]["schema"]) if content else None
