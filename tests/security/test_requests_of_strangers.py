@@ -88,7 +88,7 @@ def test_a_file_of_usage_is_read_whatever_it_holds(text: bytes, rows: int) -> No
     ids=lambda cell: str(cell)[:20],
 )
 def test_a_cell_that_is_no_moment_or_number_is_said_to_be_none(cell: Any) -> None:
-    for read in (lambda value: values.moment(value, UTC), numbers.whole, numbers.dollars):
+    for read in (lambda value: values.parse_moment(value, UTC), numbers.parse_count, numbers.parse_dollars):
         with pytest.raises(ValueError, match=r"."):
             read(cell)
 
