@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lib.access import audit
 from lib.access.api_key import ApiKey, build_api_key, check_app, check_expiry, check_name, check_scopes
-from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, Limits
+from lib.access.grants import MODEL_ENDPOINTS, NO_LIMITS, GatewayEndpoint, Limits
 from lib.access.limits import check_limits, prepare_counters
 from lib.access.membership import find_person
 from lib.access.permissions import Actor, Permission
@@ -146,6 +146,8 @@ class ApiKeys:
             key = _get(connection, *conditions)
             if expires_at != key.expires_at:
                 check_expiry(expires_at)
+            if key.user_id != actor.user_id and GatewayEndpoint.TEAMS in {*endpoints} - {*key.grant.endpoints}:
+                actor.require_super_admin("let others' keys rule teams")  # it would act with its owner's rights
             serves_many = key.grant.serves_many if serves_many is None else serves_many
             values: dict[str, Any] = {
                 "name": check_name(name, key.app),
@@ -189,6 +191,21 @@ class ApiKeys:
         digest = _hash_token(token)
         is_cached, key = self._recall(digest)
         return key if is_cached else await asyncio.to_thread(self._look_up, digest)
+
+    def find_ruler(self, key_id: str) -> Actor:
+        """Find the owner of a key for teams, with all that they may do to teams; PermissionDenied for other keys.
+
+        Such a key rules for the person who made it: one that was made for somebody else, or handed over, does not.
+        """
+        with self._store.read() as connection:
+            key = _find_working(connection, key_id)
+            is_own = key is not None and key.user_id is not None and key.created_by == key.user_id
+            owner = find_person(connection, key.user_id or "", key.team_id) if key is not None and is_own else None
+        if key is None or owner is None:
+            why = "It belongs to nobody, or another person than its owner made it."
+            raise PermissionDenied("This API key rules no team.", why, "Make a key of your own for it.")
+        key.grant.require_endpoint(GatewayEndpoint.TEAMS)
+        return owner
 
     def write_last_used(self) -> None:
         """Write when keys were last used; where the database can't be written, they wait for the next call."""
@@ -252,11 +269,17 @@ class ApiKeys:
 
 def find_key_actor(connection: Connection, key_id: str) -> Actor | None:
     """Find for whom a key acts, by its id: for work that goes on after its request; None when it is not valid now."""
+    key = _find_working(connection, key_id)
+    return None if key is None else key.actor
+
+
+def _find_working(connection: Connection, key_id: str) -> ApiKey | None:
+    """A key by its id that is valid now, with somebody for whom it acts."""
     row = connection.execute(_build_query().where(api_keys.c.id == key_id)).mappings().first()
     key = None if row is None else build_api_key(row)
-    if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= utc_now()):
+    if key is None or key.actor is None or key.revoked_at is not None:
         return None
-    return key.actor
+    return None if key.expires_at is not None and key.expires_at <= utc_now() else key
 
 
 def _require_person(actor: Actor) -> None:

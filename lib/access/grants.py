@@ -23,12 +23,12 @@ class GatewayEndpoint(StrEnum):
     API = "api"
     METRICS = "metrics"
     MCP = "mcp"
+    TEAMS = "teams"
 
 
-MODEL_ENDPOINTS = tuple(
-    endpoint
-    for endpoint in GatewayEndpoint
-    if endpoint not in (GatewayEndpoint.API, GatewayEndpoint.METRICS, GatewayEndpoint.MCP)
+MODEL_ENDPOINTS = (
+    *(GatewayEndpoint.CHAT, GatewayEndpoint.RESPONSES, GatewayEndpoint.EMBEDDINGS),
+    *(GatewayEndpoint.MESSAGES, GatewayEndpoint.MODELS),
 )
 
 

@@ -127,10 +127,14 @@ class StopSwitch:
         subjects += uses.items()
         for kind, subject in subjects:
             if (reason := reasons.get((kind, subject))) is not None:
-                blocked = "Everything is" if kind == StopKind.EVERYTHING else f"This {kind} is"
-                remedy = "Ask who stopped it, or a super-admin, to start it again."
-                return PermissionDenied(f"{blocked} stopped.", reason or "An administrator stopped them.", remedy)
+                return _make_stop_refusal(kind, reason)
         return None
+
+    def find_key_refusal(self, key_id: str) -> PermissionDenied | None:
+        """Find why a key is stopped, whatever it is used for; None while it is not. Reads nothing, as `check`."""
+        if (reason := self._reasons.get((StopKind.KEY, key_id))) is None:
+            return None
+        return _make_stop_refusal(StopKind.KEY, reason)
 
     def find_tool_refusal(self, actor: Actor, **uses: str) -> PermissionDenied | None:
         """Find why runs of tools are stopped for the actor, with everything else or alone; None while they are not."""
@@ -197,6 +201,12 @@ class StopSwitch:
         if team_id is None or not (actor.sees_every_team or team_id == actor.team_id):
             raise NotFound("There is no such key.")
         return chosen_kind, subject, int(team_id)
+
+
+def _make_stop_refusal(kind: str, reason: str) -> PermissionDenied:
+    blocked = "Everything is" if kind == StopKind.EVERYTHING else f"This {kind} is"
+    remedy = "Ask who stopped it, or a super-admin, to start it again."
+    return PermissionDenied(f"{blocked} stopped.", reason or "An administrator stopped them.", remedy)
 
 
 def _read_people(connection: Connection) -> dict[str, tuple[bool, frozenset[int] | None]]:

@@ -94,6 +94,8 @@ class HandOver:
                 changed = update(table).where(owner == from_id, condition(table)).values({owner: to_id})
                 moved[kind] = connection.execute(changed).rowcount
             counts = {kind: count for kind, count in moved.items() if count}
+            if not (counts or actor.sees_every_team or _is_member(connection, from_id, actor.team_id)):
+                raise NotFound("There is no such user.")
             detail: dict[str, Any] = {"to": names[to_id], "counts": counts}
             audit.record(connection, actor, "person.hand_over", names[from_id], of_team=team_id, **detail)
         return counts
@@ -117,6 +119,11 @@ class HandOver:
                 f"Things of {len(missing)} other {'team' if len(missing) == 1 else 'teams'} would be theirs.",
                 "Add them to those teams first, or hand over one team at a time.",
             )
+
+
+def _is_member(connection: Connection, user_id: str, team_id: int) -> bool:
+    is_member = (team_members.c.user_id == user_id, team_members.c.team_id == team_id)
+    return connection.scalar(select(team_members.c.user_id).where(*is_member)) is not None
 
 
 def _select_kinds(actor: Actor) -> Mapping[str, tuple[Table, Column[Any]]]:

@@ -377,31 +377,6 @@ class UsageRowBody(Struct, kw_only=True):
     unpriced_calls: Count
 
 
-class TeamMemberBody(Struct):
-    """A person in a team, with the role that they have there."""
-
-    name: str
-    role: str
-    is_active: bool
-
-
-class TeamBody(Struct):
-    """A team of the key's."""
-
-    slug: str
-    name: str
-    requests_per_minute: int | None
-    tokens_per_minute: int | None
-    stopped: bool
-    members: list[TeamMemberBody]
-
-
-class TeamsBody(Struct):
-    """The teams that a key acts in."""
-
-    teams: list[TeamBody]
-
-
 class UsageTableBody(Struct):
     """A row of each group."""
 

@@ -54,6 +54,8 @@ _PATHS = {  # each parameter of an address; one that is missing here ends the ma
     "approval_id": "The id of a request for a decision.",
     "grant_id": "The id of a standing grant.",
     "name": "A tool's name.",
+    "team": "A team's short name or id.",
+    "member": "A person's name or id.",
     "execution_id": "The id of one run of a tool.",
 }
 

@@ -77,6 +77,7 @@ class Operation(ABC):
     title: str
     streams: bool = field(default=False, kw_only=True)
     status: int = field(default=200, kw_only=True)
+    endpoint: GatewayEndpoint = field(default=GatewayEndpoint.API, kw_only=True)  # that the key's scope holds
     makes_call: ClassVar[bool] = True
 
     @property
@@ -162,14 +163,22 @@ class Resource:
         """Answer a request: who asks, then what."""
         exchange = Exchange(scope, receive, send)
         services = service_root.current()
-        actor = (await authenticate(exchange, services, GatewayEndpoint.API)).with_origin(exchange.place)
         is_post = scope["method"] == "POST"
-        raw = read_json(await exchange.body()) if is_post else {}
         operation = self.operations["POST" if is_post else "GET"]
+        actor = await _identify(exchange, services, operation.endpoint)
+        raw = read_json(await exchange.body()) if is_post else {}
         parameters = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         query = read(operation.types.query, parameters, strict=False)
         asking = Asking(services, actor, scope["path_params"], query, operation.read_body(raw), raw)
         await operation.answer(exchange, asking)
+
+
+async def _identify(exchange: Exchange, services: Services, endpoint: GatewayEndpoint) -> Actor:
+    """Find for whom the key in the request's head acts: where teams are ruled, its owner as on the pages."""
+    actor = await authenticate(exchange, services, endpoint)
+    if endpoint is GatewayEndpoint.TEAMS and actor.key is not None:
+        actor = await asyncio.to_thread(services.api_keys.find_ruler, actor.key.key_id)
+    return actor.with_origin(exchange.place)
 
 
 def build_routes(operations: Mapping[str, Mapping[str, Operation]]) -> list[BaseRoute]:

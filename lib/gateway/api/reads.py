@@ -88,28 +88,6 @@ def read_usage(asking: Asking[bodies.UsageQuery, Nothing]) -> bodies.UsageTableB
     return bodies.UsageTableBody(json.loads(export.encode_json(frame)))
 
 
-def list_teams(asking: Asking[Nothing, Nothing]) -> bodies.TeamsBody:
-    """The key's team: its limits, its people and their roles there, and whether it is stopped."""
-    services = asking.services
-    services.stops.refresh()
-    refusal = services.stops.find_refusal(asking.actor)
-    teams = [
-        bodies.TeamBody(
-            slug=team.slug,
-            name=team.name,
-            requests_per_minute=team.limits.requests_per_minute,
-            tokens_per_minute=team.limits.tokens_per_minute,
-            stopped=refusal is not None,
-            members=[
-                bodies.TeamMemberBody(name=member.name, role=member.role.value, is_active=member.is_active)
-                for member in services.teams.members(asking.actor, team.id)
-            ],
-        )
-        for team in services.teams.list(asking.actor)
-    ]
-    return bodies.TeamsBody(teams=teams)
-
-
 def check_budgets(asking: Asking[bodies.BudgetQuery, Nothing]) -> bodies.BudgetCheckBody:
     """Whether a call of a configuration by this key would pass every budget, or where it would go; nothing is held."""
     from lib.budgets.dry_run import ask_budgets
@@ -180,7 +158,6 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         "GET": DirectOperation("prompt", "A version of one, `production` without label and version", read_prompt)
     },
     "/api/metrics": {"GET": DirectOperation("metrics", "Figures of custom metrics by key", read_metrics)},
-    "/api/teams": {"GET": DirectOperation("teams", "The key's team: limits, people and their roles", list_teams)},
     "/api/usage": {"GET": DirectOperation("usage", "Calls, tokens and cost", read_usage)},
     "/api/budgets/check": {"GET": DirectOperation("checkBudgets", "Would a call pass every budget", check_budgets)},
 }

@@ -115,11 +115,18 @@ class _RouteForm(Struct, frozen=True):
 
 
 async def authenticate(exchange: Exchange, services: Services, endpoint: GatewayEndpoint) -> Actor:
-    """The actor of the key in the request's head; RefusedRequest for any key that is not valid, without saying why."""
+    """The actor of the key in the request's head; RefusedRequest for any key that is not valid, without saying why.
+
+    PermissionDenied for a key that is not for the endpoint, or is stopped.
+    """
     key = await services.api_keys.authenticate_async(exchange.token)
     if key is None or key.actor is None:
         raise RefusedRequest(refusals.UNKNOWN_KEY)
     key.grant.require_endpoint(endpoint)
+    if not services.stops.is_fresh:
+        await asyncio.to_thread(services.stops.refresh)
+    if (refusal := services.stops.find_key_refusal(key.id)) is not None:
+        raise refusal
     return key.actor
 
 

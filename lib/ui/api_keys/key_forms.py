@@ -125,7 +125,7 @@ def _ask_fields(
         [endpoint.value for endpoint in GatewayEndpoint],
         default=[endpoint.value for endpoint in (grant.endpoints if grant else MODEL_ENDPOINTS)],
         selection_mode="multi",
-        help="api reads figures and settings with the permissions of the owner",
+        help="api reads figures and settings with the permissions of the owner, teams rules the teams that they rule",
         key=f"endpoints-{of}",
     )
     spots["endpoints"] = st.empty()
