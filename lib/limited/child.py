@@ -1,6 +1,7 @@
 """One program of ours, once, under limits: bytes in, bytes out.
 
-The kernel ends a child that takes more memory or processor time than it may, and refuses that it writes a file. The
+The kernel ends a child that takes more memory or processor time than it may, and refuses that it writes a file (or, for
+who needs some, a large one). The
 interpreter refuses sockets and programs: a document, a schema or a pattern never makes this installation ask another
 machine for anything.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 _PROJECT = Path(__file__).parents[2]
 _LIMITED = """
 import os, resource, runpy, sys
-for kind, most in (("AS", {memory}), ("CPU", {cpu}), ("FSIZE", 0), ("CORE", 0)):
+for kind, most in (("AS", {memory}), ("CPU", {cpu}), ("FSIZE", {file_bytes}), ("CORE", 0)):
     if most is not None:
         resource.setrlimit(getattr(resource, "RLIMIT_" + kind), (most, most))
 def refuse(event, _, never=("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "urllib.")):
@@ -40,17 +41,18 @@ class NotComputed(Exception):
 @dataclass(frozen=True)
 class ProcessLimits:
     """Limits of one child: bytes of address space, seconds of processor time (None: its jobs have their own) and in
-    all.
+    all, bytes of any file that it writes.
     """
 
     memory: int
     cpu_s: int | None
     wall_s: float
+    file_bytes: int = 0
 
 
 def build_command(program: Path, arguments: Sequence[str], limits: ProcessLimits) -> list[str]:
     """Build the command that runs a Python file under limits. Run it with `ENVIRONMENT`."""
-    code = _LIMITED.format(memory=limits.memory, cpu=limits.cpu_s, project=str(_PROJECT))
+    code = _LIMITED.format(memory=limits.memory, cpu=limits.cpu_s, file_bytes=limits.file_bytes, project=str(_PROJECT))
     return [sys.executable, "-P", "-c", code, str(program), *arguments]
 
 

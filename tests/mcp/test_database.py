@@ -10,8 +10,11 @@ import pytest
 from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.errors import InvalidInput, NotFound, PermissionDenied
-from lib.mcp.bundled import sqlite_reader
+from lib.limited.child import ProcessLimits
+from lib.mcp.bundled import sqlite_reader, statements
 from lib.mcp.bundled.database import DatabaseSettings, build_server, check_address, hide_password
+from lib.mcp.bundled.postgres_reader import PostgresReader
+from lib.mcp.bundled.sqlite_reader import SqliteReader
 from tests.conftest import new_database
 
 pytestmark = pytest.mark.feature("TOOL-3")
@@ -72,20 +75,48 @@ def test_a_select_answers_a_hundred_rows_of_a_live_file(shop: str) -> None:
         "SELECT writefile('x', 'y')",
         "SELECT randomblob(1000000000)",
         "SELECT 1; DELETE FROM orders",
-        "",
         "nonsense",
     ],
 )
 def test_sqlite_refuses_whatever_is_not_reading(shop: str, sql: str) -> None:
+    reader = SqliteReader(shop.removeprefix("sqlite:///"))
     with pytest.raises(InvalidInput):
-        query(shop, sql)
-    assert query(shop, "SELECT count(*) FROM orders")["rows"] == [[250]]
+        reader.query(sql)
+    assert reader.query("SELECT count(*) FROM orders").rows == [[250]]
 
 
 def test_a_statement_without_an_end_is_stopped(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_reader, "STATEMENT_S", 0)
     with pytest.raises(InvalidInput, match="stopped"):
-        query(shop, "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n")
+        SqliteReader(shop.removeprefix("sqlite:///")).query(
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+        )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH t AS (SELECT printf('%.*c', 900000, 'x') AS a) SELECT " + ", ".join(["a || 'y'"] * 450) + " FROM t",
+        "WITH RECURSIVE t(n, x) AS (SELECT 1, printf('%.*c', 900000, 'x') UNION ALL SELECT n + 1, x || n FROM t"
+        " WHERE n < 600) SELECT n FROM t ORDER BY x",
+        "SELECT " + ", ".join(["1"] * 501),
+        "",
+    ],
+    ids=["many long cells", "a large sort", "too many columns", "nothing"],
+)
+def test_a_statement_takes_its_share_of_the_machine_alone(shop: str, sql: str) -> None:
+    with pytest.raises(InvalidInput):
+        query(shop, sql)
+
+
+def test_a_long_cell_is_cut_or_ends_its_child(shop: str, postgres_shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = query(shop, "SELECT printf('%.*c', 900000, 'x') AS a, 2 AS a")
+    assert (answer["columns"], answer["rows"], answer["is_complete"]) == (["a", "a"], [["x" * 4_000, 2]], False)
+    monkeypatch.setattr(statements, "_LIMITS", ProcessLimits(200 << 20, 60, 60))
+    with pytest.raises(InvalidInput, match="memory"):
+        query(postgres_shop, "SELECT repeat('x', 40000000)")
+    with pytest.raises(PermissionDenied, match="CREATE ROLE"):
+        statements.run_statement(superuser_of(postgres_shop).replace("shop_reader:secret@", "postgres:@"), "SELECT 1")
 
 
 def test_the_products_own_database_is_refused_on_both_stores(store: Store, postgres_shop: str) -> None:
@@ -136,9 +167,10 @@ def test_postgres_answers_a_select_and_describes_its_tables(postgres_shop: str) 
     ],
 )
 def test_postgres_refuses_whatever_is_not_reading(postgres_shop: str, sql: str) -> None:
+    reader = PostgresReader(postgres_shop)
     with pytest.raises(InvalidInput):
-        query(postgres_shop, sql)
-    assert query(postgres_shop, "SELECT count(*) FROM orders")["rows"] == [[250]]
+        reader.query(sql)
+    assert reader.query("SELECT count(*) FROM orders").rows == [[250]]
 
 
 def test_a_role_that_may_do_too_much_is_refused_with_what_to_do(postgres_shop: str, postgres_server: str) -> None:

@@ -1,8 +1,9 @@
 """Registered databases, read by models: the engine itself refuses to write, whatever the statement says.
 
-`sqlite_reader` and `postgres_reader` say how. A statement has 30 seconds; an answer has 100 rows, texts of 4,000
-characters and 1 MB in all. The databases of this product are never among them: a database that holds its vault is
-refused when it is registered and at every connection, by whatever address it is reached.
+`sqlite_reader` and `postgres_reader` say how; `statements` runs them in a limited child. A statement has 30 seconds; an
+answer has 100 rows, texts of 4,000 characters and 1 MB in all. The databases of this product are never among them: a
+database that holds its vault is refused when it is registered and at every connection, by whatever address it is
+reached.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from msgspec import Meta
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput, NotFound, PermissionDenied
 from lib.mcp.bundled.sqlite_reader import SqliteReader
+from lib.mcp.bundled.statements import run_statement
 from lib.mcp.bundled.tabular import Rows
 from lib.mcp.bundled.tool import Arguments, BundledServer, BundledTool
 
@@ -123,9 +125,8 @@ class _Databases:
         return {"tables": tables}
 
     def query(self, _actor: Actor, arguments: QueryDatabase) -> dict[str, Any]:
-        reader = self._open(arguments.database)
-        _refuse_own(reader.describe())
-        return reader.query(arguments.sql).to_json()
+        _refuse_own(self._open(arguments.database).describe())
+        return run_statement(self._settings.addresses[arguments.database], arguments.sql).to_json()
 
     def _open(self, name: str) -> DatabaseReader:
         address = self._settings.addresses.get(name)

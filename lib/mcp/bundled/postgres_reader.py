@@ -15,7 +15,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from lib.errors import InvalidInput, PermissionDenied
-from lib.mcp.bundled.tabular import MOST_ROWS, STATEMENT_S, Rows, take_rows
+from lib.mcp.bundled.tabular import STATEMENT_S, Rows, take_rows
 from lib.patterns import compile_pattern
 
 _CONNECT_S = 10
@@ -67,7 +67,7 @@ class PostgresReader:
             try:
                 _check_plan(connection, sql)
                 cursor = psycopg.RawCursor(connection)
-                source: Iterator[tuple[Any, ...]] = cursor.stream(_encode_query(sql), [], size=MOST_ROWS)
+                source: Iterator[tuple[Any, ...]] = cursor.stream(_encode_query(sql), [])  # a row at a time
                 first = next(source, None)
                 columns = [column.name for column in cursor.description or ()]
                 rows = take_rows(columns, source if first is None else _chain(first, source))

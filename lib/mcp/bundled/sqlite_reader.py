@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lib.errors import InvalidInput, NotFound
-from lib.mcp.bundled.tabular import STATEMENT_S, Rows, take_rows
+from lib.mcp.bundled.tabular import LONGEST_CELL, STATEMENT_S, Rows, take_rows
 
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _DENIED_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "zeroblob", "randomblob"}
@@ -22,6 +22,7 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: _LONGEST_VALUE,
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_COLUMN: 500,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 200,
     sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 100,
     sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
@@ -45,10 +46,14 @@ class SqliteReader:
     def query(self, sql: str) -> Rows:
         """The rows of one statement; raises InvalidInput with the engine's own words."""
         with self._connect() as connection:
+            connection.text_factory = _read_text
             connection.set_authorizer(_authorise)
             try:
                 cursor = connection.execute(sql)
                 return take_rows([column[0] for column in cursor.description or ()], cursor)
+            except MemoryError:
+                why = "It takes more memory than a statement may."
+                raise InvalidInput("The statement was stopped.", why, "Ask for less.") from None
             except sqlite3.Error as error:
                 raise _explain(error) from None
             except sqlite3.Warning as error:  # more than one statement
@@ -81,6 +86,11 @@ def _list_columns(connection: sqlite3.Connection, table: str) -> list[str]:
     except sqlite3.Error:  # a view of what is gone
         return []
     return [f"{name} {kind}".strip() for name, kind in rows]
+
+
+def _read_text(data: bytes) -> str:
+    """A text of a cell, as far as it is told, and one character more, by which it is seen to be cut."""
+    return data[: 4 * (LONGEST_CELL + 1)].decode("utf-8", "replace")[: LONGEST_CELL + 1]
 
 
 def _authorise(action: int, first: str | None, second: str | None, _database: str | None, _inner: str | None) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 MOST_ROWS = 100
 STATEMENT_S = 30
-_LONGEST_CELL = 4_000
+LONGEST_CELL = 4_000
 _MOST_CHARACTERS = 1_000_000
 
 
@@ -45,7 +45,7 @@ def take_rows(columns: Sequence[str], source: Iterable[Sequence[Any]]) -> Rows:
 
 
 def _is_cut(cell: Any) -> bool:
-    return isinstance(cell, str) and len(cell) > _LONGEST_CELL
+    return isinstance(cell, str) and len(cell) > LONGEST_CELL
 
 
 def _convert_to_json(cell: Any) -> Any:
@@ -53,7 +53,7 @@ def _convert_to_json(cell: Any) -> Any:
         case None | bool() | int() | float():
             return cell
         case str():
-            return cell[:_LONGEST_CELL]
+            return cell[:LONGEST_CELL]
         case bytes() | memoryview():
             return f"<{len(bytes(cell)):,} bytes>"
         case datetime() | date() | time():
@@ -61,4 +61,4 @@ def _convert_to_json(cell: Any) -> Any:
         case Decimal():
             return str(cell)
         case _:
-            return str(cell)[:_LONGEST_CELL]
+            return str(cell)[:LONGEST_CELL]
