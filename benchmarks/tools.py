@@ -19,8 +19,8 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 RUNS = 100
-WATCHED_S = 20.0
-LIMITS = {"native_ms": 10.0, "stdio_ms": 15.0, "page_ms": 300.0, "idle_percent": 1.0}
+WATCHED_S = 60.0  # a server's tools are listed once in it
+LIMITS = {"native_ms": 10.0, "stdio_ms": 5.0, "page_ms": 300.0, "idle_percent": 1.0}
 _SERVER = """
 import json, sys
 schema = {"type": "object", "properties": {"text": {"type": "string"}}}
@@ -54,7 +54,8 @@ def main() -> None:
         figures = measure(Path(folder), arguments.servers, arguments.tools)
     labels = {
         "native_ms": "a function here, median, ms",
-        "stdio_ms": "a call of a server over pipes, median, ms",
+        "stdio_ms": "a call of a server over pipes beside its own time, median, ms",
+        "stdio_best_ms": "the same, of the quickest call, ms",
         "page_ms": f"the table of {arguments.tools} tools made for the page, ms",
         "toolset_ms": f"the tools of a request chosen of {arguments.tools}, ms",
         "idle_percent": f"{arguments.servers} idle servers, % of a core",
@@ -75,7 +76,7 @@ def measure(folder: Path, servers: int, tools: int) -> dict[str, float]:
     from lib.settings import Settings
 
     services = build(Settings(data_dir=folder / "data", database_url=f"sqlite:///{folder}/llm_manager.db"))
-    figures = {"native_ms": time_runs(services, "current_time", {})}
+    figures = {"native_ms": statistics.median(time_runs(services, "current_time", {}))}
     add_functions(services, tools)
     figures["toolset_ms"] = time_median(lambda: services.tools.toolset(OPERATOR, "general"))
     figures["page_ms"] = time_median(lambda: describe_page(services))
@@ -86,14 +87,16 @@ def measure(folder: Path, servers: int, tools: int) -> dict[str, float]:
     for number in range(servers):
         wait_until_ready(services, f"bench{number}")
         services.servers.approve_tools(OPERATOR, f"bench{number}")
-    figures["stdio_ms"] = time_runs(services, "bench0__echo", {"text": "x"})
+    calls = time_runs(services, "bench0__echo", {"text": "x"})
+    figures["stdio_ms"] = statistics.median(calls)
+    figures["stdio_best_ms"] = min(calls)
     figures["idle_percent"] = watch_children()
     services.close()
     return figures
 
 
-def time_runs(services: Any, name: str, arguments: dict[str, Any]) -> float:
-    """Milliseconds of a run of a tool, the median of many."""
+def time_runs(services: Any, name: str, arguments: dict[str, Any]) -> list[float]:
+    """Milliseconds of each of many runs of a tool, with its row, its check and its limits; the tool takes no time."""
     from lib.access.permissions import OPERATOR
     from lib.tools.tool import ToolContext
 
@@ -107,7 +110,7 @@ def time_runs(services: Any, name: str, arguments: dict[str, Any]) -> float:
                 raise RuntimeError(f"{name} ended as {execution.status}: {execution.error_message}")
         return times
 
-    return statistics.median(asyncio.run(run_all()))
+    return asyncio.run(run_all())
 
 
 def time_median(work: Any) -> float:

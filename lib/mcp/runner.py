@@ -29,7 +29,7 @@ from lib.mcp.socket_protocol import LARGEST_LINE, encode_line
 from lib.settings import Settings
 
 log = logging.getLogger(__name__)
-_LOOK_S = 1.0
+_LOOK_S = 2.0  # who changes something here wakes it
 _IDLE_S = 60.0  # without a wanted server it ends by itself
 _STOP_S = 5.0
 _LONGEST_CALL_S = 600.0

@@ -60,6 +60,11 @@ class Servers:
                 self._known = (stamp, records.read_servers(connection))
         return self._known[1]
 
+    def get_known(self, actor: Actor) -> Sequence[McpServer]:
+        """Get the servers as they were when `offered` was last asked; what runs waits for no database."""
+        actor.require(Permission.TEST_CONFIGS)
+        return self._known[1]
+
     def add(self, actor: Actor, draft: ServerDraft) -> McpServer:
         """Add a server, switched off and not approved; raises InvalidInput or Conflict."""
         actor.require_of_installation(Permission.MANAGE_TOOLS)

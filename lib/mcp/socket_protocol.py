@@ -6,11 +6,13 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lib.db.engine import Store
 from lib.errors import LLMManagerError
 from lib.mcp import records
 
+_addresses: "WeakKeyDictionary[Store, str]" = WeakKeyDictionary()  # of the runner, where it was last reached
 LARGEST_LINE = 32 * 1024 * 1024  # bytes; a message of a server has 8 MB
 
 
@@ -25,14 +27,7 @@ def encode_line(value: Any) -> bytes:
 
 async def ask(store: Store, question: Mapping[str, Any]) -> Any:
     """Ask the runner of this machine; raises ServerUnreachable. Cancelling takes the question back."""
-    runner = await asyncio.to_thread(_find_runner, store)
-    if runner is None or not runner.is_fresh:
-        why = "No process runs servers of tools on this machine."
-        raise ServerUnreachable("The server does not run.", why, "Start the server on the page MCP servers.")
-    try:
-        reader, writer = await asyncio.open_unix_connection(runner.address, limit=LARGEST_LINE)
-    except OSError as error:
-        raise ServerUnreachable("The server can't be asked.", f"{error.strerror}.", "Try again in a moment.") from error
+    reader, writer = await _connect(store)
     try:
         writer.write(encode_line(question))
         await writer.drain()
@@ -47,6 +42,25 @@ async def ask(store: Store, question: Mapping[str, Any]) -> Any:
     if (refusal := answer.get("error")) is not None:
         raise ServerUnreachable(refusal["title"], refusal["why"], refusal["fix"])
     return answer["value"]
+
+
+async def _connect(store: Store) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Reach the runner where it last was, for who listens there is alive; else where the database says it is."""
+    address = _addresses.get(store)
+    if address is not None:
+        with suppress(OSError):
+            return await asyncio.open_unix_connection(address, limit=LARGEST_LINE)
+        _addresses.pop(store, None)
+    runner = await asyncio.to_thread(_find_runner, store)
+    if runner is None or not runner.is_fresh:
+        why = "No process runs servers of tools on this machine."
+        raise ServerUnreachable("The server does not run.", why, "Start the server on the page MCP servers.")
+    try:
+        connection = await asyncio.open_unix_connection(runner.address, limit=LARGEST_LINE)
+    except OSError as error:
+        raise ServerUnreachable("The server can't be asked.", f"{error.strerror}.", "Try again in a moment.") from error
+    _addresses[store] = runner.address
+    return connection
 
 
 def wake(store: Store) -> None:

@@ -5,7 +5,6 @@ while it is there or is just being started again; otherwise it is an absence, wi
 without anything invisible.
 """
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from lib.mcp import pins, records
 from lib.mcp.bundled.servers import BundledServers
 from lib.mcp.bundled.tool import BundledServer, BundledTool
 from lib.mcp.pins import PinnedTool
-from lib.mcp.server import ActualState, McpServer
+from lib.mcp.server import RESERVED, ActualState, McpServer
 from lib.mcp.servers import Servers
 from lib.tools.tool import (
     SourceKind,
@@ -44,6 +43,10 @@ class BundledTools:
 
     def __init__(self, servers: BundledServers) -> None:
         self._servers = servers
+
+    def may_offer(self, name: str) -> bool:
+        """Whether a name begins with that of one of the four."""
+        return name.partition("__")[0] in RESERVED
 
     def definitions(self, actor: Actor) -> Sequence[ToolDefinition]:
         """List the tools that the actor may see now."""
@@ -83,13 +86,27 @@ class ServerTools:
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
+        self._defined: tuple[Sequence[McpServer], dict[str, list[ToolDefinition]]] = ((), {})
+
+    def may_offer(self, name: str) -> bool:
+        """Whether a name has the two parts that tools of servers have."""
+        return "__" in name
 
     def definitions(self, actor: Actor) -> Sequence[ToolDefinition]:
         """List the approved tools of servers that are there."""
         if not actor.can(Permission.TEST_CONFIGS):
             return ()
-        listed = [server for server in self._servers.offered(actor) if _is_listed(server, actor)]
-        return [define_tool(server.name, tool) for server in listed for tool in server.offered]
+        servers = self._servers.offered(actor)
+        by_server = self._define(servers)
+        return [tool for server in servers if _is_listed(server, actor) for tool in by_server[server.id]]
+
+    def _define(self, servers: Sequence[McpServer]) -> Mapping[str, Sequence[ToolDefinition]]:
+        """Define the tools of servers, by the server's id; made once for as long as nothing has changed."""
+        known, by_server = self._defined
+        if known is not servers:
+            by_server = {server.id: [define_tool(server.name, tool) for tool in server.offered] for server in servers}
+            self._defined = (servers, by_server)
+        return by_server
 
     def absences(self, actor: Actor) -> Mapping[str, str]:
         """List the servers whose tools can't be had, each with the reason."""
@@ -111,7 +128,7 @@ class ServerTools:
 
     async def run(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Run a tool on its server; raises ServerUnreachable where that can't be asked."""
-        servers = await asyncio.to_thread(self._servers.offered, context.actor)
+        servers = self._servers.get_known(context.actor)  # the registry has just asked for the newest
         server_of_tool = records.find_server_of(servers, name)
         if server_of_tool is None or not any(tool.name == name for tool in server_of_tool[0].offered):
             raise NotFound(f"There is no tool {name[:64]}.", "It is gone, or waits for approval.")

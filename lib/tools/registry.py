@@ -27,6 +27,7 @@ from lib.tools.timing import Stopwatch
 from lib.tools.tool import (
     AttendedSource,
     ExecutionStatus,
+    NamedSource,
     SourceKind,
     ToolContext,
     ToolDefinition,
@@ -143,21 +144,34 @@ class Tools:
         """
         actor.require(Permission.TEST_CONFIGS)
         context = replace(context, actor=actor)
-        definition, source = await asyncio.to_thread(self._find_allowed, actor, name)
-        settings = (await asyncio.to_thread(self._settings.load)).get(name, NO_SETTINGS)
+        opening = (actor, name, arguments, context, execution)
+        run, begun = await asyncio.to_thread(self._open_run, *opening, longest_output)
+        opened(begun)
+        return await run.finish(begun, arguments)
+
+    def _open_run(
+        self,
+        actor: Actor,
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        context: ToolContext,
+        execution: ToolExecution | None,
+        longest_output: int,
+    ) -> "tuple[_ToolRun, ToolExecution]":
+        """Find a tool that the actor may run now, and write the row of the run."""
+        definition, source = self._find_allowed(actor, name)
+        settings = self._settings.load().get(name, NO_SETTINGS)
         if refusal := settings.find_refusal(definition, actor, context.app):
             raise PermissionDenied("The tool can't be used here.", refusal)
         if settings.policy_for(definition, actor.role, None) is ApprovalPolicy.DENY:
             raise PermissionDenied("The tool can't be used here.", f"The tool {name} is denied by policy.")
         if execution is None:
             opening = (make_id(), definition, _convert_to_storable(arguments), context, float(settings.seconds))
-            execution = await asyncio.to_thread(self.executions.open, *opening)
+            execution = self.executions.open(*opening)
         else:
-            resumed = (execution, _convert_to_storable(arguments), float(settings.seconds))
-            execution = await asyncio.to_thread(self.executions.begin, *resumed)
-        opened(execution)
+            execution = self.executions.begin(execution, _convert_to_storable(arguments), float(settings.seconds))
         run = _ToolRun(self.executions, source, definition, settings, context, longest_output, self._stops)
-        return await run.finish(execution, arguments)
+        return run, execution
 
     async def refuse(
         self, name: str, arguments: Any, context: ToolContext, status: ExecutionStatus, why: str
@@ -186,6 +200,8 @@ class Tools:
 
     def _find(self, actor: Actor, name: str) -> tuple[ToolDefinition, ToolSource]:
         for source in self.sources:
+            if isinstance(source, NamedSource) and not source.may_offer(name):
+                continue
             for definition in source.definitions(actor):
                 if definition.name == name:
                     return definition, source

@@ -144,6 +144,15 @@ class ToolSource(Protocol):
 
 
 @runtime_checkable
+class NamedSource(Protocol):
+    """A source that knows by the name alone whether a tool can be one of its own, without asking for all of them."""
+
+    def may_offer(self, name: str) -> bool:
+        """Whether a tool of this name can be of this source."""
+        ...
+
+
+@runtime_checkable
 class AttendedSource(Protocol):
     """A source some of whose tools need what only a person can do, such as signing in at a server."""
 

@@ -136,6 +136,7 @@ NOT_CHANGES = {
     **dict.fromkeys(("Servers.offered", "Servers.ask", "Servers.read_resource", "Servers.fill_prompt"), "a question"),
     **dict.fromkeys(("SignIns.begin", "SignIns.complete"), "leave an entry, shown in tests/mcp/test_sign_ins.py"),
     "Tools.explain_unattended": "a question",
+    "Servers.get_known": "a question",
     "BundledServers.files": "a question",
     "BundledServers.databases": "a question",
     "Approvals.ask": "what asks is noted where it runs; the decision is audited",

@@ -287,6 +287,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Servers.list": (P.MANAGE_TOOLS, lambda s, a: s.servers.list(a)),
     "Servers.get": (P.MANAGE_TOOLS, lambda s, a: s.servers.get(a, "nobody")),
     "Servers.offered": (P.TEST_CONFIGS, lambda s, a: s.servers.offered(a)),
+    "Servers.get_known": (P.TEST_CONFIGS, lambda s, a: s.servers.get_known(a)),
     "Servers.add": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.add(a, ServerDraft("no name!", ["x"]))),
     "Servers.update": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.update(a, ServerDraft("nobody", ["x"]))),
     "Servers.approve": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.approve(a, "nobody", "x")),

@@ -7,8 +7,8 @@ error, of which the last 64 kB are kept.
 
 import asyncio
 import json
+import os
 import secrets
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -31,6 +31,7 @@ _LONGEST_GARBAGE = 200
 _LAST_WORDS_S = 0.5
 _GRACE_S = 1.0
 _LOOK_S = 0.02
+_LOOK_SELDOM_S = 0.5  # where the system does not tell of an end
 _ID = compile_pattern(rb'"id"\s*:\s*(\d{1,18}|"[^"\\]{1,64}")')
 
 
@@ -43,13 +44,13 @@ class ErrorText:
 
     def __init__(self) -> None:
         self._text = bytearray()
-        self.changed_at = 0.0
+        self.added = asyncio.Event()  # since it was last written down
 
     def add(self, data: bytes) -> None:
         """Add bytes; the oldest are dropped."""
         self._text += data
         del self._text[:-MOST_ERROR_TEXT]
-        self.changed_at = time.monotonic()
+        self.added.set()
 
     @property
     def text(self) -> str:
@@ -100,11 +101,12 @@ class Child:
         self.mark = processes.mark_process(self._process.pid, self._token)
         self._reading.append(asyncio.create_task(self._read_errors()))
 
-    async def wait(self, look_every_s: float = 0.5) -> int:
+    async def wait(self) -> int:
         """Wait for the end of the process itself, not of what it started and gave its pipes to; its exit status."""
         process = self._running()
+        is_told = process.returncode is not None or await _wait_for_exit(process.pid)
         while process.returncode is None:  # noqa: ASYNC110 (its own `wait` would wait for the pipes, too)
-            await asyncio.sleep(look_every_s)
+            await asyncio.sleep(_LOOK_S if is_told else _LOOK_SELDOM_S)
         return process.returncode
 
     @property
@@ -123,7 +125,7 @@ class Child:
                 self._process.stdin.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
-                await self.wait(_LOOK_S)
+                await self.wait()
         await asyncio.to_thread(processes.end_all, self.mark, is_own=True)
         await self.hear_last_words()
         for task in self._reading:
@@ -194,6 +196,23 @@ class Child:
         if self._process is None:
             raise RuntimeError("the process was not started")
         return self._process
+
+
+async def _wait_for_exit(pid: int) -> bool:
+    """Return True when a process has ended, as its descriptor says; False at once where there is none for processes."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return False
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return True
 
 
 async def read_lines(stream: asyncio.StreamReader | None, most: int) -> AsyncIterator[bytes]:

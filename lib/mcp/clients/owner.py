@@ -239,7 +239,7 @@ class ConnectionOwner:
         checked_at = time.monotonic()
         try:
             while True:
-                await self._wait_for_news(ending)
+                await self._wait_for_news(ending, checked_at + HEALTH_S - time.monotonic())
                 await self._write_errors()
                 if ending.done():
                     raise Lost(f"Its process ended with status {ending.result()}.")
@@ -250,13 +250,21 @@ class ConnectionOwner:
         finally:
             ending.cancel()
 
-    async def _wait_for_news(self, ending: "asyncio.Task[int]") -> None:
-        """Return when the process has ended, the tools changed, or a while has passed."""
-        changing = asyncio.create_task(self._changed.wait())
+    async def _wait_for_news(self, ending: "asyncio.Task[int]", seconds: float) -> None:
+        """Return when the process has ended, the tools changed, something was said on standard error that may be
+        written down by now, or after so many seconds.
+        """
+        writable_in_s = self._errors_written_at + _ERRORS_EVERY_S - time.monotonic()
+        news = [asyncio.create_task(self._changed.wait())]
+        if writable_in_s <= 0:
+            news.append(asyncio.create_task(self._errors.added.wait()))
+        else:
+            seconds = min(seconds, writable_in_s)
         try:
-            await asyncio.wait({ending, changing}, timeout=_ERRORS_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ending, *news}, timeout=max(seconds, 0.0), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            changing.cancel()
+            for task in news:
+                task.cancel()
 
     async def _check(self, connection: ServerConnection) -> None:
         try:
@@ -283,6 +291,7 @@ class ConnectionOwner:
         """Write the state, without secrets; a database that is away is written to the next time."""
         self._state = (actual, reason)
         values = {"actual": actual, "reason": redact(reason), "revision": self.server.revision, **columns}
+        self._errors.added.clear()
         values["error_text"] = redact(self._errors.text)
         try:
             await asyncio.to_thread(records.write_state, self._store, self.server.id, **values)
@@ -293,8 +302,9 @@ class ConnectionOwner:
         await asyncio.to_thread(records.note_process, self._store, self.server.id, mark)
 
     async def _write_errors(self) -> None:
-        if self._errors.changed_at > self._errors_written_at:
-            self._errors_written_at = self._errors.changed_at
+        """Write what was said on standard error, every two seconds at most."""
+        if self._errors.added.is_set() and time.monotonic() - self._errors_written_at >= _ERRORS_EVERY_S:
+            self._errors_written_at = time.monotonic()
             await self._note(*self._state)
 
     async def _with_last_words(self, reason: str) -> str:

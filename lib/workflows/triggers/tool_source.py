@@ -48,6 +48,10 @@ class WorkflowTools:
         self._find_workflows = workflows
         self._find_runs = runs
 
+    def may_offer(self, name: str) -> bool:
+        """Whether a name begins as those of workflows do."""
+        return name.startswith(PREFIX)
+
     def definitions(self, actor: Actor) -> Sequence[ToolDefinition]:
         """List the workflows that the actor may run; of two that would be called alike, the first by slug."""
         return [*self._define_all(actor).values()]
