@@ -53,8 +53,9 @@ def test_what_a_server_offers_is_attached_and_made_a_template(amira: Talker) -> 
     assert "plan.md" not in [button.label for button in page.button]
 
     prompt = amira.draw("lib.ui.prompts.server_prompts.server_dialog")
-    assert "{{the_name}}" in words(prompt).replace("\\", "")
-    prompt.text_input[0].set_value("greet-somebody")
+    argument, name = prompt.text_input
+    assert (argument.label, argument.value) == ("the-name", "{{the_name}}")
+    name.set_value("greet-somebody")
     press_last(prompt, "Make template")
     version = amira.services.prompts.version(OPERATOR, "greet-somebody")
     assert (version.text, [variable.name for variable in version.variables]) == ("Greet {{the_name}}.", ["the_name"])

@@ -20,6 +20,7 @@ from mcp.client._transport import TransportStreams
 from mcp.shared.message import SessionMessage
 
 from lib.mcp import processes
+from lib.mcp.pins import strip_invisible
 from lib.mcp.processes import ProcessMark
 from lib.patterns import compile_pattern
 
@@ -29,6 +30,8 @@ _PART = 64 * 1024
 _MOST_GARBAGE = 200  # lines that are no messages
 _LONGEST_GARBAGE = 200
 _LAST_WORDS_S = 0.5
+_LINES_SHOWN = 4  # of standard error in a reason, which ends with what went wrong
+_LONGEST_LINE = 200
 _GRACE_S = 1.0
 _LOOK_S = 0.02
 _LOOK_SELDOM_S = 0.5  # where the system does not tell of an end
@@ -56,6 +59,13 @@ class ErrorText:
     def text(self) -> str:
         """Return the last bytes of the stream that were kept, decoded as UTF-8."""
         return self._text.decode("utf-8", "replace").replace("\0", "")
+
+    @property
+    def last_words(self) -> str:
+        """The newest lines in one, each once, since who is restarted repeats itself; empty where nothing was said."""
+        lines = [line.strip() for line in strip_invisible(self.text).splitlines() if line.strip(" ^~")]  # no underlines
+        newest = [*dict.fromkeys(reversed(lines))][:_LINES_SHOWN]
+        return " / ".join(line[:_LONGEST_LINE] for line in reversed(newest))
 
 
 class Child:

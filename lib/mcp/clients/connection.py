@@ -206,6 +206,11 @@ def explain(error: BaseException) -> str:
     return words[:_LONGEST_REASON]
 
 
+def end_sentence(sentence: str) -> str:
+    """Put a full stop behind a sentence of others that has no end."""
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+
+
 async def _leave_unchecked(_name: str, _result: Any) -> None:
     """Take a tool's result as it comes."""
 

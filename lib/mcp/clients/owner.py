@@ -26,13 +26,13 @@ from lib.mcp.clients.connection import (
     ServerListing,
     Unanswered,
     connect,
+    end_sentence,
     explain,
     find_cause,
     open_http_transport,
 )
 from lib.mcp.clients.personal import PersonalConnections
 from lib.mcp.clients.signed_http import PersonTokens
-from lib.mcp.pins import strip_invisible
 from lib.mcp.processes import ProcessMark
 from lib.mcp.server import SIGN_IN_PLACE, ActualState, McpServer
 from lib.providers.redaction import redact
@@ -45,8 +45,6 @@ _MOST_FAILURES = 5
 _FAILURES_WITHIN_S = 600.0
 _LONGEST_PAUSE_S = 60.0
 _ERRORS_EVERY_S = 2.0
-_LINES_SHOWN = 4  # of standard error in a reason, which ends with what went wrong
-_LONGEST_LINE = 200
 _STOP_S = 5.0
 
 
@@ -170,7 +168,7 @@ class ConnectionOwner:
             if isinstance(cause, SignInNeeded):
                 return ActualState.NEEDS_SIGN_IN, cause.title
             actual = ActualState.LOST if isinstance(cause, Lost) else ActualState.CRASHED
-            return actual, await self._with_last_words(_end(explain(cause)))
+            return actual, await self._with_last_words(end_sentence(explain(cause)))
         finally:
             self._connection = None
             await asyncio.shield(asyncio.ensure_future(self._end_child()))
@@ -314,10 +312,8 @@ class ConnectionOwner:
         await self._child.hear_last_words()
         status = self._child.status
         ended = f" Its process ended with status {status}." if status is not None and "status" not in reason else ""
-        lines = [line.strip() for line in strip_invisible(self._errors.text).splitlines() if line.strip()]
-        newest = [*dict.fromkeys(reversed(lines))][:_LINES_SHOWN]  # each once: who is restarted repeats itself
-        words = " / ".join(line[:_LONGEST_LINE] for line in reversed(newest))
-        return f"{reason}{ended}" + (f" It says: {_end(words)}" if words else "")
+        words = self._errors.last_words
+        return f"{reason}{ended}" + (f" It says: {end_sentence(words)}" if words else "")
 
     async def _end_child(self) -> None:
         child = self._child
@@ -356,7 +352,3 @@ async def _wait_for_end(child: Child | None) -> int:
 
 def _write_version(listing: ServerListing) -> str:
     return f"{listing.name} {listing.version}".strip()[:320]
-
-
-def _end(sentence: str) -> str:
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

@@ -8,7 +8,15 @@ from pathlib import Path
 from lib.errors import LLMManagerError
 from lib.mcp import processes
 from lib.mcp.clients.child import Child, ErrorText
-from lib.mcp.clients.connection import GivenStreams, ServerListing, connect, explain, find_cause, open_http_transport
+from lib.mcp.clients.connection import (
+    GivenStreams,
+    ServerListing,
+    connect,
+    end_sentence,
+    explain,
+    find_cause,
+    open_http_transport,
+)
 from lib.mcp.server import McpServer
 from lib.providers.redaction import redact
 
@@ -35,9 +43,9 @@ async def try_server(server: McpServer, secrets: Mapping[str, str], folder: Path
             listing = await _list_once(server, secrets, folder, errors)
     except Exception as error:  # the boundary of a stranger's program: whatever it does is a reason
         cause = find_cause(error)
-        words = redact(errors.text.strip()[-2_000:])
-        server_words = f" It says: {words}" if words else ""
-        raise TrialFailed(f"{server.name} did not start.", f"{explain(cause)}{server_words}") from error
+        words = redact(errors.last_words)
+        server_words = f" It says: {end_sentence(words)}" if words else ""
+        raise TrialFailed(f"{server.name} did not start.", f"{end_sentence(explain(cause))}{server_words}") from error
     return ServerTrial(listing, redact(errors.text))
 
 

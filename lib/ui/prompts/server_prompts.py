@@ -22,8 +22,12 @@ def draw_server_dialog(services: Services, actor: Actor) -> None:
     prompt = prompts[chosen]
     if prompt.description:
         st.caption(blocks.escape_markdown(prompt.description[:500]))
-    variables = name_variables(prompt)
-    st.caption(blocks.escape_markdown("Variables: " + (", ".join(variables.values()) or "none")))
+    variables = {
+        argument: st.text_input(argument, variable, key=f"server-prompt-{chosen}-{argument}")
+        for argument, variable in name_variables(prompt).items()
+    }
+    if variables:
+        st.caption("A variable stays one in the template; write a value where the server takes certain ones alone.")
     slug = st.text_input("Name", placeholder="summarise-page", key=f"server-prompt-{chosen}")
     with blocks.show_errors():
         if st.button("Make template", type="primary", icon=":material/add:"):
