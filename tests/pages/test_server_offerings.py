@@ -52,7 +52,7 @@ def test_what_a_server_offers_is_attached_and_made_a_template(amira: Talker) -> 
     assert file_id in repr(question.parts)
     assert "plan.md" not in [button.label for button in page.button]
 
-    prompt = amira.draw("lib.ui.prompts.server_prompts.server_dialog")
+    prompt = amira.draw("lib.ui.prompts.server_prompts.draw_server_dialog")
     argument, name = prompt.text_input
     assert (argument.label, argument.value) == ("the-name", "{{the_name}}")
     name.set_value("greet-somebody")

@@ -50,7 +50,7 @@ class Visitor:
         script = f"""
 from {module} import {function}
 from lib.ui import session
-services, actor = session.services(), session.actor()
+services, actor = session.ensure_services(), session.require_actor()
 {function}(services, actor{about})
 """
         return run(AppTest.from_string(script, default_timeout=60))
