@@ -5,13 +5,17 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import pytest
+from mcp.shared.auth import OAuthToken
 from sqlalchemy import select
 
+from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import mcp_states
 from lib.mcp import pins, records
-from lib.mcp.clients import child, connection
+from lib.mcp.clients import authorization, child, connection
+from lib.mcp.sign_in_records import Credentials, RegisteredClient
 
 pytestmark = pytest.mark.feature("TOOL-3")
 
@@ -81,6 +85,21 @@ def test_a_message_that_is_too_long_is_answered_whatever_its_id(identifier: byte
     refused, next_line = asyncio.run(read())
     assert next_line == b"{}"
     assert refused == b"a message that is too long" or "error" in json.loads(refused)
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 3600, 10**12, 10**30])
+def test_a_token_lives_as_long_as_the_calendar_at_most(seconds: int) -> None:
+    client = RegisteredClient("a")
+    pending = Credentials("", "", "https://a.example", "https://a.example/token", client, "i", "r", "", None)
+    token = OAuthToken(access_token="a", token_type="Bearer", expires_in=seconds)
+    expires_at = authorization.build_credentials(token, pending).expires_at
+    assert expires_at is not None
+    assert utc_now().year <= expires_at.year <= utc_now().year + 11
+
+
+def test_a_refusal_that_is_nested_without_end_is_a_status() -> None:
+    response = httpx2.Response(400, content=b"[" * 200_000)
+    assert asyncio.run(authorization._read_refusal(response)) == "It answered 400."
 
 
 def test_a_change_is_shown_within_bounds() -> None:

@@ -43,6 +43,7 @@ CLIENT_NAME = "LLM Manager"
 GRANTS = ["authorization_code", "refresh_token"]
 _WITHIN_S = 30.0
 _LARGEST_DOCUMENT = 256 * 1024  # bytes
+_LONGEST_LIFE_S = 10 * 366 * 86_400  # of a token; one that lives longer outlives the calendar
 _METHODS = ("none", "client_secret_post", "client_secret_basic")
 _PROBE = {
     "jsonrpc": "2.0",
@@ -206,7 +207,8 @@ async def refresh_tokens(http: httpx2.AsyncClient, credentials: Credentials) -> 
 
 def build_credentials(token: OAuthToken, earlier: Credentials) -> Credentials:
     """The credentials of a token response; what it leaves out stays as it was."""
-    expires_at = None if token.expires_in is None else utc_now() + timedelta(seconds=max(token.expires_in, 0))
+    seconds = None if token.expires_in is None else min(max(token.expires_in, 0), _LONGEST_LIFE_S)
+    expires_at = None if seconds is None else utc_now() + timedelta(seconds=seconds)
     return replace(
         earlier,
         access_token=token.access_token,
@@ -295,7 +297,7 @@ async def _read_refusal(response: httpx2.Response) -> str:
     """What a refusal says of itself, in a sentence: the error and its description, or the status alone."""
     try:
         document = response.json() if len(await response.aread()) <= _LARGEST_DOCUMENT else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         document = {}
     fields = document if isinstance(document, dict) else {}
     words = (str(fields.get(name) or "") for name in ("error", "error_description"))
