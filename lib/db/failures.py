@@ -14,6 +14,7 @@ from lib.errors import InstallationError, InvalidInput, LLMManagerError
 
 _AWAY_STATES = {"57P01", "57P02", "57P03", "53300"}  # PostgreSQL: shut down, crashed, starting, too many connections
 _FULL_STATES = {"53100"}
+_TOO_LONG_STATE = "22001"  # of PostgreSQL; SQLite keeps texts of any length
 
 
 class DatabaseAway(InstallationError):
@@ -41,6 +42,8 @@ def translate_error(error: Exception, database: str | None) -> LLMManagerError |
             "It holds a NUL or half a letter, which no database keeps.",
             "Leave that letter out.",
         )
+    if getattr(driver, "sqlstate", None) == _TOO_LONG_STATE:
+        return InvalidInput("The text can't be stored.", "It is longer than its place.", "Shorten it.")
     if not isinstance(error, SQLAlchemyError):
         return None
     if isinstance(error, DBAPIError) and (error.connection_invalidated or _is_away(driver)):

@@ -1,5 +1,6 @@
 """Two writers never see "database is locked", and damage is told in a sentence, with the file left as it was."""
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from lib.clock import make_id, utc_now
 from lib.db import schema
 from lib.db.engine import Store
 from lib.db.failures import explain_message
-from lib.db.tables import ledger_clock, processes
-from lib.errors import InstallationError
+from lib.db.tables import installation_settings, ledger_clock, processes, workflow_versions
+from lib.errors import InstallationError, InvalidInput
 
 
 @pytest.mark.feature("SET-4")
@@ -84,3 +85,13 @@ def test_moments_need_a_zone(store: Store) -> None:
         connection.execute(insert(processes), row)
     with store.read() as connection:
         assert connection.scalar(select(processes.c.seen_at)) == row["seen_at"]
+
+
+@pytest.mark.feature("GATE-5")
+def test_a_value_that_its_column_does_not_hold_is_the_askers_to_correct(store: Store) -> None:
+    long_name = {"name": "x" * 500, "value": {}, "updated_at": utc_now()}  # SQLite keeps texts of any length
+    too_long = contextlib.nullcontext() if store.is_sqlite else pytest.raises(InvalidInput, match="longer")
+    with too_long, store.write() as connection:
+        connection.execute(insert(installation_settings), long_name)
+    with pytest.raises(InvalidInput, match="number"), store.read() as connection:
+        connection.scalar(select(workflow_versions.c.hash).where(workflow_versions.c.version == 10**30))
