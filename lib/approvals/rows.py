@@ -21,11 +21,16 @@ def select_requests() -> Select[Any]:
 
 
 def is_addressed_to(actor: Actor, now: datetime) -> ColumnElement[bool]:
-    """Tell whether the actor, their role in the request's team, or a team of theirs is named to decide by now."""
-    deciders = [
-        and_(_D.kind == "role", _D.value == actor.role.value, _A.team_id == actor.team_id),
-        and_(_D.kind == "team", _D.value.in_([str(team) for team in actor.team_ids])),
-    ]
+    """Tell whether the actor, their role in the request's team, or a team of theirs is named to decide by now.
+
+    A key without an owner is nobody of a role or a team: people are.
+    """
+    deciders = []
+    if actor.key is None or actor.user_id != actor.key.key_id:
+        deciders = [
+            and_(_D.kind == "role", _D.value == actor.role.value, _A.team_id == actor.team_id),
+            and_(_D.kind == "team", _D.value.in_([str(team) for team in actor.team_ids])),
+        ]
     if actor.user_id is not None:
         deciders.append(and_(_D.kind == "person", _D.value == actor.user_id))
     return exists().where(_D.approval_id == _A.id, _D.since <= now, or_(*deciders))

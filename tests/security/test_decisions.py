@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lib.access.permissions import OPERATOR, Role, make_actor
-from lib.approvals.approval import ApprovalKind, ApprovalRequest, Decision, GrantScope, Verdict
+from lib.approvals.approval import ApprovalKind, ApprovalRequest, Deciders, Decision, GrantScope, Verdict
 from lib.clock import utc_now
-from lib.errors import InvalidInput
+from lib.errors import InvalidInput, NotFound
 from lib.mcp.server import ServerDraft
 from lib.services import Services, build
 from lib.settings import Settings
@@ -76,3 +76,20 @@ def test_what_was_granted_to_a_tool_is_not_another_ones(services: Services) -> N
     grant(services, subject)
     services.servers.remove(OPERATOR, "mail")
     assert not services.approvals.is_granted(BEN.user_id, subject)
+
+
+def test_a_key_without_an_owner_is_nobody_of_a_role(services: Services) -> None:
+    secret, _ = services.api_keys.create(OPERATOR, app="bot", endpoints=["api"])
+    key = services.api_keys.authenticate(secret)
+    assert key is not None
+    nobody = key.actor
+    assert nobody is not None
+    request = ApprovalRequest(
+        kind=ApprovalKind.TOOL, title="a", data="a secret", deciders=Deciders(roles=(Role.ADMINISTRATOR,), teams=(1,))
+    )
+    asked = services.approvals.ask(BEN, request)
+    assert nobody.role is Role.ADMINISTRATOR
+    assert services.approvals.waiting(nobody) == []
+    with pytest.raises(NotFound):
+        services.approvals.get(nobody, asked.id)
+    assert [each.id for each in services.approvals.waiting(make_actor("u2", "ada", Role.ADMINISTRATOR))] == [asked.id]

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from lib.access.permissions import Role, make_actor
-from lib.db.tables import webhook_outbox, workflow_actions, workflow_runs, workflow_steps
+from lib.db.tables import approvals, audit_log, webhook_outbox, workflow_actions, workflow_runs, workflow_steps
 from lib.ledger.content_policy import NOT_SHOWN
 from lib.limited import rules
 from lib.settings import Settings
@@ -87,8 +87,13 @@ def test_a_run_whose_words_are_not_kept_leaves_none_in_any_column(rig: FlowRig) 
     run = rig.wait(services.workflows.runs.start(AMIRA, rig.make(document), {"word": "a secret"}, **options))
     assert run.state is RunState.FAILED
     assert "a secret" in run.reason, "whose it is may read it while it can go on"
+    question = node("approval", "agree", question="{{start.word}}?", data={"word": "{{start.word}}"})
+    document = draw(start("word"), ask, question, finish("x"), edges="start>ask ask>agree agree:approved>finish")
+    assert rig.finish(document, AMIRA, word="a secret").state is RunState.WAITING
+    (waiting,) = services.approvals.waiting(AMIRA)
+    assert (waiting.title, waiting.data) == ("agree", {"question": "a secret?", "word": "a secret"})
     with services.store.read() as reading:
-        for table in (workflow_runs, workflow_steps, workflow_actions, webhook_outbox):
+        for table in (workflow_runs, workflow_steps, workflow_actions, webhook_outbox, approvals, audit_log):
             for row in reading.execute(select(table)).mappings():
                 assert "a secret" not in json.dumps(dict(row), default=str), table.name
 

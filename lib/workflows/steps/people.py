@@ -24,13 +24,15 @@ class ApprovalStep:
     async def perform(self, context: StepContext, resolved: Any) -> StepResult:
         """Ask, and leave by what was decided."""
         node: ApprovalNode = context.node
+        keeps_no_words = context.execution.journal.is_sealed  # a title stands in clear text; what is shown does not
+        question = {"question": resolved["question"]}
         workflow = context.execution.run.workflow_name or context.execution.run.slug
         approval = await ask_person(
             context,
             "decision",
-            resolved["question"].strip().split("\n", 1)[0] or node.title,
+            node.title if keeps_no_words else resolved["question"].strip().split("\n", 1)[0] or node.title,
             f"the workflow {workflow} has come to {node.title}",
-            resolved["data"] or {"question": resolved["question"]},
+            {**question, **resolved["data"]} if keeps_no_words or not resolved["data"] else resolved["data"],
             form_schema=build_form_schema(node.fields) if node.fields else None,
             people=node.people,
             roles=node.roles,
