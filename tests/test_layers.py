@@ -235,6 +235,20 @@ def test_files_stay_small() -> None:
     assert too_long == {}
 
 
+def test_requests_of_tests_wait_as_long_as_everything_else() -> None:
+    """A request without a limit of its own is given up after five seconds, which a busy machine needs for a page."""
+    sends = {f"httpx.{name}" for name in ("get", "post", "put", "delete", "request", "stream", "Client", "AsyncClient")}
+    hasty = [
+        f"{path.name}:{node.lineno}"
+        for path in (PROJECT / "tests").rglob("*.py")
+        if "httpx." in (text := path.read_text())
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in sends
+        if not any(word.arg == "timeout" and "CEILING" in ast.unparse(word.value) for word in node.keywords)
+    ]
+    assert hasty == []
+
+
 def test_nothing_stands_beside_the_main_script() -> None:
     """Streamlit puts its folder first on the path: a neighbour's name would hide a module of the standard library."""
     assert [path.name for path in (LIB / "ui" / "script").glob("*.py")] == ["main.py"]

@@ -33,7 +33,7 @@ def test_a_workflow_is_run_over_http(settings: Settings) -> None:
     with live(settings) as (address, rig):
         for slug, document in (("shout", SHOUT), ("ask-first", ASK)):
             rig.services.workflows.definitions.create(OPERATOR, slug, document, runners={"roles": ["developer"]})
-        with httpx.Client(base_url=address, headers=rig.of_jonas, timeout=60) as client:
+        with httpx.Client(base_url=address, headers=rig.of_jonas, timeout=CEILING_S) as client:
             listed = client.get("/api/workflows").json()["workflows"]
             assert [workflow["slug"] for workflow in listed] == ["ask-first", "shout"]
             detail = client.get("/api/workflows/shout").json()
@@ -72,7 +72,7 @@ def check_webhook(address: str, rig: ApiRig) -> None:
     """A delivery needs no API key but the webhook's secret; what it can't be taken for is said in JSON."""
     made, secret = rig.services.workflows.webhooks.add(OPERATOR, "shout")
     bearer = {"authorization": f"Bearer {secret}", "idempotency-key": "1"}
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with httpx.Client(base_url=address, timeout=CEILING_S) as client:
         answers = [client.post(made.path, json={"text": "hook", "more": 1}, headers=bearer) for _ in range(2)]
         assert [answer.status_code for answer in answers] == [202, 200]
         first, second = (answer.json() for answer in answers)
@@ -94,7 +94,7 @@ def test_a_workflow_is_a_model(settings: Settings) -> None:
             rig.services.workflows.definitions.create(OPERATOR, slug, document, runners={"roles": ["developer"]})
         body: dict[str, Any] = {"model": "workflow/shout", "messages": [{"role": "user", "content": "hello"}]}
         chatting = rig.key(rig.jonas, endpoints=["chat", "models"])
-        with httpx.Client(base_url=address, headers=chatting, timeout=60) as client:
+        with httpx.Client(base_url=address, headers=chatting, timeout=CEILING_S) as client:
             assert "workflow/shout" in [model["id"] for model in client.get("/v1/models").json()["data"]]
             answer = client.post("/v1/chat/completions", json=body).json()
             assert answer["choices"][0]["message"]["content"] == "HELLO!"

@@ -15,6 +15,7 @@ from lib.clock import make_id, utc_now
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("COST-2")
 DOLLAR = 10**9
@@ -127,7 +128,9 @@ def budget_with(rig: Live, left: int) -> str:
 
 def post(rig: Live, prompt: Prompt) -> httpx.Response:
     body = prompt.body | {"model": f"there/{prompt.body['model']}"}
-    return httpx.post(rig.url + prompt.path, json=body, headers={"authorization": f"Bearer {rig.key}"}, timeout=30)
+    return httpx.post(
+        rig.url + prompt.path, json=body, headers={"authorization": f"Bearer {rig.key}"}, timeout=CEILING_S
+    )
 
 
 @pytest.mark.parametrize("name", PROMPTS)

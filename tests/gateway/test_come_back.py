@@ -49,7 +49,9 @@ def ask(rig: Live, model: str, path: str = "/v1/chat/completions", key: str = ""
     body = {"model": model, "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}], **more}
     if path.startswith("/api/"):
         body = {"configuration": model, "prompt": "hi"}
-    return httpx.post(rig.url + path, json=body, headers={"authorization": f"Bearer {key or rig.key}"}, timeout=30)
+    return httpx.post(
+        rig.url + path, json=body, headers={"authorization": f"Bearer {key or rig.key}"}, timeout=CEILING_S
+    )
 
 
 @pytest.mark.parametrize(("told", "seconds", "again"), [("7", "7", None), ("90", "90", "false")])
@@ -154,12 +156,14 @@ def test_out_of_scope_looks_the_same_whether_it_exists_or_not(rig: Live) -> None
             assert found.text.replace(there, "") == missing.text.replace(not_there, "")
         head = {"authorization": f"Bearer {key}"}
         checks = [
-            httpx.get(f"{rig.url}/api/budgets/check", params={"configuration": n}, headers=head)
+            httpx.get(f"{rig.url}/api/budgets/check", params={"configuration": n}, headers=head, timeout=CEILING_S)
             for n in (there, not_there)
         ]
         assert [one.status_code for one in checks] == [403, 403]
     for path in ("/api/generate", said):
-        default = httpx.post(rig.url + path, json={"prompt": "hi"}, headers={"authorization": f"Bearer {key}"})
+        default = httpx.post(
+            rig.url + path, json={"prompt": "hi"}, headers={"authorization": f"Bearer {key}"}, timeout=CEILING_S
+        )
         assert (default.status_code, "hidden" in default.text) == (403, False), path
     short, long = (ask(rig, "bot", counted, key, system=system) for system in ("", "word " * 50_000))
     assert 50_000 <= long.json()["input_tokens"] - short.json()["input_tokens"] <= 50_100

@@ -15,6 +15,7 @@ from lib.providers.prices.rates import Rates, build_plain_price
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Script, Wire, anthropic_text, openai_delta, sse
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("COST-13")
 ASKED: list[dict[str, Any]] = [{"role": "user", "content": "Where do rivers run?"}]
@@ -74,7 +75,7 @@ def row_of(rig: Live, kind: str, script: Script, path: str, body: dict[str, Any]
     """The row of one call to a provider of a kind."""
     rig.provider("there", kind, script)
     head = {"authorization": f"Bearer {rig.key}"}
-    httpx.post(rig.url + path, json=body | {"model": f"there/{body['model']}"}, headers=head, timeout=30)
+    httpx.post(rig.url + path, json=body | {"model": f"there/{body['model']}"}, headers=head, timeout=CEILING_S)
     return rig.row()
 
 

@@ -117,10 +117,11 @@ def test_how_long_a_client_waits_is_bounded(text: str, seconds: int) -> None:
 
 
 def test_no_key_and_a_key_for_something_else_are_refused_in_json(door: Live) -> None:
-    nobody = httpx.post(f"{door.url}/mcp", json={})
+    nobody = httpx.post(f"{door.url}/mcp", json={}, timeout=CEILING_S)
     assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, "Bearer")
     assert nobody.json()["error"]["data"]["code"] == "invalid_api_key"
-    models_only = httpx.post(f"{door.url}/mcp", json={}, headers={"authorization": f"Bearer {door.key}"})
+    head = {"authorization": f"Bearer {door.key}"}
+    models_only = httpx.post(f"{door.url}/mcp", json={}, headers=head, timeout=CEILING_S)
     assert models_only.status_code == 403
 
 
@@ -128,7 +129,7 @@ def test_no_key_and_a_key_for_something_else_are_refused_in_json(door: Live) -> 
     "path", ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server"]
 )
 def test_who_looks_for_oauth_is_told_in_json_that_there_is_none(door: Live, path: str) -> None:
-    answer = httpx.get(f"{door.url}{path}")
+    answer = httpx.get(f"{door.url}{path}", timeout=CEILING_S)
     assert answer.status_code == 404
     assert "API key" in answer.json()["error"]["message"]
 
@@ -144,13 +145,12 @@ def test_a_body_that_does_not_come_or_unpacks_to_too_much_never_reaches_the_prot
     ping = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
 
     def post(body: bytes) -> httpx.Response:
-        return httpx.post(
-            f"{door.url}/mcp", content=gzip.compress(body), headers=headers | {"content-encoding": "gzip"}
-        )
+        head = headers | {"content-encoding": "gzip"}
+        return httpx.post(f"{door.url}/mcp", content=gzip.compress(body), headers=head, timeout=CEILING_S)
 
     assert post(b" " * 5 * 1024 * 1024).status_code == 413
     assert '"result":{}' in post(ping.ljust(5_000)).text
-    assert httpx.post(f"{door.url}/mcp", content=b"[" * 100_000, headers=headers).status_code == 400
+    assert httpx.post(f"{door.url}/mcp", content=b"[" * 100_000, headers=headers, timeout=CEILING_S).status_code == 400
     monkeypatch.setattr("lib.gateway.http.exchange._SLOWEST_BODY_S", 0.05)
     with socket.create_connection(("127.0.0.1", door.port), CEILING_S) as connection:
         head = f"POST /mcp HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: 100\r\n\r\n{{"
@@ -160,12 +160,13 @@ def test_a_body_that_does_not_come_or_unpacks_to_too_much_never_reaches_the_prot
 
 def test_a_page_of_another_site_and_other_methods_are_refused(door: Live, token: str) -> None:
     headers = {"authorization": f"Bearer {token}", "origin": "https://evil.example"}
-    assert httpx.post(f"{door.url}/mcp", json={}, headers=headers).status_code == 403
-    refused = httpx.get(f"{door.url}/mcp", headers={"authorization": f"Bearer {token}"})
+    assert httpx.post(f"{door.url}/mcp", json={}, headers=headers, timeout=CEILING_S).status_code == 403
+    refused = httpx.get(f"{door.url}/mcp", headers={"authorization": f"Bearer {token}"}, timeout=CEILING_S)
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
     large = httpx.post(
         f"{door.url}/mcp",
         content=b"x" * (5 * 1024 * 1024),
         headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
+        timeout=CEILING_S,
     )
     assert large.status_code == 413

@@ -378,7 +378,9 @@ def test_the_row_is_the_same_in_both_lanes(
 ) -> None:
     rig.provider("twice", kind, recorded(name))
     head = {"authorization": f"Bearer {rig.key}"}
-    answer = httpx.post(rig.url + path, json={"model": "twice", "stream": stream, **body}, headers=head)
+    answer = httpx.post(
+        rig.url + path, json={"model": "twice", "stream": stream, **body}, headers=head, timeout=CEILING_S
+    )
     assert answer.status_code == 200, answer.text
     rig.services.calls.flush()
     rows = rig.rows()
@@ -399,7 +401,7 @@ def test_what_a_program_sends_wrongly_has_its_own_answer(rig: Live) -> None:
     good = {"model": "relayed", "messages": ASK}
 
     def status(**request: Any) -> int:
-        answer = httpx.post(url, **({"headers": head} | request))
+        answer = httpx.post(url, **({"headers": head} | request), timeout=CEILING_S)
         assert answer.headers["content-type"] == "application/json"
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
         return answer.status_code
@@ -424,8 +426,8 @@ def test_what_a_program_sends_wrongly_has_its_own_answer(rig: Live) -> None:
     assert status(json=good, headers={"authorization": f"Bearer {narrow}"}) == 403
     rig.services.api_keys.revoke(rig.jonas, key.id)
     assert status(json=good, headers={"authorization": f"Bearer {narrow}"}) == 401
-    assert httpx.get(url, headers=head).status_code == 405
-    assert httpx.get(f"{rig.url}/v1/nothing", headers=head).status_code == 404
+    assert httpx.get(url, headers=head, timeout=CEILING_S).status_code == 405
+    assert httpx.get(f"{rig.url}/v1/nothing", headers=head, timeout=CEILING_S).status_code == 404
     preflight = httpx.options(url, headers={"origin": "https://evil.example", "access-control-request-method": "POST"})
     assert "access-control-allow-origin" not in preflight.headers
     assert rig.rows() == []
@@ -438,7 +440,9 @@ def test_what_a_program_sends_wrongly_has_its_own_answer(rig: Live) -> None:
 def test_a_models_name_leads_to_no_other_address(rig: Live, model: str) -> None:
     server = rig.provider("google", "gemini", recorded("openai"))
     head = {"authorization": f"Bearer {rig.key}"}
-    answer = httpx.post(f"{rig.url}/v1/chat/completions", json={"model": model, "messages": ASK}, headers=head)
+    answer = httpx.post(
+        f"{rig.url}/v1/chat/completions", json={"model": model, "messages": ASK}, headers=head, timeout=CEILING_S
+    )
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
     assert (server.requests, rig.rows()) == ([], [])
 
@@ -450,11 +454,13 @@ def test_what_cannot_be_translated_is_the_programs_slip_and_nobody_elses(rig: Li
     part = {"type": "input_audio", "input_audio": [[]]}
     for _ in range(6):
         asked = {"model": "google", "messages": [{"role": "user", "content": [part]}]}
-        answer = httpx.post(f"{rig.url}/v1/chat/completions", json=asked, headers=head)
+        answer = httpx.post(f"{rig.url}/v1/chat/completions", json=asked, headers=head, timeout=CEILING_S)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
     assert server.requests == []
     assert len(rig.rows()) == 6
-    good = httpx.post(f"{rig.url}/v1/chat/completions", json={"model": "google", "messages": ASK}, headers=head)
+    good = httpx.post(
+        f"{rig.url}/v1/chat/completions", json={"model": "google", "messages": ASK}, headers=head, timeout=CEILING_S
+    )
     assert good.status_code == 200
 
 
@@ -471,7 +477,7 @@ def test_what_cannot_be_translated_is_the_programs_slip_and_nobody_elses(rig: Li
 )
 def test_odd_types_are_refused(rig: Live, path: str, body: dict[str, Any]) -> None:
     head = {"authorization": f"Bearer {rig.key}"}
-    answer = httpx.post(f"{rig.url}/v1/{path}", json={"model": "relayed", **body}, headers=head)
+    answer = httpx.post(f"{rig.url}/v1/{path}", json={"model": "relayed", **body}, headers=head, timeout=CEILING_S)
     assert answer.status_code == 400, answer.text
 
 
@@ -483,7 +489,7 @@ def test_a_bug_is_told_in_the_protocols_shape(rig: Live, monkeypatch: pytest.Mon
     monkeypatch.setattr("lib.gateway.models.completions._make_call", broken)
     head, asked = {"authorization": f"Bearer {rig.key}"}, {"model": "relayed", "messages": ASK, "max_tokens": 9}
     for path, kind in (("chat/completions", "server_error"), ("messages", "api_error")):
-        answer = httpx.post(f"{rig.url}/v1/{path}", json=asked, headers=head)
+        answer = httpx.post(f"{rig.url}/v1/{path}", json=asked, headers=head, timeout=CEILING_S)
         assert (answer.status_code, answer.json()["error"]["type"]) == (500, kind)
         assert "sk-upstream" not in answer.text
 

@@ -105,7 +105,9 @@ def test_the_same_as_events_and_in_the_other_protocols(door: Live, client: opena
 def read_comments(door: Live, path: str, **body: Any) -> list[str]:
     """The comments of a streamed answer."""
     headers = {"authorization": f"Bearer {door.key}", "anthropic-version": "2023-06-01"}
-    with httpx.stream("POST", door.url + path, json={"stream": True, **body}, headers=headers, timeout=60) as answer:
+    with httpx.stream(
+        "POST", door.url + path, json={"stream": True, **body}, headers=headers, timeout=CEILING_S
+    ) as answer:
         return [line[2:] for line in answer.iter_lines() if line.startswith(": ")]
 
 
@@ -139,7 +141,9 @@ def test_a_stream_lives_while_a_tool_runs(door: Live, monkeypatch: pytest.Monkey
 
 
 def _collect(door: Live, body: dict[str, Any], headers: dict[str, str], told: list[str]) -> None:
-    with httpx.stream("POST", f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=60) as answer:
+    with httpx.stream(
+        "POST", f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=CEILING_S
+    ) as answer:
         for line in answer.iter_lines():
             told.append(line.removeprefix(": "))
 

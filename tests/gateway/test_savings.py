@@ -12,6 +12,7 @@ from lib.gateway.http import answers
 from lib.settings import Settings
 from lib.write_coalescing import CoalescingTransport, WriteCoalescer, get_coalescer
 from tests.gateway.live import live
+from tests.waiting import CEILING_S
 
 
 class Transport:
@@ -120,6 +121,7 @@ def test_a_call_that_was_answered_leaves_nothing_to_the_garbage_collector(
                     f"{rig.url}/v1/chat/completions",
                     json=body | {"stream": stream},
                     headers={"authorization": f"Bearer {rig.key}"},
+                    timeout=CEILING_S,
                 )
                 assert answer.status_code == 200
             rig.eventually(lambda: not {id(call) for call in live_calls()} - {id(call) for call in earlier_calls})

@@ -12,6 +12,7 @@ from lib.jobs.retention import Days
 from lib.settings import Settings
 from tests.activity.activity_rig import log_all
 from tests.pages.visitor import Visitor, press, press_last, run, words
+from tests.waiting import CEILING_S
 
 GOOD = "correct horse battery"
 pytestmark = [pytest.mark.feature("ACC-1"), pytest.mark.filterwarnings("default")]
@@ -145,7 +146,7 @@ from lib.ui import session
 from lib.ui.access import data_settings
 data_settings.confirm_dialog(session.services(), session.actor(), Days(calls=90), 3)
 """,
-        default_timeout=60,
+        default_timeout=CEILING_S,
     )
     dialog.run()
     assert "3 rows" in words(dialog)

@@ -14,6 +14,7 @@ from lib.clock import make_id, utc_now
 from lib.db import installation
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, press_last, run, words
+from tests.waiting import CEILING_S
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.filterwarnings("default")]
 DOLLAR = 1_000_000_000
@@ -201,7 +202,7 @@ from lib.ui.budgets import budget_cards
 session.register({"budgets": st.Page(lambda: None, url_path="budgets")})
 budget_cards.show_attention(session.services(), session.actor())
 """
-    said = words(run(AppTest.from_string(script, default_timeout=60)))
+    said = words(run(AppTest.from_string(script, default_timeout=CEILING_S)))
     assert "writing" in said
     assert "over the limit" in said
     assert "Everything" not in said

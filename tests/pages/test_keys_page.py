@@ -9,6 +9,7 @@ from lib.access.grants import GatewayEndpoint, Limits
 from lib.access.permissions import OPERATOR, Actor, Role, make_actor
 from lib.settings import Settings
 from tests.pages.visitor import Visitor, press, press_last, run, words
+from tests.waiting import CEILING_S
 
 pytestmark = [pytest.mark.feature("GATE-3"), pytest.mark.filterwarnings("default")]
 
@@ -46,7 +47,7 @@ def test_a_new_key_is_shown_once_with_a_request_ready_to_send(visitor: Visitor) 
     [key] = visitor.services.api_keys.list(OPERATOR)
     assert (key.name, key.app, key.owner, key.id) == ("nightly", "general", "amira", made["id"])
     assert visitor.services.api_keys.authenticate(made["token"]) is not None
-    page = AppTest.from_string(SHOW.format(**made), default_timeout=60)
+    page = AppTest.from_string(SHOW.format(**made), default_timeout=CEILING_S)
     page = run(page)
     assert shown_code(page)[0] == made["token"]
     assert all(made["token"] in code and "/v1" in code for code in shown_code(page)[1:])

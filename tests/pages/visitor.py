@@ -10,6 +10,7 @@ from lib.access.permissions import OPERATOR, Role
 from lib.services import Services
 from lib.settings import Settings
 from lib.ui import session
+from tests.waiting import CEILING_S
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 _SCRIPT = """
@@ -37,7 +38,7 @@ class Visitor:
         """The page, drawn once without an exception."""
         names = sorted(path.stem for path in PAGES.glob("*.py"))
         page = AppTest.from_string(
-            f"folder, names, wanted = {str(PAGES)!r}, {names!r}, {name!r}\n{_SCRIPT}", default_timeout=60
+            f"folder, names, wanted = {str(PAGES)!r}, {names!r}, {name!r}\n{_SCRIPT}", default_timeout=CEILING_S
         )
         for key, value in query.items():
             page.query_params[key] = value
@@ -53,7 +54,7 @@ from lib.ui import session
 services, actor = session.ensure_services(), session.require_actor()
 {function}(services, actor{about})
 """
-        return run(AppTest.from_string(script, default_timeout=60))
+        return run(AppTest.from_string(script, default_timeout=CEILING_S))
 
     def close(self) -> None:
         """Leave nothing open."""

@@ -21,6 +21,7 @@ from lib.providers.adapters import http_client
 from lib.providers.adapters.dialling import ConnectError
 from lib.providers.adapters.http_client import Client
 from lib.providers.adapters.unpacking import RemoteProtocolError
+from tests.waiting import CEILING_S
 
 pytestmark = [pytest.mark.feature("GATE-1"), pytest.mark.feature("CFG-3")]
 BODY = bytes(range(256)) * 40
@@ -96,7 +97,7 @@ async def ask(server: Server, client: Client, body: bytes = b"{}", **headers: st
 
 def run(script: Script, work: Callable[[Server, Client], Awaitable[None]]) -> None:
     async def scenario() -> None:
-        async with Server(script) as server, asyncio.timeout(10):
+        async with Server(script) as server, asyncio.timeout(CEILING_S):
             client = Client()
             try:
                 await work(server, client)
@@ -267,7 +268,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, monkey
     tls.load_cert_chain(certificate)
 
     async def scenario() -> None:
-        async with Server(answers(sized(b"{}")), tls) as server, asyncio.timeout(10):
+        async with Server(answers(sized(b"{}")), tls) as server, asyncio.timeout(CEILING_S):
             client, address = Client(), f"https://localhost:{server.port}/"
             with pytest.raises(ConnectError):
                 await client.post(address, {}, b"{}", allow_private=True)

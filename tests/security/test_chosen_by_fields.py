@@ -12,6 +12,7 @@ from lib.providers.hosted_tools import USES
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire, WireServer
+from tests.waiting import CEILING_S
 
 CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 FUNCTION = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
@@ -78,7 +79,9 @@ def rig(settings: Settings) -> Iterator[Live]:
 def post(rig: Live, kind: str, path: str = CHAT, key: str = "", **more: Any) -> httpx.Response:
     words = {"input": "hi"} if path == RESPONSES else {"messages": [{"role": "user", "content": "hi"}]}
     body = {"model": f"my-{kind}/m-asked", "max_tokens": 50, **words, **more}
-    return httpx.post(rig.url + path, json=body, headers={"authorization": f"Bearer {key or rig.key}"}, timeout=60)
+    return httpx.post(
+        rig.url + path, json=body, headers={"authorization": f"Bearer {key or rig.key}"}, timeout=CEILING_S
+    )
 
 
 def hard_budget(rig: Live, dollars: float = 5) -> None:

@@ -15,6 +15,7 @@ from lib.gateway.http.fast_http import FastHttpProtocol
 from lib.settings import Settings
 from tests.gateway.live import Live, live
 from tests.providers.wire import Wire
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("GATE-1")
 
@@ -81,7 +82,7 @@ def rig(settings: Settings, request: pytest.FixtureRequest) -> Iterator[Live]:
 
 def post(rig: Live, path: str, body: bytes, coding: str) -> httpx.Response:
     head = {"authorization": f"Bearer {rig.key}", "content-type": "application/json", "content-encoding": coding}
-    return httpx.post(rig.url + path, content=body, headers=head, timeout=30)
+    return httpx.post(rig.url + path, content=body, headers=head, timeout=CEILING_S)
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages?beta=true"])

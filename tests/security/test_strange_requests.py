@@ -51,7 +51,7 @@ def rig(settings: Settings, database_url: str) -> Iterator[Live]:
 def post(rig: Live, body: Any, path: str = "/v1/chat/completions", key: str = "") -> httpx.Response:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = {"authorization": f"Bearer {key or rig.key}", "content-type": "application/json"}
-    return httpx.post(rig.url + path, content=raw, headers=head, timeout=30)
+    return httpx.post(rig.url + path, content=raw, headers=head, timeout=CEILING_S)
 
 
 def said(rig: Live, model: str, content: Any = "hi", **more: Any) -> int:
