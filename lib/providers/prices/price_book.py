@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cached_property
+from functools import cache, cached_property
 
 from msgspec.structs import replace as replace_struct
 from sqlalchemy import Connection, select
@@ -66,6 +66,33 @@ class _Own:
     wildcards: Mapping[str, list[str]] = field(default_factory=dict)  # kind → prefixes, the longest first
 
 
+class _PriceList:
+    """A list of prices that does not change."""
+
+    def __init__(self, prices: Iterable[Price]) -> None:
+        self.versions: Mapping[_Key, Sequence[Price]] = _group_by_key(prices)  # the oldest first
+        self.snapshots = self._find_snapshots()
+
+    def _find_snapshots(self) -> Mapping[_Key, _Key]:
+        """Find the newest listed snapshot of each model that is listed by snapshots alone, all of one price."""
+        snapshots: dict[_Key, list[_Key]] = {}
+        for kind, name in sorted(self.versions):
+            undated = kind, model_names.strip_date(name)
+            if undated[1] != name and undated not in self.versions:
+                snapshots.setdefault(undated, []).append((kind, name))
+        return {
+            undated: keys[-1]
+            for undated, keys in snapshots.items()
+            if len({self.versions[key][-1].tiers for key in keys}) == 1
+        }
+
+
+@cache
+def _load_shipped() -> _PriceList:
+    """Read the list that ships with this version, once a process."""
+    return _PriceList(price_list.read_shipped())
+
+
 class PriceBook:
     """Prices by kind and model. Thread-safe; other processes' changes are seen within two seconds.
 
@@ -90,7 +117,7 @@ class PriceBook:
         if model_names.is_free_variant(kind, model):
             return build_plain_price(kind, model, ALWAYS, Rates(0, 0), "free")
         for key in model_names.list_alias_keys(kind, model):
-            if (snapshot := self._snapshots.get(key)) and (price := self._from_list(snapshot, at)) is not None:
+            if (snapshot := self._list.snapshots.get(key)) and (price := self._from_list(snapshot, at)) is not None:
                 return price
         for prefix in own.wildcards.get(kind, ()):
             if model.startswith(prefix) and (price := _find_newest(own.entries[kind, f"{prefix}*"], at)) is not None:
@@ -180,24 +207,14 @@ class PriceBook:
         """Read the shipped list now, before the first call asks for a price."""
         _ = self.shipped
 
-    @cached_property
-    def shipped(self) -> dict[_Key, list[Price]]:
-        """The shipped list, the oldest version first."""
-        return _group_by_key(price_list.read_shipped() if self._given is None else self._given)
+    @property
+    def shipped(self) -> Mapping[_Key, Sequence[Price]]:
+        """The shipped list by kind and model, the oldest version first."""
+        return self._list.versions
 
     @cached_property
-    def _snapshots(self) -> dict[_Key, _Key]:
-        """The newest listed snapshot of each model that is listed by snapshots alone, all of one price."""
-        snapshots: dict[_Key, list[_Key]] = {}
-        for kind, name in sorted(self.shipped):
-            undated = kind, model_names.strip_date(name)
-            if undated[1] != name and undated not in self.shipped:
-                snapshots.setdefault(undated, []).append((kind, name))
-        return {
-            undated: keys[-1]
-            for undated, keys in snapshots.items()
-            if len({self.shipped[key][-1].tiers for key in keys}) == 1
-        }
+    def _list(self) -> "_PriceList":
+        return _load_shipped() if self._given is None else _PriceList(self._given)
 
     def __len__(self) -> int:
         return sum(len(versions) for price_lists in (self.shipped, self.own()) for versions in price_lists.values())
