@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,20 @@ _COSTLY = {
     "test_any_order", "test_documents_of_strangers", "test_forecast", "test_hostile_upstreams", "test_leases_any_order",
     "test_local_model", "test_nothing_is_fetched", "test_retrieval_metrics", "test_rules_of_strangers",
 }  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let every client trust one certificate alone: to read the system's takes each as long as its request, and nobody
+    in the tests needs them.
+    """
+    import certifi
+
+    if "SSL_CERT_FILE" not in os.environ:
+        end = "-----END CERTIFICATE-----\n"
+        trusted = Path(tempfile.mkdtemp(prefix="llm-manager-tests-")) / "trusted.pem"
+        trusted.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(end)[0] + end)
+        os.environ["SSL_CERT_FILE"] = str(trusted)
+        config.add_cleanup(lambda: shutil.rmtree(trusted.parent))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

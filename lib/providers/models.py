@@ -5,9 +5,9 @@ shipped list `data/models/models.csv`, which is dated and names its source. What
 """
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,17 @@ class Catalogue:
         with self._path.open(encoding="utf-8") as file:
             return file.readline().lstrip("# ").strip()
 
-    @cached_property
-    def _models(self) -> dict[tuple[str, str], ModelFacts]:
-        with self._path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(line for line in file if not line.startswith("#"))
-            return {(row["kind"], row["model"]): _read(row) for row in rows}
+    @property
+    def _models(self) -> Mapping[tuple[str, str], ModelFacts]:
+        return _read_list(self._path)
+
+
+@lru_cache(4)
+def _read_list(path: Path) -> Mapping[tuple[str, str], ModelFacts]:
+    """Read a list once a process; it does not change while a version runs."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(line for line in file if not line.startswith("#"))
+        return {(row["kind"], row["model"]): _read(row) for row in rows}
 
 
 def _read(row: dict[str, str]) -> ModelFacts:

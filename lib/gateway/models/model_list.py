@@ -20,7 +20,7 @@ async def models(exchange: Exchange) -> None:
     is_anthropic = bool(exchange.header("anthropic-version"))
     actor = await authenticate(exchange, service_root.current(), GatewayEndpoint.MODELS)
     usable = await asyncio.to_thread(_list_usable, actor, exchange.path.removeprefix(PATH).strip("/"))
-    body = (messages_answer if is_anthropic else chat_completions).models_body(usable)
+    body = (messages_answer if is_anthropic else chat_completions).build_models_body(usable)
     await exchange.answer_json(200, body if exchange.path == PATH else body["data"][0], {})
 
 
