@@ -8,6 +8,7 @@ from typing import Any
 from lib.cli import output
 from lib.cli.operator import open_services
 from lib.errors import NotFound
+from lib.providers import adapters
 
 
 def add_commands(commands: Any) -> None:
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         signal.signal(number, lambda *_: stopped.set())
     with open_services() as services:
         services.launch_work()
+        adapters.warm()  # the first call of a run that was taken over waits seconds for it otherwise
         print(f"Running work as {services.work.executor_id}.", flush=True)
         stopped.wait()
 

@@ -1,17 +1,23 @@
 """kill -9 of the process that works on an experiment: the next one that runs work goes on with it, by itself."""
 
+import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
-from lib.db.tables import usage_logs
+from lib.db.tables import experiment_cells, usage_logs
 from lib.experiments.experiment import CellState, ExperimentState
+from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.services import build
 from lib.settings import PROJECT, Settings
 from tests.calls.rig import AMIRA
+from tests.counts import FULL
+from tests.waiting import until
+from tests.workflows.kill_rig import open_rig
 
 _CHILD = """
 import sys, threading
@@ -61,3 +67,39 @@ def test_a_killed_experiment_goes_on_by_itself(database_url: str, tmp_path: Path
     assert answered == 12, "what was answered before the kill was not asked again"
     assert (orphaned or 0) <= 2, "no more than were under way"
     services.close()
+
+
+@pytest.mark.feature("PLAY-4")
+@pytest.mark.feature("FLOW-2")
+@pytest.mark.skipif(not FULL, reason="a proof")
+def test_killed_at_random_moments_no_cell_that_was_answered_is_asked_again(
+    database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    moments = random.Random(27)
+    kills = 25
+    with open_rig(Settings(data_dir=tmp_path, database_url=database_url), pause_s=0.02) as rig:
+        experiments = rig.services.experiments
+        rows = [{"prompt": f"cell {number} of many"} for number in range(kills * 5)]
+        made = experiments.create(AMIRA, ExperimentDraft("Killed", [Candidate("paid")], rows, parallel=2))
+        experiments.start(AMIRA, made)
+        process = rig.begin_process()
+        for _ in range(kills):
+            goal = min(rig.witness.total + moments.randint(1, 5), len(rows))
+            until(lambda goal=goal: rig.witness.total >= goal)  # type: ignore[misc]
+            rig.kill(process)
+            process = rig.begin_process()
+        until(lambda: not experiments.get(AMIRA, made).at_work)
+        assert experiments.get(AMIRA, made).cells == {CellState.DONE: len(rows)}
+        with rig.services.store.read() as connection:
+            cells = connection.execute(select(experiment_cells.c.row, experiment_cells.c.calls)).all()
+            statuses = {row.call_id: row.status for row in connection.execute(select(usage_logs))}
+        cut = 0
+        for row, calls in cells:
+            ended = [statuses[call_id] for call_id in calls if call_id in statuses]
+            assert ended[-1] == "ok"
+            assert set(ended[:-1]) <= {"orphaned"}
+            assert 1 <= rig.witness.count("cell", str(row)) <= len(ended), "each request has its row"
+            cut += len(ended) - 1
+        assert len(statuses) == len(rows) + cut
+    record_property("counted", ("kills of processes that work on an experiment", kills))
+    record_property("counted", ("cells asked again, for they were cut in flight", cut))

@@ -1,10 +1,16 @@
 """kill -9 in the middle of taking a document in, and of keeping an index: nothing is lost, nothing is done twice."""
 
+import hashlib
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +22,12 @@ from lib.access.permissions import OPERATOR, Actor
 from lib.clock import utc_now
 from lib.db.tables import chunk_vectors, chunks, documents
 from lib.knowledge import indexes as indexes_module
+from lib.knowledge.documents.chunking import Chunking
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
+from tests.counts import FULL
+from tests.providers.wire import Wire, serving
+from tests.waiting import until
 
 pytestmark = pytest.mark.feature("RAG-1")
 MODEL = "scripted/words:64+wait:100ms"
@@ -86,6 +96,78 @@ def test_a_killed_process_leaves_a_document_that_another_takes_in(database_url: 
         assert len(sent) == counted(services, chunk_vectors) - before, "what had its vector is not sent again"
     finally:
         services.close()
+
+
+_TAKING_IN = """
+import sys, threading
+sys.path.insert(0, {project!r})
+from pathlib import Path
+from lib import services as root
+from lib.settings import Settings
+services = root.build(Settings(data_dir=Path({folder!r}), database_url={url!r}))
+while True:
+    services.knowledge.ingest.run_due()
+    threading.Event().wait(0.05)
+"""
+
+
+@pytest.mark.skipif(not FULL, reason="a proof")
+def test_killed_at_random_moments_no_text_that_has_its_vector_is_sent_again(
+    database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    moments = random.Random(28)
+    sent: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def embed(wire: Wire) -> None:
+        texts = wire.received["body"]["input"]
+        with lock:
+            sent.update(hashlib.sha256(text.encode()).hexdigest() for text in texts)
+        time.sleep(0.05)  # a model thinks
+        data = [{"index": number, "embedding": [1.0, len(text) / 100]} for number, text in enumerate(texts)]
+        wire.begin("application/json")
+        wire.say(json.dumps({"object": "list", "model": "m", "data": data, "usage": {"prompt_tokens": 1}}))
+
+    kills = 20
+    services = build(Settings(data_dir=tmp_path, database_url=database_url))
+    with serving(embed) as server:
+        services.providers.create(
+            OPERATOR, name="witness", kind="custom", base_url=f"{server.url}/v1", allow_private=True
+        )
+        cutting = Chunking(size=200, overlap=0)
+        made = services.knowledge.collections.create(OPERATOR, "docs", embedding_model="witness/m", chunking=cutting)
+        for letter in "abcdefghij":
+            text = "\n\n".join(f"Windmill {letter}{n} stands on hill {n * 7}. " * 5 for n in range(300))
+            services.knowledge.documents.add(OPERATOR, made.id, f"{letter}.txt", text.encode())
+        code = _TAKING_IN.format(project=str(PROJECT), folder=str(tmp_path), url=database_url)
+        has_vector: Counter[str] = Counter()  # how often a text had been sent when its vector stood in the database
+        for _ in range(kills):
+            child = subprocess.Popen([sys.executable, "-c", code])
+            goal = sent.total() + moments.randint(1, 250)
+            until(lambda goal=goal: sent.total() >= goal or not count_left(services))  # type: ignore[misc]
+            with services.store.read() as connection:
+                embedded = connection.scalars(select(chunk_vectors.c.text_sha256)).all()
+            has_vector.update({sha: sent[sha] for sha in embedded if sha not in has_vector})
+            child.kill()
+            child.wait()
+            with services.store.write() as connection:
+                lost = {"worker_until": utc_now() - timedelta(seconds=1), "interruptions": 0}
+                connection.execute(update(documents).values(**lost))
+        services.knowledge.ingest.run_due()
+        assert not count_left(services)
+        assert {sha: sent[sha] for sha in has_vector} == dict(has_vector)
+        assert counted(services, chunk_vectors) == len(sent)
+        services.close()
+    record_property("counted", ("kills of processes that take documents in", kills))
+    record_property("counted", ("texts with their vectors before a kill", len(has_vector)))
+    record_property("counted", ("texts sent again, for they were in flight", sent.total() - len(sent)))
+
+
+def count_left(services: Services) -> int:
+    """Count the documents that are not ready yet."""
+    with services.store.read() as connection:
+        left = select(func.count()).select_from(documents).where(documents.c.state != "ready")
+        return connection.scalar(left) or 0
 
 
 _SAVING = """

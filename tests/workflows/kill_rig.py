@@ -1,10 +1,15 @@
 """A workflow of ten paid steps, a provider that counts what it is sent, and processes that tests kill.
 
-`python -m tests.workflows.kill_rig` runs work as a machine of its own does: others see it by its beats alone. It also
-begins what is scheduled and takes up what is due, several times a second.
+`python -m tests.workflows.kill_rig` is the parent of these processes: it has everything imported and forks one for each
+line of its input, so that a process begins in a tenth of a second. `work` runs what `python -m lib work` runs;
+`machine` does so as a machine of its own, which others see by its beats alone, and begins what is scheduled and takes
+up what is due several times a second.
 """
 
+import argparse
+import importlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,14 +19,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
 
 from sqlalchemy import select
 
 from lib.access.permissions import OPERATOR
+from lib.cli import work
 from lib.clock import utc_now
 from lib.db.tables import usage_logs, work_processes, workflow_runs
-from lib.jobs.scheduler import Scheduler
+from lib.jobs.scheduler import Errand, Scheduler
+from lib.providers.adapters import via_litellm
 from lib.providers.prices.rates import Rates, build_plain_price
 from lib.services import build
 from lib.settings import PROJECT, Settings
@@ -90,7 +97,8 @@ class KillRig(FlowRig):
         super().__init__(settings)
         self.settings = settings
         self.witness = witness
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[int] = []
+        self._parent: subprocess.Popen[str] | None = None
         services = self.services
         provider = services.providers.create(
             AMIRA, name="witness", kind="custom", base_url=f"{server.url}/v1", allow_private=True
@@ -121,33 +129,36 @@ class KillRig(FlowRig):
             )
         )
 
-    def begin_process(self, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a process that runs work, and return once others see it."""
-        environment = {
-            **os.environ,
-            "LLM_MANAGER_DATA": str(self.settings.data_dir),
-            "DATABASE_URL": self.settings.database_url,
-        }
+    def begin_process(self, kind: str = "work") -> int:
+        """Start a process that runs work, and return its number once others see it."""
+        if self._parent is None:
+            self._parent = self._begin_parent()
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
         before = self.list_executors()
-        arguments = command or ("-m", "lib", "work", "run")
-        process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL
-        )
+        print(kind, file=self._parent.stdin, flush=True)
+        process = int(self._parent.stdout.readline())
         self.processes.append(process)
-        until(lambda: self.list_executors() - before or process.poll() is not None)
-        assert process.poll() is None
+        until(lambda: self.list_executors() - before or not is_running(process))
+        assert is_running(process)
         return process
+
+    def _begin_parent(self) -> "subprocess.Popen[str]":
+        own = {"LLM_MANAGER_DATA": str(self.settings.data_dir), "DATABASE_URL": self.settings.database_url}
+        command = [sys.executable, "-m", "tests.workflows.kill_rig"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **own}, text=True, **pipes)
 
     def list_executors(self) -> set[str]:
         """Names of the processes that say that they run work."""
         with self.services.store.read() as connection:
             return set(connection.scalars(select(work_processes.c.executor_id)))
 
-    def kill(self, process: "subprocess.Popen[bytes]") -> None:
+    def kill(self, process: int) -> None:
         """End a process as a lost machine ends one."""
         self.processes.remove(process)
-        process.kill()
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        until(lambda: not is_running(process))
 
     def get(self, run: Run) -> Run:
         """The run as it stands."""
@@ -189,7 +200,15 @@ class KillRig(FlowRig):
         """Kill what runs and close the installation."""
         for process in [*self.processes]:
             self.kill(process)
+        if self._parent is not None:
+            self._parent.kill()
+            self._parent.communicate()
         self.services.close()
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there; its parent leaves no remnants."""
+    return Path(f"/proc/{process}").exists()
 
 
 def ask(id: str, step: str = "", after: str = "") -> Document:
@@ -215,11 +234,32 @@ def list_cuts(steps: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def main() -> None:
+    """Import what a process that runs work needs, then fork one for each line, and write its number."""
+    for module in ("lib.work.engine", "lib.workflows.interpreter", "lib.workflows.steps.model"):
+        importlib.import_module(module)
+    via_litellm.litellm_module()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever is killed leaves nothing to be waited for
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+            os.dup2(0, 1)
+            (run_machine if line.strip() == "machine" else run_work)()
+        print(child, flush=True)
+
+
+def run_work() -> None:
+    """Do what `python -m lib work` does."""
+    work.run(argparse.Namespace())
+
+
+def run_machine() -> None:
     """Run work as a machine of its own: its key is no other's, so that its beats alone say that it lives."""
     own_key = f"machine {os.getpid()}"
     processes.read_host_key = lambda: own_key
-    services: Any = build(Settings.from_environment())
-    errands = {
+    services = build(Settings.from_environment())
+    errands: dict[str, Errand] = {
         "due": services.workflows.runs.launch_due,
         "schedules": services.workflows.schedules.begin_due,
         "approvals": services.approvals.tell_due,

@@ -56,6 +56,7 @@ def test_a_definition_reads_alike_from_json_and_yaml_and_has_a_schema() -> None:
         ("{", "no JSON"),
         ("- 1", "no object"),
         ("x: " + "y" * LONGEST_DOCUMENT, "too long"),
+        ('{"nodes": []' + " " * 5_000_000 + "}", "It has 5,000,013 bytes; the limit is 1,000,000"),
         ({"initial_state": "a", "states": {"a": {"type": "llm", "next": "b"}}}, "The state a can't be translated"),
         ({"states": {"a": {"type": "magic"}}}, "Its type is 'magic'"),
     ],
@@ -246,8 +247,11 @@ def test_versions_never_change_labels_move_and_the_second_of_two_editors_is_told
         workflows.version(AMIRA, slug, 7)
 
 
-def test_a_workflow_can_not_call_itself_through_others(rig: FlowRig) -> None:
+def test_a_workflow_can_not_call_itself_not_even_through_others(rig: FlowRig) -> None:
     inner = rig.make(draw(start(), finish("x")))
+    with pytest.raises(InvalidInput, match=f"w: {inner} → {inner}"):
+        itself = draw(start(), node("workflow", "w", workflow=inner), finish("x"))
+        rig.services.workflows.definitions.save(AMIRA, inner, itself, 1)
     outer = rig.make(draw(start(), node("workflow", "w", workflow=inner), finish("x")))
     with pytest.raises(InvalidInput, match=f"w: {inner} → {outer} → {inner}"):
         rig.services.workflows.definitions.save(

@@ -1,7 +1,6 @@
 """kill -9 of what executes a run of ten paid steps: the provider's own count says that no answer is paid for twice."""
 
 import random
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -80,7 +79,7 @@ def test_killed_in_flight_and_while_it_waits_a_run_repeats_what_was_cut_and_noth
     record_property("counted", ("steps of a run killed in flight", len(killed)))
 
 
-def kill_while_it_waits(rig: KillRig, process: "subprocess.Popen[bytes]", run: Run) -> "subprocess.Popen[bytes]":
+def kill_while_it_waits(rig: KillRig, process: int, run: Run) -> int:
     """Kill while the run waits for a decision, decide by the API while nothing runs, and start another process."""
     until(lambda: rig.get(run).state is RunState.WAITING)
     rig.kill(process)
@@ -124,13 +123,13 @@ def test_of_three_machines_one_is_lost_and_the_others_go_on_with_its_runs(
     settings: Settings, record_property: Callable[[str, object], None]
 ) -> None:
     with open_rig(settings, pause_s=0.1) as rig:
-        machines = [rig.begin_process("-m", "tests.workflows.kill_rig") for _ in range(3)]
+        machines = [rig.begin_process("machine") for _ in range(3)]
         workflow = rig.draw_ten()
         runs = [rig.start(workflow, text="go") for _ in range(12)]
         until(lambda: rig.witness.total >= 2 * len(runs))
         owners = rig.read_owners()
-        lost = max(machines, key=lambda machine: sum(f"-{machine.pid}-" in owner for owner in owners.values()))
-        left = [run for run in runs if f"-{lost.pid}-" in owners.get(run.id, "")]
+        lost = max(machines, key=lambda machine: sum(f"-{machine}-" in owner for owner in owners.values()))
+        left = [run for run in runs if f"-{lost}-" in owners.get(run.id, "")]
         assert left
         rig.kill(lost)
         killed_at = time.monotonic()
