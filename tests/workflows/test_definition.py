@@ -249,8 +249,8 @@ def test_versions_never_change_labels_move_and_the_second_of_two_editors_is_told
 
 def test_a_workflow_can_not_call_itself_not_even_through_others(rig: FlowRig) -> None:
     inner = rig.make(draw(start(), finish("x")))
+    itself = draw(start(), node("workflow", "w", workflow=inner), finish("x"))
     with pytest.raises(InvalidInput, match=f"w: {inner} → {inner}"):
-        itself = draw(start(), node("workflow", "w", workflow=inner), finish("x"))
         rig.services.workflows.definitions.save(AMIRA, inner, itself, 1)
     outer = rig.make(draw(start(), node("workflow", "w", workflow=inner), finish("x")))
     with pytest.raises(InvalidInput, match=f"w: {inner} → {outer} → {inner}"):
