@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -98,17 +98,22 @@ def test_killed_at_random_moments_no_answer_in_the_ledger_is_asked_for_again(
     runs = [killing.start(workflow, text="go") for _ in range(3)]
     for _ in range(kills):
         goal = killing.witness.total + moments.randint(1, 6)
-        until(lambda goal=goal: decide_waiting(killing) or killing.witness.total >= goal)  # type: ignore[misc]
+        until(lambda goal=goal: decide_waiting(killing) or killing.witness.total >= goal or are_over(killing, runs))  # type: ignore[misc]
         threading.Event().wait(moments.uniform(0, 0.03))  # a moment within a step, or between two
         killing.kill(process)
         process = killing.begin_process()
-        if all(killing.get(run).state.is_over for run in runs[-3:]):
+        if are_over(killing, runs):
             runs += [killing.start(workflow, text="go") for _ in range(3)]
-    until(lambda: decide_waiting(killing) or all(killing.get(run).state.is_over for run in runs))
+    until(lambda: decide_waiting(killing) or are_over(killing, runs))
     cut = sum(len(killing.check_paid_once(run).costs) - len(PAID) for run in runs)
     record_property("counted", ("kills of processes that execute workflows", kills))
     record_property("counted", ("paid steps of these workflows", len(PAID) * len(runs)))
     record_property("counted", ("of them cut in flight and repeated", cut))
+
+
+def are_over(rig: KillRig, runs: Sequence[Run]) -> bool:
+    """Whether the newest runs have ended."""
+    return all(rig.get(run).state.is_over for run in runs[-12:])
 
 
 def decide_waiting(rig: KillRig) -> bool:
@@ -136,7 +141,7 @@ def test_of_three_machines_one_is_lost_and_the_others_go_on_with_its_runs(
         until(lambda: all(rig.get(run).executions > 1 for run in left))
         seconds = time.monotonic() - killed_at
         scheduled = fire_schedule(rig, 5)
-        until(lambda: decide_waiting(rig) or all(rig.get(run).state.is_over for run in runs))
+        until(lambda: decide_waiting(rig) or are_over(rig, runs))
         for run in runs:
             rig.check_paid_once(run)
         fired = len(rig.services.workflows.runs.list(AMIRA, scheduled))
