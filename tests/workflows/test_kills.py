@@ -97,8 +97,7 @@ def test_killed_at_random_moments_no_answer_in_the_ledger_is_asked_for_again(
     process = killing.begin_process()
     runs = [killing.start(workflow, text="go") for _ in range(3)]
     for _ in range(kills):
-        goal = killing.witness.total + moments.randint(1, 6)
-        until(lambda goal=goal: decide_waiting(killing) or killing.witness.total >= goal or are_over(killing, runs))  # type: ignore[misc]
+        wait_for_requests(killing, moments.randint(1, 6), runs)
         threading.Event().wait(moments.uniform(0, 0.03))  # a moment within a step, or between two
         killing.kill(process)
         process = killing.begin_process()
@@ -109,6 +108,12 @@ def test_killed_at_random_moments_no_answer_in_the_ledger_is_asked_for_again(
     record_property("counted", ("kills of processes that execute workflows", kills))
     record_property("counted", ("paid steps of these workflows", len(PAID) * len(runs)))
     record_property("counted", ("of them cut in flight and repeated", cut))
+
+
+def wait_for_requests(rig: KillRig, more: int, runs: Sequence[Run]) -> None:
+    """Wait until the provider was sent so many more requests, or there are no more to come."""
+    goal = rig.witness.total + more
+    until(lambda: decide_waiting(rig) or rig.witness.total >= goal or are_over(rig, runs))
 
 
 def are_over(rig: KillRig, runs: Sequence[Run]) -> bool:
