@@ -1,6 +1,9 @@
 """What is written is JSON that every store takes, whatever was read."""
 
 import json
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.fast_json import decode, encode, encode_text
+from lib.settings import PROJECT
 
 pytestmark = pytest.mark.feature("GATE-1")
 TEXT = st.text(st.characters(codec=None, categories=None))
@@ -34,3 +38,28 @@ def test_what_the_fast_road_refuses_is_read_and_written_like_the_rest() -> None:
         assert "nfinity" not in encode_text(decode(text))
     assert encode_text({"a": float("nan")}) == '{"a":null}'
     assert encode_text({"\ud800": float("nan"), "b": (1, float("inf"))}) == '{"\\ud800":null,"b":[1,null]}'
+
+
+_AT_ONCE = """
+import sys, threading
+from lib.workflows.definition import decode_definition, parse_definition
+sys.setswitchinterval(1e-6)
+text = '{"nodes":[{"kind":"input","id":"a","fields":[{"name":"x"}]},{"kind":"output","id":"b","text":"x"}]}'
+barrier = threading.Barrier(8)
+def read(number):
+    barrier.wait()
+    decode_definition(text) if number % 2 else parse_definition({"nodes": [{"kind": "input", "id": "a"}]})
+threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_threads_that_meet_a_struct_first_and_at_once_do_not_end_the_process() -> None:
+    assert subprocess.run([sys.executable, "-c", _AT_ONCE], cwd=PROJECT, check=False).returncode == 0
+
+
+def test_structs_are_read_by_one_module_while_threads_run() -> None:
+    reads = re.compile(r"msgspec\.convert\(|msgspec\.json\.decode\([^)]*type=|^ .*msgspec\.json\.Decoder\(", re.M)
+    sources = {path for path in (PROJECT / "lib").rglob("*.py") if reads.search(path.read_text())}
+    assert {path.name for path in sources} == {"fast_json.py"}

@@ -15,7 +15,7 @@ from msgspec import NODEFAULT, Struct, defstruct, to_builtins
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput, NotFound
-from lib.fast_json import encode_text
+from lib.fast_json import convert_struct, encode_text
 from lib.tools.tool import SourceKind, ToolAnnotations, ToolContext, ToolDefinition, ToolOutput, check_name
 from lib.tools.tool_threads import run_in_thread
 
@@ -47,7 +47,7 @@ class NativeTool:
     async def run(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Call the function; raises InvalidInput for arguments of another type."""
         try:
-            converted = msgspec.convert(arguments, self._arguments)
+            converted = convert_struct(arguments, self._arguments)
         except msgspec.ValidationError as error:
             raise InvalidInput("The arguments don't fit the tool.", f"{error}.") from None
         keywords = {name: getattr(converted, name) for name in self._arguments.__struct_fields__}

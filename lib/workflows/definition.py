@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from lib.errors import Conflict, InvalidInput
-from lib.fast_json import decode, hash_json
+from lib.fast_json import convert_struct, decode, decode_struct, hash_json
 
 LONGEST_DOCUMENT = 1_000_000  # bytes
 MOST_NODES = 500  # of all graphs together
@@ -413,7 +413,7 @@ def parse_definition(document: Any) -> Definition:
     for part, graph in _list_raw_graphs(document):
         _check_raw_nodes(part, graph)
     try:
-        definition = msgspec.convert(document, Definition)
+        definition = convert_struct(document, Definition)
     except msgspec.ValidationError as error:
         raise InvalidInput("The definition can't be used.", _explain(str(error)), "Correct it.", "definition") from None
     if sum(len(graph.nodes) for _, graph in definition.graphs()) > MOST_NODES:
@@ -449,7 +449,7 @@ def _check_raw_nodes(part: str, graph: dict[str, Any]) -> None:
             why = f"Its kind is {str(kind)[:40]!r}; there are {', '.join(sorted(NODE_TYPES))}."
             raise InvalidInput(f"The node {path[:100]} can't be used.", why, "Correct its kind.", "definition")
         try:
-            msgspec.convert(node, NODE_TYPES[kind])
+            convert_struct(node, NODE_TYPES[kind])
         except msgspec.ValidationError as error:
             raise InvalidInput(
                 f"The node {path[:100]} can't be used.", _explain(str(error)), "Correct it.", "definition"
@@ -495,7 +495,7 @@ def decode_definition(text: str) -> Definition:
     Definitions are checked before they are stored, so nothing else makes one unreadable.
     """
     try:
-        return msgspec.json.decode(text, type=Definition)
+        return decode_struct(text, Definition)
     except msgspec.ValidationError as error:
         try:
             parse_definition(msgspec.json.decode(text))  # names the node

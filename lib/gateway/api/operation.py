@@ -23,7 +23,7 @@ from lib import services as service_root
 from lib.access.grants import GatewayEndpoint
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput, NotFound
-from lib.fast_json import encode
+from lib.fast_json import convert_struct, encode
 from lib.gateway.http.exchange import Exchange, RefusedRequest
 from lib.gateway.http.refusals import Refusal
 from lib.gateway.models.background_call import EVENTS, follow
@@ -189,7 +189,7 @@ def build_routes(operations: Mapping[str, Mapping[str, Operation]]) -> list[Base
 def read(kind: type[B], document: Mapping[str, Any], *, strict: bool = True) -> B:
     """A document as a struct; InvalidInput names the field that can't be used. Not `strict`: all values are texts."""
     try:
-        return msgspec.convert(document, kind, strict=strict)
+        return convert_struct(document, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
 

@@ -9,6 +9,7 @@ import msgspec
 
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput
+from lib.fast_json import convert_struct
 
 Run = Callable[[Actor, Any], Any]  # returns text, or JSON
 
@@ -42,7 +43,7 @@ class BundledTool:
     def call(self, actor: Actor, arguments: Mapping[str, Any]) -> Any:
         """Check the arguments and run; returns text or JSON, raises LLMManagerError."""
         try:
-            checked = msgspec.convert(dict(arguments), self.arguments)
+            checked = convert_struct(dict(arguments), self.arguments)
         except msgspec.ValidationError as error:
             why = f"{error}."
             raise InvalidInput(f"{self.name} can't use these arguments.", why, "Correct them.") from None
