@@ -68,6 +68,7 @@ from lib.providers.registry import Providers
 from lib.settings import Settings
 from lib.statistics.counters import Counters
 from lib.statistics.exchange import ExchangeRates
+from lib.statistics.shared_costs import SharedCosts
 from lib.tokens.kept_turns import KeptTurns
 from lib.tools.direct_runs import DirectRuns
 from lib.tools.tool_retention import forget_old_runs
@@ -125,6 +126,7 @@ class Services:
         self.stops = StopSwitch(store)
         self.approvals = Approvals(store, self.vault)
         self.access_links = AccessLinks(store)
+        self.shared_costs = SharedCosts(store)
         self.hand_over = HandOver(store)
         self.erasure = Erasure(store)
         self.sessions = Sessions(store)

@@ -23,7 +23,6 @@ from lib.files.cells import neutralise
 
 PAGE_SIZE = 25
 _LONGEST_PLACE = 80
-_BATCH = 1_000
 _A = audit_log.c
 _COLUMNS = ("at", "user_name", "came_from", "action", "subject", "detail", "user_id", "id", "team_id")
 
@@ -103,8 +102,10 @@ class AuditOptions:
 class Audit:
     """Reads the log."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, batch: int = 1_000) -> None:
+        """`batch`: entries that an export reads at a time."""
         self._store = store
+        self._batch = batch
 
     def page(self, actor: Actor, criteria: AuditCriteria, page: int = 1, size: int = PAGE_SIZE) -> AuditPage:
         """Read a page of the entries that meet the criteria; a number past the end gives the last page."""
@@ -146,9 +147,9 @@ class Audit:
         while True:
             query = select(audit_log).where(*conditions, *after).order_by(_A.at.desc(), _A.id.desc())
             with self._store.read() as connection:
-                rows = connection.execute(query.limit(_BATCH)).mappings().all()
+                rows = connection.execute(query.limit(self._batch)).mappings().all()
             yield _write_csv([[_format_cell(row[name]) for name in _COLUMNS] for row in rows])
-            if len(rows) < _BATCH:
+            if len(rows) < self._batch:
                 return
             oldest = rows[-1]
             after = [_A.at <= oldest["at"], or_(_A.at < oldest["at"], _A.id < oldest["id"])]

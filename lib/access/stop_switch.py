@@ -15,16 +15,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from lib.access import audit
-from lib.access.permissions import Actor, Role
+from lib.access.permissions import NO_TEAM, Actor, Role
 from lib.access.team_choices import StopKind
+from lib.access.team_scope import is_usable
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import ALL_TEAMS, api_keys, stops, team_members, teams, users
+from lib.db.tables import ALL_TEAMS, api_keys, mcp_servers, stops, team_members, teams, tools, users
 from lib.errors import Conflict, InstallationError, InvalidInput, NotFound, PermissionDenied
 from lib.patterns import read_whole_number
 
@@ -60,24 +62,13 @@ class StopSwitch:
 
     def list(self, actor: Actor) -> Sequence[Stop]:
         """List what is stopped and concerns the actor: everything, their team, its keys; the newest first."""
-        query = select(stops).order_by(_S.at.desc())
         with self._store.read() as connection:
-            rows = connection.execute(query).all()
-            names = {row.id: row.name for row in connection.execute(select(teams.c.id, teams.c.name))}
-            key_ids = [row.subject for row in rows if row.kind == StopKind.KEY]
-            keys = select(api_keys.c.id, api_keys.c.name, api_keys.c.team_id).where(api_keys.c.id.in_(key_ids))
-            by_key = {row.id: row for row in connection.execute(keys)}
+            rows = connection.execute(select(stops).order_by(_S.at.desc())).all()
+            owners = _read_owners(connection, rows)
         listed = list[Stop]()
         for row in rows:
-            label = row.subject or row.kind
-            team_id = actor.team_id
-            if row.kind == StopKind.TEAM:
-                team_id = int(row.subject)
-                label = names.get(team_id, row.subject)
-            elif row.kind == StopKind.KEY:
-                key = by_key.get(row.subject)
-                label, team_id = (key.name, key.team_id) if key else (row.subject, ALL_TEAMS)
-            if actor.sees_every_team or team_id == actor.team_id:
+            label, team_id = owners.get((row.kind, row.subject), (row.subject or row.kind, ALL_TEAMS))
+            if is_usable(actor, team_id):
                 listed.append(Stop(StopKind(row.kind), row.subject, label, row.reason, row.user_name, row.at))
         return listed
 
@@ -207,6 +198,34 @@ def _make_stop_refusal(kind: str, reason: str) -> PermissionDenied:
     blocked = "Everything is" if kind == StopKind.EVERYTHING else f"This {kind} is"
     remedy = "Ask who stopped it, or a super-admin, to start it again."
     return PermissionDenied(f"{blocked} stopped.", reason or "An administrator stopped them.", remedy)
+
+
+def _read_owners(connection: Connection, rows: Sequence[Any]) -> dict[tuple[str, str], tuple[str, int]]:
+    """Read the names and teams of what is stopped, by kind and subject; what is of all teams may be missing.
+
+    A key that is gone is nobody's. A tool of a server (`server__tool`) is of its server's team.
+    """
+    of_kind = {kind: [row.subject for row in rows if row.kind == kind] for kind in StopKind}
+    owners: dict[tuple[str, str], tuple[str, int]] = {
+        (StopKind.KEY, subject): (subject, NO_TEAM) for subject in of_kind[StopKind.KEY]
+    }
+    for row in connection.execute(select(teams.c.id, teams.c.name)):
+        owners[StopKind.TEAM, str(row.id)] = (row.name, row.id)
+    keys = select(api_keys.c.id, api_keys.c.name, api_keys.c.team_id).where(api_keys.c.id.in_(of_kind[StopKind.KEY]))
+    for row in connection.execute(keys):
+        owners[StopKind.KEY, row.id] = (row.name, row.team_id)
+    server_of = {subject: subject.partition("__")[0] for subject in of_kind[StopKind.TOOL] if "__" in subject}
+    names = {*of_kind[StopKind.SERVER], *server_of.values()}
+    servers = select(mcp_servers.c.name, mcp_servers.c.team_id).where(mcp_servers.c.name.in_(names))
+    team_of = {row.name: row.team_id for row in connection.execute(servers)}
+    for subject, server in [*server_of.items(), *((name, name) for name in of_kind[StopKind.SERVER])]:
+        kind = StopKind.TOOL if subject in server_of else StopKind.SERVER
+        owners[kind, subject] = (subject, team_of.get(server, ALL_TEAMS))
+    own_tools = select(tools.c.name, tools.c.team_id).where(tools.c.name.in_(of_kind[StopKind.TOOL]))
+    for row in connection.execute(own_tools):
+        if row.name not in server_of:
+            owners[StopKind.TOOL, row.name] = (row.name, row.team_id)
+    return owners
 
 
 def _read_people(connection: Connection) -> dict[str, tuple[bool, frozenset[int] | None]]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from lib.access.permissions import Role
 
 TEAM_ROLES = (Role.TEAM_ADMINISTRATOR, Role.MASTER_DEVELOPER, Role.DEVELOPER, Role.ADMINISTRATOR)
-THING_KINDS = ("configuration", "prompt", "override", "collection", "workflow")
+THING_KINDS = ("configuration", "prompt", "override", "collection", "workflow", "tool", "server")
 
 
 class StopKind(StrEnum):

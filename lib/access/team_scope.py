@@ -17,6 +17,11 @@ def filter_usable(actor: Actor, column: ColumnElement[Any]) -> ColumnElement[boo
     return true() if actor.sees_every_team else column.in_((ALL_TEAMS, actor.team_id))
 
 
+def is_usable(actor: Actor, team_id: int) -> bool:
+    """Whether the actor may see and use a thing of a team; for things that are kept in memory, as `filter_usable`."""
+    return actor.sees_every_team or team_id in (ALL_TEAMS, actor.team_id)
+
+
 def filter_changeable(actor: Actor, column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Things that the actor may change, where their permissions allow it: those of the chosen team."""
     return true() if actor.sees_every_team else column == actor.team_id

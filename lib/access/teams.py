@@ -44,15 +44,20 @@ _T = teams.c
 _M = team_members.c
 _SLUG = compile_pattern(r"[a-z0-9][a-z0-9._\-]{0,79}")
 _OTHER_SIGNS = compile_pattern(r"[^a-z0-9]+")
-THINGS: dict[str, tuple[Table, str]] = {  # kind → its table and the column that names a thing to people
-    "configuration": (configurations, "slug"),
-    "prompt": (prompt_templates, "slug"),
-    "override": (overrides, "name"),
-    "collection": (collections, "name"),
-    "workflow": (workflows, "slug"),
+THINGS: dict[str, tuple[Table, str, str]] = {  # kind → its table, its key, and the column that names it to people
+    "configuration": (configurations, "id", "slug"),
+    "prompt": (prompt_templates, "id", "slug"),
+    "override": (overrides, "id", "name"),
+    "collection": (collections, "id", "name"),
+    "workflow": (workflows, "id", "slug"),
+    "tool": (tools, "name", "name"),  # those over HTTP; a server's go with their server
+    "server": (mcp_servers, "id", "name"),
 }
 _OF_WORKFLOWS = (workflow_schedules, workflow_webhooks)  # they follow their workflow
-OWNED = (*(table for table, _ in THINGS.values()), budgets, mcp_servers, *_OF_WORKFLOWS)  # what keeps a team from going
+OWNED = (  # what keeps a team from going; of tools those over HTTP alone
+    *(table for table, *_ in THINGS.values() if table is not tools),
+    *(budgets, *_OF_WORKFLOWS),
+)
 
 
 @dataclass(frozen=True)
@@ -209,21 +214,37 @@ class Teams:
         actor.require_super_admin("move things between teams")
         if kind not in THINGS:
             raise InvalidInput(f"There is no kind {kind[:40]}.", "", f"Use {', '.join(THINGS)}.", field="kind")
-        table, label = THINGS[kind]
+        table, key, label = THINGS[kind]
         with self._store.write() as connection:
             slug = "all teams" if team_id == ALL_TEAMS else _lock_team(connection, team_id)
-            is_named = (table.c.id == name) | (table.c[label] == name)
-            rows = connection.execute(select(table.c.id, table.c[label].label("label")).where(is_named)).all()
+            is_named = (table.c[key] == name) | (table.c[label] == name)
+            if table is tools:
+                is_named &= table.c.source == "http"
+            query = select(table.c[key].label("key"), table.c[label].label("label")).where(is_named)
+            rows = connection.execute(query).all()
             if len(rows) != 1:
                 raise NotFound(f"There is no one {kind} {name[:80]}.", "", "Look at its page, and give its id.")
             values: dict[str, Any] = {"team_id": team_id}
             if kind == "configuration":
                 values |= {"is_default": False, "is_global_default": False}
-            connection.execute(update(table).where(table.c.id == rows[0].id).values(**values))
-            if kind == "workflow" and team_id != ALL_TEAMS:  # what begins its runs acts in one team
-                for part in _OF_WORKFLOWS:
-                    connection.execute(update(part).where(part.c.workflow_id == rows[0].id).values(team_id=team_id))
+            if kind == "server":  # whoever keeps servers in memory reads them again
+                values["updated_at"] = utc_now()
+            connection.execute(update(table).where(table.c[key] == rows[0].key).values(**values))
+            _move_parts(connection, kind, rows[0], team_id)
             audit.record(connection, actor, f"{kind}.move", rows[0].label, of_team=team_id, to=slug)
+
+
+def _move_parts(connection: Connection, kind: str, thing: Any, team_id: int) -> None:
+    """Move what goes with a thing: what begins a workflow's runs, which acts in one team; what is set on a server's
+    tools.
+    """
+    if kind == "workflow" and team_id != ALL_TEAMS:
+        for part in _OF_WORKFLOWS:
+            connection.execute(update(part).where(part.c.workflow_id == thing.key).values(team_id=team_id))
+    if kind == "server":
+        prefix = f"{thing.label}__"
+        is_its = (tools.c.source == "mcp", func.substr(tools.c.name, 1, len(prefix)) == prefix)
+        connection.execute(update(tools).where(*is_its).values(team_id=team_id))
 
 
 def require_role_in(actor: Actor, team_id: int) -> None:

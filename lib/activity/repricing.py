@@ -5,6 +5,8 @@ Left as they are: costs that the provider itself reported (unless asked for), at
 from the cache, calls of a provider that is registered no more, for its kind is not known, and imported sums of many
 calls, for what a call costs may hang on its own length.
 
+Calls of the chosen team are priced anew; of every team by super-admins alone.
+
 Rows are read without a lock and changed in batches, each whole in itself: calls go on meanwhile, an interrupted run
 leaves right rows and can be started again. The audit log notes the beginning, and the sums at the end.
 """
@@ -19,6 +21,7 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import filter_changeable
 from lib.db.engine import Store
 from lib.db.tables import providers, usage_logs
 from lib.ledger.closing import take_sequence
@@ -27,7 +30,6 @@ from lib.providers.kinds import ProviderKind
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.rates import PROVIDER_SAID, Cost
 
-_BATCH = 2000
 _C = usage_logs.c
 _UNPRICED = _C.cost_nano_usd.is_(None) | (_C.cost_status == "partial")  # wholly, or a part of it
 _COST = ("cost_nano_usd", "cost_status", "fees_nano_usd", "price_id")
@@ -83,9 +85,11 @@ class RepricingPreview:
 class Repricing:
     """Prices past calls anew: a preview, the change itself, and from when a model lacks a price."""
 
-    def __init__(self, store: Store, book: PriceBook) -> None:
+    def __init__(self, store: Store, book: PriceBook, batch: int = 2000) -> None:
+        """`batch`: rows that are read and changed at a time."""
         self._store = store
         self._book = book
+        self._batch = batch
 
     def preview(
         self, actor: Actor, range_: RepricingScope, progress: Callable[[int], None] | None = None
@@ -93,7 +97,7 @@ class Repricing:
         """Count what re-pricing would change, without writing anything."""
         actor.require(Permission.MANAGE_PROVIDERS)
         preview = RepricingPreview()
-        for _ in self._find_changes(range_, preview, progress):
+        for _ in self._find_changes(actor, range_, preview, progress):
             pass
         return preview
 
@@ -104,7 +108,7 @@ class Repricing:
         actor.require(Permission.MANAGE_PROVIDERS)
         applied = RepricingPreview()
         begun = False
-        for changes in self._find_changes(range_, applied, progress):
+        for changes in self._find_changes(actor, range_, applied, progress):
             with self._store.write() as connection:
                 if not begun:
                     _record_audit(connection, actor, "prices.reprice", range_)
@@ -119,29 +123,30 @@ class Repricing:
     def oldest_unpriced(self, actor: Actor, provider: str, model: str) -> datetime | None:
         """When the first call of a model that still has no cost was made: from there its price should hold."""
         actor.require(Permission.MANAGE_PROVIDERS)
-        conditions = (_C.provider == provider, _C.model == model, _UNPRICED)
+        of_team = filter_changeable(actor, _C.team_id)
+        conditions = (_C.provider == provider, _C.model == model, _UNPRICED, of_team)
         with self._store.read() as connection:
             oldest: datetime | None = connection.scalar(select(func.min(_C.started_at)).where(*conditions))
         return oldest
 
     def _find_changes(
-        self, range_: RepricingScope, preview: RepricingPreview, progress: Callable[[int], None] | None
+        self, actor: Actor, range_: RepricingScope, preview: RepricingPreview, progress: Callable[[int], None] | None
     ) -> Iterator[list[dict[str, Any]]]:
         """New column values of attempts whose cost changes, in batches; `preview` counts along."""
         self._book.refresh()
         with self._store.read() as connection:
             listed = connection.execute(select(providers.c.name, providers.c.kind))
             kinds = {name: kind for name, kind in listed}
-        query = _select_charged(range_)
+        query = _select_charged(range_).where(filter_changeable(actor, _C.team_id))
         after = list[Any]()
         while True:
             with self._store.read() as connection:
-                rows = connection.execute(query.where(*after).limit(_BATCH)).all()
+                rows = connection.execute(query.where(*after).limit(self._batch)).all()
             if changes := [c for row in rows if (c := self._reprice(row, kinds, preview, range_)) is not None]:
                 yield changes
             if progress is not None:
                 progress(preview.looked_at)
-            if len(rows) < _BATCH:
+            if len(rows) < self._batch:
                 return
             last = rows[-1]
             after = [_C.started_at >= last.started_at, or_(_C.started_at > last.started_at, _C.id > last.id)]

@@ -1,12 +1,32 @@
-"""Argument types: a positive count, a day, a list of names, a pair; and the text of a file that an argument names."""
+"""Arguments: those of an action, types (a positive count, a day, names, a pair), the text of a file that is named."""
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+from lib.cli import output
 from lib.errors import InvalidInput
 from lib.files.text import decode_text
+
+
+def add_action(
+    actions: Any, name: str, words: str, run: Callable[[argparse.Namespace], None], *arguments: str, json: bool = False
+) -> argparse.ArgumentParser:
+    """Register an action of a command, with arguments that have to be given; `json`: it can print JSON.
+
+    An argument is its name, or `name:SHOWN` where people are shown another word in its place.
+    """
+    command: argparse.ArgumentParser = actions.add_parser(name, help=words)
+    for argument in arguments:
+        argument_name, _, shown = argument.partition(":")
+        command.add_argument(argument_name, metavar=shown or argument_name.upper())
+    if json:
+        output.add_json_option(command)
+    command.set_defaults(run=run)
+    return command
 
 
 def parse_count(text: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.arguments import parse_count, parse_names
+from lib.cli.arguments import add_action, parse_count, parse_names
 from lib.cli.budgets import parse_dollars
 from lib.cli.operator import OPERATOR, open_services
 from lib.cli.prompts import parse_version_or_label
@@ -23,41 +23,22 @@ def add_commands(commands: Any) -> None:
     actions = commands.add_parser("runs", help="put a table of inputs to several prompts and models").add_subparsers(
         metavar="ACTION", required=True
     )
-    for name, about, run in (
+    for name, words, run in (
         ("quote", "what a run would cost, at least and at most", quote),
         ("start", "run a table and print how each candidate did", start),
     ):
-        command = actions.add_parser(name, help=about)
-        _add_draft(command)
-        output.add_json_option(command)
-        command.set_defaults(run=run)
-    command = actions.add_parser("resume", help="ask what has no answer yet")
-    command.add_argument("id", metavar="ID")
+        _add_draft(add_action(actions, name, words, run, json=True))
+    command = add_action(actions, "resume", "ask what has no answer yet", resume, "id", json=True)
     command.add_argument("--failed", action="store_true", help="also what failed")
-    output.add_json_option(command)
-    command.set_defaults(run=resume)
-    command = actions.add_parser("list", help="list runs")
-    output.add_json_option(command)
-    command.set_defaults(run=list_runs)
-    command = actions.add_parser("show", help="how each candidate did so far")
-    command.add_argument("id", metavar="ID")
-    output.add_json_option(command)
-    command.set_defaults(run=show)
-    command = actions.add_parser("stop", help="stop a run, wherever it is at work")
-    command.add_argument("id", metavar="ID")
-    command.set_defaults(run=stop)
-    command = actions.add_parser("export", help="every answer with its inputs, scores and cost")
-    command.add_argument("id", metavar="ID")
+    add_action(actions, "list", "list runs", list_runs, json=True)
+    add_action(actions, "show", "how each candidate did so far", show, "id", json=True)
+    add_action(actions, "stop", "stop a run, wherever it is at work", stop, "id")
+    command = add_action(actions, "export", "every answer with its inputs, scores and cost", export, "id")
     command.add_argument("--format", choices=["csv", "json"], default="csv")
-    command.set_defaults(run=export)
-    command = actions.add_parser("promote", help="make a candidate the one in use")
-    command.add_argument("id", metavar="ID")
+    command = add_action(actions, "promote", "make a candidate the one in use", promote, "id")
     command.add_argument("candidate", type=parse_count, metavar="N", help="its number in `runs show`")
     command.add_argument("--what", choices=["template", "configuration"], default="template")
-    command.set_defaults(run=promote)
-    command = actions.add_parser("delete", help="forget a run; its calls stay in the ledger")
-    command.add_argument("id", metavar="ID")
-    command.set_defaults(run=delete)
+    add_action(actions, "delete", "forget a run; its calls stay in the ledger", delete, "id")
 
 
 def _add_draft(command: argparse.ArgumentParser) -> None:

@@ -38,7 +38,6 @@ from lib.ledger.kept_messages import drop_unused
 _POLICY = "retention.days"
 _LAST = "retention.last_run"
 _UNFINISHED = "retention.unfinished"
-_BATCH = 1_000
 _PAUSE_S = 0.02
 LONGEST_DAYS = 36_500
 SHORTEST_AUDIT_DAYS = 30
@@ -84,8 +83,10 @@ class LastRun:
 class Retention:
     """Reads and changes how long things are kept, and deletes what is older; for super-admins and the job."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, batch: int = 1_000) -> None:
+        """`batch`: rows that are deleted at a time."""
         self._store = store
+        self._batch = batch
 
     def days(self, actor: Actor) -> Days:
         """Read for how many days each class is kept."""
@@ -179,7 +180,7 @@ class Retention:
             with self._store.write() as connection:
                 if self._store.is_sqlite:
                     connection.execute(text("PRAGMA secure_delete=ON"))
-                row_ids = connection.scalars(ids.limit(_BATCH)).all()
+                row_ids = connection.scalars(ids.limit(self._batch)).all()
                 if usage_logs.c.id in set(keys) and row_ids:
                     installation.write(connection, _UNFINISHED, True)
                 words = select(usage_payloads.c.messages_id).where(usage_payloads.c.id.in_(row_ids))
@@ -189,7 +190,7 @@ class Retention:
                     connection.execute(delete(key.table).where(key.in_(row_ids)))
                 drop_unused(connection, chains)
             count += len(row_ids)
-            if len(row_ids) < _BATCH:
+            if len(row_ids) < self._batch:
                 break
             time.sleep(_PAUSE_S)  # others write in between
         return count

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from lib.approvals.approval import make_storable
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import mcp_pins, mcp_runners, mcp_servers, mcp_states
+from lib.db.tables import ALL_TEAMS, mcp_pins, mcp_runners, mcp_servers, mcp_states
 from lib.mcp import processes, sign_in_records
 from lib.mcp.pins import Pin, compare, join_names
 from lib.mcp.processes import ProcessMark, name_machine
@@ -47,8 +47,14 @@ class RunnerRecord:
         return utc_now() - self.beat_at < FRESH and not (is_here and processes.is_gone(self.pid))
 
 
-def read_servers(connection: Connection, machine: str | None = None) -> list[McpServer]:
-    """Every server by name, with its state on a machine (this one) or, where it has none there, on another."""
+def read_servers(
+    connection: Connection, condition: ColumnElement[bool] | None = None, machine: str | None = None
+) -> list[McpServer]:
+    """The servers that meet a condition on `mcp_servers` (without one every server) by name.
+
+    Each has its state on a machine (this one) or, where it has none there, on another. Whether the names of tools meet
+    is judged over all servers, also those that are left out.
+    """
     machine_name = machine or name_machine()
     states = dict[str, ServerState]()
     for row in connection.execute(select(mcp_states)).mappings():
@@ -61,15 +67,25 @@ def read_servers(connection: Connection, machine: str | None = None) -> list[Mcp
     for row in connection.execute(select(mcp_pins)).mappings():
         pins.setdefault(row["server_id"], []).append(Pin(row["tool"], row["fingerprint"], row["definition"]))
     rows = connection.execute(select(mcp_servers).order_by(_S.created_at, _S.id)).mappings().all()
-    names = dict[str, str]()
+    chosen = set(connection.scalars(select(_S.id).where(true() if condition is None else condition)))
+    names = dict[str, tuple[int, str]]()
     servers = list[McpServer]()
     for row in rows:
         people = (sign_in.user_id for sign_in in signed_in.get(row["id"], []) if sign_in.is_good_for(row["url"]))
-        server = _build_server(row, states.get(row["id"]), pins.get(row["id"], []), names)
+        server = _build_server(row, states.get(row["id"]), pins.get(row["id"], []), _name_owners(names, row["team_id"]))
         server = replace(server, signed_in=frozenset(people))
-        names |= {tool.name: f"{server.name}'s {tool.tool}" for tool in server.tools if tool.name not in names}
+        for tool in server.tools:
+            names.setdefault(tool.name, (server.team_id, f"{server.name}'s {tool.tool}"))
         servers.append(server)
-    return sorted(servers, key=lambda server: server.name)
+    return sorted((server for server in servers if server.id in chosen), key=lambda server: server.name)
+
+
+def _name_owners(names: Mapping[str, tuple[int, str]], team_id: int) -> dict[str, str]:
+    """Whose each name of a tool is, in words for a server's team: other teams' servers are not told."""
+    return {
+        name: owner if owner_team in (ALL_TEAMS, team_id) else "a tool of another team's server"
+        for name, (owner_team, owner) in names.items()
+    }
 
 
 def read_marks(connection: Connection) -> Any:

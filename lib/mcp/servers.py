@@ -1,9 +1,9 @@
 """The register of servers of others: added, approved, switched on and off, watched, their tools approved.
 
 Nobody but who may manage tools of the whole installation changes anything here: a command runs as this program does, so
-a role that a team has given is not enough. A command runs only as an administrator has approved it: the
-whole argument vector, and the names of the variables it is given. Listings come from SQL alone and never wait for a
-server.
+a role that a team has given is not enough. A server belongs to a team or to all, as a tool does: for who acts in
+another team it is not there. A command runs only as an administrator has approved it: the whole argument vector, and
+the names of the variables it is given. Listings come from SQL alone and never wait for a server.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import filter_changeable, filter_usable, is_usable, make_shared_refusal, require_team
 from lib.clock import make_id, utc_now
 from lib.db.engine import Store
 from lib.db.tables import approval_grants, mcp_pins, mcp_servers, mcp_states
@@ -43,27 +44,28 @@ class Servers:
         """List the servers by name, with their state and tools."""
         actor.require(Permission.MANAGE_TOOLS)
         with self._store.read() as connection:
-            return records.read_servers(connection)
+            return records.read_servers(connection, filter_usable(actor, _S.team_id))
 
     def get(self, actor: Actor, name: str) -> McpServer:
         """Get a server by its name; raises NotFound."""
         actor.require(Permission.MANAGE_TOOLS)
         with self._store.read() as connection:
-            return _find(connection, name)
+            return _find(connection, actor, name)
 
     def offered(self, actor: Actor) -> Sequence[McpServer]:
         """List the servers for who may use tools: as they last were, from memory while nothing has changed."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
             stamp = _read_stamp(connection)
-            if stamp != self._known[0]:
-                self._known = (stamp, records.read_servers(connection))
-        return self._known[1]
+            known = self._known
+            if stamp != known[0]:
+                known = self._known = (stamp, records.read_servers(connection))
+        return [server for server in known[1] if is_usable(actor, server.team_id)]
 
     def get_known(self, actor: Actor) -> Sequence[McpServer]:
         """Get the servers as they were when `offered` was last asked; what runs waits for no database."""
         actor.require(Permission.TEST_CONFIGS)
-        return self._known[1]
+        return [server for server in self._known[1] if is_usable(actor, server.team_id)]
 
     def add(self, actor: Actor, draft: ServerDraft) -> McpServer:
         """Add a server, switched off and not approved; raises InvalidInput or Conflict."""
@@ -76,6 +78,7 @@ class Servers:
             "wanted": "off",
             "revision": 1,
             "user_id": actor.user_id,
+            "team_id": require_team(actor),
             "created_at": now,
             **_build_columns(draft),
         }
@@ -87,20 +90,20 @@ class Servers:
             connection.execute(insert(mcp_servers).values(**row))
             write_secrets(connection, self._vault, str(row["id"]), draft.secrets)
             audit.record(connection, actor, "mcp.add", draft.name, **_tell(draft))
-            return _find(connection, draft.name)
+            return _find(connection, actor, draft.name)
 
     def update(self, actor: Actor, draft: ServerDraft) -> McpServer:
         """Change a server; what is approved of it holds only where command, address and names stay the same."""
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         draft.check()
         with self._store.write() as connection:
-            server = _find(connection, draft.name)
+            server = _find_to_change(connection, actor, draft.name)
             _change(connection, server, revision=server.revision + 1, **_build_columns(draft))
             write_secrets(connection, self._vault, server.id, draft.secrets)
             if draft.url != server.url:
                 sign_in_records.forget_server(connection, server.id)
             audit.record(connection, actor, "mcp.change", draft.name, **_tell(draft))
-            changed = _find(connection, draft.name)
+            changed = _find(connection, actor, draft.name)
         self._wake()
         return changed
 
@@ -108,12 +111,12 @@ class Servers:
         """Approve the command or address that was shown (its `approval_hash`); raises Conflict when it has changed."""
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
-            server = _find(connection, name)
+            server = _find_to_change(connection, actor, name)
             if server.approval_hash != approval_hash:
                 raise Conflict(f"{name} has changed meanwhile.", "", "Look at its command again.")
             _change(connection, server, approved_hash=approval_hash, approved_by=actor.user_id, approved_at=utc_now())
             audit.record(connection, actor, "mcp.approve", name, command=list(server.command), url=server.url)
-            return _find(connection, name)
+            return _find(connection, actor, name)
 
     def start(self, actor: Actor, name: str) -> McpServer:
         """Want a server on; raises Conflict where its command is not approved."""
@@ -128,11 +131,12 @@ class Servers:
         return self._want(actor, name, "on", action="mcp.restart")
 
     def stop_all(self, actor: Actor) -> int:
-        """Want every server off; how many were on."""
+        """Want every server that the actor may change off; how many were on."""
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
             values = {"wanted": "off", "updated_at": utc_now()}
-            count = connection.execute(update(mcp_servers).where(_S.wanted == "on").values(**values)).rowcount
+            in_reach = filter_changeable(actor, _S.team_id)
+            count = connection.execute(update(mcp_servers).where(_S.wanted == "on", in_reach).values(**values)).rowcount
             audit.record(connection, actor, "mcp.stop", "every server", count=count)
         self._wake()
         return count
@@ -141,7 +145,7 @@ class Servers:
         """Forget a server, its pins and its secrets; raises Conflict while it is switched on."""
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
-            server = _find(connection, name)
+            server = _find_to_change(connection, actor, name)
             if server.wanted == "on" or server.state.pid is not None:
                 raise Conflict(f"{name} is on.", "", "Stop it first.")
             for table, column in ((mcp_pins, _P.server_id), (mcp_states, _T.server_id), (mcp_servers, _S.id)):
@@ -158,7 +162,7 @@ class Servers:
         """
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
-            server = _find(connection, name)
+            server = _find_to_change(connection, actor, name)
             tool_names = None if tools is None else set(tools)
             if tool_names is not None and (unknown := tool_names - {tool.tool for tool in server.tools}):
                 raise NotFound(f"{name} has no tool {sorted(unknown)[0][:80]}.")
@@ -170,23 +174,25 @@ class Servers:
                 _change(connection, server, pinned_version=server.state.server_version)
             names = [tool.tool for tool in approved]
             audit.record(connection, actor, "mcp.tools.approve", name, tools=names[:100], count=len(names))
-            return _find(connection, name)
+            return _find(connection, actor, name)
 
     def reject_tools(self, actor: Actor, name: str, tools: Sequence[str]) -> McpServer:
         """Take the approval of tools back; raises NotFound."""
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
-            server = _find(connection, name)
+            server = _find_to_change(connection, actor, name)
             named_pins = (_P.server_id == server.id) & _P.tool.in_(tools)
             if connection.execute(delete(mcp_pins).where(named_pins)).rowcount == 0:
                 raise NotFound("None of these tools is approved.")
             _change(connection, server)
             audit.record(connection, actor, "mcp.tools.reject", name, tools=list(tools)[:100])
-            return _find(connection, name)
+            return _find(connection, actor, name)
 
     async def ask(self, actor: Actor, server: McpServer, do: str, **question: Any) -> Any:
         """Ask a running server on this machine (call, resource, prompt); raises ServerUnreachable."""
         actor.require(Permission.TEST_CONFIGS)
+        if not is_usable(actor, server.team_id):
+            raise NotFound(f"There is no server {server.name}.")
         asking = {"do": do, "server_id": server.id, "user_id": actor.user_id}
         return await socket_protocol.ask(self._store, {**asking, **question})
 
@@ -207,14 +213,14 @@ class Servers:
     def _want(self, actor: Actor, name: str, target_state: str, action: str = "") -> McpServer:
         actor.require_of_installation(Permission.MANAGE_TOOLS)
         with self._store.write() as connection:
-            server = _find(connection, name)
+            server = _find_to_change(connection, actor, name)
             if target_state == "on" and not server.is_approved:
                 why = "An administrator approves the whole command before it runs."
                 raise Conflict(f"The command of {name} is not approved.", why, "Look at it and approve it.")
             _change(connection, server, wanted=target_state, revision=server.revision + 1)
             action = action or ("mcp.start" if target_state == "on" else "mcp.stop")
             audit.record(connection, actor, action, name)
-            changed = _find(connection, name)
+            changed = _find(connection, actor, name)
         self._wake()
         return changed
 
@@ -259,11 +265,19 @@ def _revoke_grants(connection: Connection, tools: Sequence[PinnedTool]) -> None:
     connection.execute(delete(approval_grants).where(approval_grants.c.subject.in_(subjects)))
 
 
-def _find(connection: Connection, name: str) -> McpServer:
-    server = next((server for server in records.read_servers(connection) if server.name == name), None)
-    if server is None:
+def _find(connection: Connection, actor: Actor, name: str) -> McpServer:
+    is_named = (_S.name == name) & filter_usable(actor, _S.team_id)
+    if not (servers := records.read_servers(connection, is_named)):
         raise NotFound(f"There is no server {name[:40]}.", "", "See the page MCP servers.")
-    return server
+    return servers[0]
+
+
+def _find_to_change(connection: Connection, actor: Actor, name: str) -> McpServer:
+    """Find a server that the actor may change; PermissionDenied for one of all teams."""
+    is_changeable = (_S.name == name) & filter_changeable(actor, _S.team_id)
+    if not (servers := records.read_servers(connection, is_changeable)):
+        raise make_shared_refusal(_find(connection, actor, name).name)
+    return servers[0]
 
 
 def _change(connection: Connection, server: McpServer, **values: Any) -> None:

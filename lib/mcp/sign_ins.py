@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
+from lib.access.team_scope import filter_usable
 from lib.db.engine import Store
+from lib.db.tables import mcp_servers
 from lib.db.vault import Vault
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.mcp import records, sign_in_records, socket_protocol
@@ -69,7 +71,7 @@ class SignIns:
         """List the servers that people sign in at, each with the actor's own sign-in."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
-            servers = records.read_servers(connection)
+            servers = records.read_servers(connection, filter_usable(actor, mcp_servers.c.team_id))
             own = {sign_in.server_id: sign_in for sign_in in self._read_own(connection, actor)}
         return [ServerSignIn(server, own.get(server.id)) for server in servers if _is_offered(server)]
 
@@ -81,7 +83,7 @@ class SignIns:
         actor.require(Permission.TEST_CONFIGS)
         user_id = _require_person(actor)
         with self._store.read() as connection:
-            server = _find(connection, name)
+            server = _find(connection, actor, name)
         if not server.is_approved:
             raise Conflict(f"The address of {name} is not approved.", "", "An administrator approves it first.")
         earlier = next((entry.sign_in for entry in self.list(actor) if entry.server.id == server.id), None)
@@ -106,7 +108,8 @@ class SignIns:
             raise InvalidInput("The sign-in can't be completed.", why, SIGN_IN_PLACE)
         server_id, parts = attempt
         with self._store.read() as connection:
-            server = next((server for server in records.read_servers(connection) if server.id == server_id), None)
+            is_usable = (mcp_servers.c.id == server_id) & filter_usable(actor, mcp_servers.c.team_id)
+            server = next(iter(records.read_servers(connection, is_usable)), None)
         if server is None or server.url != parts["pending"]["resource"]:
             raise Conflict("The server has changed meanwhile.", "", SIGN_IN_PLACE)
         _check_answer(answer, parts)
@@ -127,7 +130,7 @@ class SignIns:
         actor.require(Permission.TEST_CONFIGS)
         user_id = _require_person(actor)
         with self._store.write() as connection:
-            server = _find(connection, name)
+            server = _find(connection, actor, name)
             if not sign_in_records.forget_sign_in(connection, server.id, user_id):
                 raise NotFound(f"You are not signed in at {name}.")
             audit.record(connection, actor, "mcp.sign_out", name)
@@ -218,8 +221,9 @@ def _require_person(actor: Actor) -> str:
     return actor.user_id
 
 
-def _find(connection: Any, name: str) -> McpServer:
-    server = next((server for server in records.read_servers(connection) if server.name == name), None)
+def _find(connection: Any, actor: Actor, name: str) -> McpServer:
+    is_named = (mcp_servers.c.name == name) & filter_usable(actor, mcp_servers.c.team_id)
+    server = next(iter(records.read_servers(connection, is_named)), None)
     if server is None:
         raise NotFound(f"There is no server {name[:40]}.")
     if not server.takes_sign_in:

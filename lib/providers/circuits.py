@@ -88,11 +88,13 @@ class Admission(Struct, frozen=True):
 class Circuits:
     """The circuits as this process knows them. `admit` and `report` belong to the calls' loop."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, fresh_s: float = FRESH_S) -> None:
+        """`fresh_s`: seconds after which what other processes have opened is read again."""
+        self.fresh_s = fresh_s
         self._store = store
         self._open: dict[tuple[str, str], Circuit] = {}
         self._failures: dict[tuple[str, str], int] = {}
-        self._read_at = -FRESH_S
+        self._read_at = float("-inf")
 
     def list(self, actor: Actor) -> list[Circuit]:
         """The open ones, by provider and model."""
@@ -112,7 +114,7 @@ class Circuits:
 
     async def admit(self, provider_id: str, model: str, *, anyway: bool = False) -> Admission:
         """Ask for leave to send one attempt; `anyway` (a person's test) passes an open circuit as a probe."""
-        if time.monotonic() - self._read_at >= FRESH_S:
+        if time.monotonic() - self._read_at >= self.fresh_s:
             await asyncio.to_thread(self._refresh)
         circuit = self._open.get((provider_id, model))
         if circuit is None:

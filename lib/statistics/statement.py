@@ -1,27 +1,25 @@
 """The monthly statement of each team: what its calls came to, and its share of costs that all teams share.
 
-A month is one in UTC. Shared costs (a subscription, a server) are split in proportion to each team's cost, tokens or
-calls of the month, or in equal parts; where a proportion has nothing to go by, the parts are equal. Parts are whole
+A month is one in UTC. Shared costs (`lib.statistics.shared_costs`) are split in proportion to each team's cost, tokens
+or calls of the month, or in equal parts; where a proportion has nothing to go by, the parts are equal. Parts are whole
 nano-dollars and add up exactly: what is left of rounding goes to the largest remainders. A cost that is only partly
 known is stated as far as it is known, with the number of calls that it leaves out.
 """
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from lib.access.permissions import OPERATOR, Actor
 from lib.access.teams import Team, Teams
-from lib.errors import InvalidInput
 from lib.files.cells import neutralise
 from lib.money import convert_nano_to_usd
 from lib.statistics.filters import StatisticsFilter
 from lib.statistics.measures import Dimension, Measure
+from lib.statistics.shared_costs import SharedBy, SharedCost, check_amount, parse_month
 
 if TYPE_CHECKING:
     from lib.statistics.queries import Statistics
@@ -34,15 +32,6 @@ _MEASURES = (
     *(Measure.CALLS, Measure.PROMPT_TOKENS, Measure.COMPLETION_TOKENS, Measure.TOKENS, Measure.COST),
     Measure.UNPRICED,
 )
-
-
-class SharedBy(StrEnum):
-    """In proportion to what shared costs are split."""
-
-    COST = "cost"
-    TOKENS = "tokens"
-    CALLS = "calls"
-    EQUALLY = "equally"
 
 
 @dataclass(frozen=True)
@@ -68,45 +57,40 @@ class StatementLine:
 
 
 def make_statement(
-    actor: Actor,
-    statistics: "Statistics",
-    teams: Teams,
-    month: str,
-    shared_nano: int = 0,
-    shared_by: SharedBy | str = SharedBy.COST,
+    actor: Actor, statistics: "Statistics", teams: Teams, month: str, costs: Sequence[SharedCost] = ()
 ) -> Sequence[StatementLine]:
-    """State a month (`2026-11`) for every team, or for the one that the actor administers."""
+    """State a month (`2026-11`) for every team, or for the one that the actor administers.
+
+    `costs` are those that all teams share in it, each split for itself.
+    """
     actor.require_team_administrator(actor.team_id, "read statements")
     start, end = parse_month(month)
-    if not 0 <= shared_nano <= 10**18:
-        raise InvalidInput("The shared cost can't be used.", "", "Give dollars, 0 or more.", field="shared")
-    try:
-        basis = SharedBy(shared_by)
-    except ValueError as error:
-        raise InvalidInput(f"Nothing is shared by {shared_by}.", "", f"Use {', '.join(SharedBy)}.") from error
     sums = _sum_by_team(statistics, StatisticsFilter(start, end))
     all_teams = teams.list(OPERATOR)
-    weights = _weigh([sums.get(str(team.id), {}) for team in all_teams], basis)
-    parts = split(shared_nano, weights)
+    of_teams = [sums.get(str(team.id), {}) for team in all_teams]
+    parts = [0] * len(all_teams)
+    for cost in costs:
+        check_amount(cost.monthly_nano)
+        split_parts = split(cost.monthly_nano, _weigh(of_teams, cost.shared_by))
+        parts = [part + more for part, more in zip(parts, split_parts, strict=True)]
+    shares = _compute_shares(of_teams, parts, {cost.shared_by for cost in costs})
     lines = [
-        _make_line(month, team, sums.get(str(team.id), {}), weight, part)
-        for team, weight, part in zip(all_teams, weights, parts, strict=True)
+        _make_line(month, team, of_team, share, part)
+        for team, of_team, share, part in zip(all_teams, of_teams, shares, parts, strict=True)
     ]
     return [
         line for team, line in zip(all_teams, lines, strict=True) if actor.sees_every_team or team.id == actor.team_id
     ]
 
 
-def parse_month(month: str) -> tuple[datetime, datetime]:
-    """The first moment of a month and that of the next, in UTC; raises InvalidInput."""
-    try:
-        first = date.fromisoformat(f"{month}-01")
-        if first.year > 9000:
-            raise ValueError("there is no month after the last one")
-    except ValueError as error:
-        raise InvalidInput(f"{month[:20]!r} is no month.", "", "Write it like 2026-11.", field="month") from error
-    start = datetime(first.year, first.month, 1, tzinfo=UTC)
-    return start, (start + timedelta(days=32)).replace(day=1)
+def _compute_shares(
+    of_teams: Sequence[Mapping[str, int | None]], parts: Sequence[int], bases: Set[SharedBy]
+) -> Sequence[Fraction]:
+    """Each team's share of all that is shared: by the one basis, or where there are several by the parts."""
+    total = sum(parts)
+    if len(bases) > 1 and total:
+        return [Fraction(part, total) for part in parts]
+    return _weigh(of_teams, next(iter(bases), SharedBy.COST))
 
 
 def split(amount: int, weights: Sequence[Fraction]) -> Sequence[int]:

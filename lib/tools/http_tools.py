@@ -18,10 +18,10 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, se
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import filter_changeable, filter_usable, require_team
+from lib.access.team_scope import filter_changeable, filter_usable, is_usable, require_team
 from lib.clock import utc_now
 from lib.db.engine import Store
-from lib.db.tables import ALL_TEAMS, approval_grants, tools
+from lib.db.tables import approval_grants, tools
 from lib.db.vault import Vault, get_sealed_value
 from lib.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from lib.fast_json import decode, encode_text
@@ -115,8 +115,7 @@ class HttpTools:
                     rows = connection.execute(query).mappings().all()
                 self._definitions = [(row["team_id"], _read_tool(row).definition) for row in rows]
                 self._read_at = time.monotonic()
-            teams = (ALL_TEAMS, actor.team_id)
-            return [tool for team_id, tool in self._definitions if team_id in teams or actor.sees_every_team]
+            return [tool for team_id, tool in self._definitions if is_usable(actor, team_id)]
 
     def absences(self, actor: Actor) -> Mapping[str, str]:
         """List nothing: whether a host answers is known when it is asked."""
@@ -179,7 +178,7 @@ class HttpTools:
 
     async def run(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
         """Send the request and read the whole answer; what is no success is an error for the model."""
-        tool, secrets = await asyncio.to_thread(self._load, name)
+        tool, secrets = await asyncio.to_thread(self._load, context.actor, name)
         request = fill(tool.request, arguments, secrets)
         client = Client()
         try:
@@ -203,9 +202,9 @@ class HttpTools:
             client.close()
         return read_response(request, response)
 
-    def _load(self, name: str) -> tuple[HttpTool, dict[str, str]]:
+    def _load(self, actor: Actor, name: str) -> tuple[HttpTool, dict[str, str]]:
         with self._store.read() as connection:
-            row = _find(connection, name)
+            row = _find(connection, name, filter_usable(actor, _T.team_id))
         sealed = get_sealed_value(row["secret_headers"])
         secrets: dict[str, str] = json.loads(self._vault.decrypt(sealed)) if sealed else {}
         for secret in secrets.values():

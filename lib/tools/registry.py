@@ -64,7 +64,7 @@ class Tools:
     def settings(self, actor: Actor) -> Mapping[str, ToolSettings]:
         """Read what is set on tools, by name; a tool of which nothing was set is missing."""
         actor.require(Permission.VIEW_CONFIGS)
-        return self._settings.load()
+        return self._settings.list(actor)
 
     def save_settings(self, actor: Actor, name: str, settings: ToolSettings) -> ToolSettings:
         """Store what is set on a tool; NotFound for a name that no source offers.

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, true, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission, Role
-from lib.access.team_scope import make_shared_refusal
+from lib.access.team_scope import filter_usable, make_shared_refusal
 from lib.clock import utc_now
 from lib.configs.configuration import check_slug
 from lib.configs.tool_rules import STRICTNESS, ApprovalPolicy
 from lib.db.engine import Store
-from lib.db.tables import ALL_TEAMS, tools
+from lib.db.tables import ALL_TEAMS, mcp_servers, tools
 from lib.errors import Conflict, InvalidInput
-from lib.tools.tool import ToolDefinition
+from lib.tools.tool import SourceKind, ToolDefinition
 
 DEFAULT_TIMEOUT_S = 60
 LONGEST_TIMEOUT_S = 600
@@ -101,19 +101,29 @@ class SettingsOfTools:
         self._store = store
 
     def load(self) -> dict[str, ToolSettings]:
-        """Load all settings by the tool's name."""
+        """Load all settings by the tool's name, for whoever has chosen the tools that an actor may use."""
+        return self._load(true())
+
+    def list(self, actor: Actor) -> dict[str, ToolSettings]:
+        """Load the settings of the tools that are of the actor's team or of all, by the tool's name."""
+        return self._load(filter_usable(actor, _T.team_id))
+
+    def _load(self, condition: ColumnElement[bool]) -> dict[str, ToolSettings]:
+        query = select(tools).where(condition)
         with self._store.read() as connection:
-            return {row["name"]: read_settings(row) for row in connection.execute(select(tools)).mappings()}
+            return {row["name"]: read_settings(row) for row in connection.execute(query).mappings()}
 
     def save(self, actor: Actor, definition: ToolDefinition, settings: ToolSettings) -> ToolSettings:
         """Store a tool's settings; Conflict when somebody changed them since `settings.revision`.
 
-        A tool that is of all teams (built in, a server's) is set by super-admins alone.
+        A tool that is of all teams (built in, of such a server) is set by super-admins alone.
         """
         actor.require(Permission.MANAGE_TOOLS)
         columns = settings.to_columns()
         with self._store.write() as connection:
             team_id = connection.scalar(select(_T.team_id).where(_T.name == definition.name))
+            if team_id is None:
+                team_id = _find_team(connection, definition)
             if not actor.sees_every_team and team_id != actor.team_id:
                 raise make_shared_refusal(definition.name)
             write_settings(connection, actor, definition, columns, settings.revision)
@@ -133,8 +143,21 @@ def write_settings(
         raise Conflict(f"{definition.name} was changed meanwhile.", "", "Reload to see how, then change it again.")
     if current is None:
         first: dict[str, Any] = {"name": definition.name, "source": str(definition.source), "definition": {}}
-        first |= {"team_id": ALL_TEAMS, "owner_id": actor.user_id, "created_at": now, "updated_at": now, "revision": 1}
+        first |= {
+            "team_id": _find_team(connection, definition),
+            "owner_id": actor.user_id,
+            "created_at": now,
+            "updated_at": now,
+            "revision": 1,
+        }
         connection.execute(insert(tools).values(**first, **columns))
         return
     change = {**columns, "revision": revision + 1, "updated_at": now}
     connection.execute(update(tools).where(_T.name == definition.name).values(**change))
+
+
+def _find_team(connection: Connection, definition: ToolDefinition) -> int:
+    """The team of a tool of which nothing was set yet: that of its server, or all."""
+    query = select(mcp_servers.c.team_id).where(mcp_servers.c.name == definition.server)
+    team_id = connection.scalar(query) if definition.source == SourceKind.MCP else None
+    return ALL_TEAMS if team_id is None else team_id

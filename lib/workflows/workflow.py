@@ -89,7 +89,7 @@ def may_change(actor: Actor, workflow: Workflow) -> bool:
 def require_may_change(actor: Actor, workflow: Workflow) -> None:
     """Raise NotFound or PermissionDenied unless the actor may change the workflow."""
     if not may_run(actor, workflow):
-        raise NotFound(f"There is no workflow {workflow.slug}.", "It does not exist, or it is another team's.")
+        raise NotFound("There is no such workflow.", "It does not exist, or it is another team's.")
     if not may_change(actor, workflow):
         why = f"{workflow.slug} is another team's."
         raise PermissionDenied("You can't change this workflow.", why, "Export it and import it into your own team.")

@@ -157,7 +157,7 @@ def test_a_disabled_owner_and_a_narrower_scope_count_within_five_seconds(
 def test_a_remembered_key_costs_no_question(rig: KeyRig, monkeypatch: pytest.MonkeyPatch) -> None:
     token, _ = rig.key(rig.jonas)
     first = rig.keys.authenticate(token)
-    monkeypatch.setattr(rig.keys, "_look_up", lambda digest: pytest.fail("asked again"))
+    monkeypatch.setattr(rig.store, "read", lambda: pytest.fail("asked again"))
     assert rig.keys.authenticate(token) is first
     assert asyncio.run(rig.keys.authenticate_async(token)) is first
 

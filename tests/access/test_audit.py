@@ -172,12 +172,10 @@ def test_it_is_read_by_person_action_and_time_in_pages(store: Store) -> None:
     assert log.options(OPERATOR).actions == ["x.0", "x.1", "x.2"]
 
 
-def test_the_export_has_every_line_once_and_no_formula(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "_BATCH", 7)
+def test_the_export_has_every_line_once_and_no_formula(store: Store) -> None:
     written(store, at=utc_now())  # entries of one moment are still told apart
-    rows = list(
-        csv.DictReader(io.StringIO(b"".join(Audit(store).export_csv(AMIRA, AuditCriteria(users=("jonas",)))).decode()))
-    )
+    exported = b"".join(Audit(store, batch=7).export_csv(AMIRA, AuditCriteria(users=("jonas",))))
+    rows = list(csv.DictReader(io.StringIO(exported.decode())))
     assert sorted(row["subject"] for row in rows) == sorted(f"'=s{number}" for number in range(1, 60, 2))
     (entry,) = Audit(store).page(OPERATOR, AuditCriteria(actions=("audit.export",))).entries
     assert (entry.user_name, entry.detail) == ("amira", {"rows": 30})

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import insert, select
 
 from lib.access.permissions import OPERATOR, Role, make_actor
-from lib.activity import repricing
 from lib.activity.repricing import Repricing, RepricingScope
 from lib.clock import make_id, utc_now
 from lib.db.engine import Store
@@ -70,11 +69,8 @@ def test_a_preview_says_the_difference_and_changes_nothing(ledger: Store) -> Non
 
 
 @pytest.mark.feature("COST-1")
-def test_an_application_writes_exactly_that_and_a_second_one_nothing(
-    ledger: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(repricing, "_BATCH", 2)
-    service, range_ = Repricing(ledger, book()), RepricingScope()
+def test_an_application_writes_exactly_that_and_a_second_one_nothing(ledger: Store) -> None:
+    service, range_ = Repricing(ledger, book(), batch=2), RepricingScope()
     expected = service.preview(OPERATOR, range_)
     with ledger.read() as connection:
         newest = max(connection.scalars(select(usage_logs.c.change_seq)))
@@ -123,11 +119,8 @@ def test_only_who_manages_providers_may(ledger: Store) -> None:
 
 
 @pytest.mark.feature("COST-1")
-def test_an_interrupted_run_leaves_right_rows_and_is_finished_by_the_next(
-    ledger: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(repricing, "_BATCH", 2)
-    service = Repricing(ledger, book())
+def test_an_interrupted_run_leaves_right_rows_and_is_finished_by_the_next(ledger: Store) -> None:
+    service = Repricing(ledger, book(), batch=2)
     expected = service.preview(OPERATOR, RepricingScope()).total
 
     def stop(looked_at: int) -> None:
@@ -159,3 +152,17 @@ def test_a_new_price_rewrites_no_row(ledger: Store) -> None:
     assert costs(ledger) == before
     assert Repricing(ledger, prices).preview(OPERATOR, RepricingScope()).total.changed == 4
     assert costs(ledger) == before
+
+
+@pytest.mark.feature("ACC-5")
+def test_who_acts_in_a_team_sees_and_changes_the_costs_of_its_calls_alone(ledger: Store) -> None:
+    service = Repricing(ledger, book())
+    write(ledger, row(team_id=2, model="their-own", cost_nano_usd=1), row(team_id=2, cost_nano_usd=1))
+    before = service.preview(OPERATOR, RepricingScope())
+    ours, theirs = (make_actor("u", "ben", Role.MASTER_DEVELOPER, {team: None}, team) for team in (1, 2))
+    assert service.preview(theirs, RepricingScope()).looked_at == 2
+    assert set(service.preview(ours, RepricingScope()).models) == {("work", "gpt-5.1"), ("work", "unheard-of")}
+    assert service.oldest_unpriced(theirs, "work", "unheard-of") is None
+    changed = service.apply(ours, RepricingScope())
+    assert changed.looked_at == before.looked_at - 2
+    assert service.preview(theirs, RepricingScope()).total.before_nano == 2, "theirs are as they were"

@@ -105,3 +105,27 @@ def test_a_copy_of_the_ledger_gets_the_column_and_stays(tmp_path: Path) -> None:
     assert again is not None
     assert sorted(again.connection.execute("SELECT team_id FROM calls").fetchall()) == [("1",), ("2",)]
     again.release()
+
+
+@pytest.mark.feature("ACC-5")
+@pytest.mark.parametrize(("teams_there", "of_server", "of_tool"), [(1, 1, 1), (2, 0, 0)])
+def test_servers_that_every_team_used_stay_every_teams(
+    tmp_path: Path, teams_there: int, of_server: int, of_tool: int
+) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'old.db'}")
+    schema.upgrade(store, "0034")
+    fixed: dict[str, Any] = {"created_at": _NOW, "updated_at": _NOW, "revision": 1}
+    server = {"id": "s", "name": "farm", "transport": "http", "command": [], "secret_names": [], "limits": {}}
+    tool = {"source": "mcp", "definition": {}, "role_approval": {}, "roles": [], "apps": [], "team_id": 0}
+    with store.write() as connection:
+        for number in range(1, teams_there):
+            connection.execute(insert(teams).values(slug=f"t{number}", name="", created_at=_NOW))
+        connection.execute(insert(metadata.tables["mcp_servers"]).values(wanted="off", **server, **fixed))
+        for name in ("farm__feed", "database__query"):
+            connection.execute(insert(metadata.tables["tools"]).values(name=name, **tool, **fixed))
+    schema.upgrade(store)
+    with store.read() as connection:
+        assert connection.scalars(select(metadata.tables["mcp_servers"].c.team_id)).all() == [of_server]
+        team_of = dict(map(tuple, connection.execute(select(metadata.tables["tools"].c["name", "team_id"]))))
+    assert team_of == {"farm__feed": of_tool, "database__query": 0}
+    store.dispose()

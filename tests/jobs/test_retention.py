@@ -17,7 +17,6 @@ from lib.db import installation
 from lib.db.engine import Store
 from lib.db.tables import audit_log, ledger_clock, login_failures, sessions, usage_logs, usage_payloads
 from lib.errors import Conflict, InvalidInput, PermissionDenied
-from lib.jobs import retention as module
 from lib.jobs.lease import JobLease
 from lib.jobs.retention import Days, Deleted, Retention
 from lib.jobs.scheduler import EVERY, Scheduler
@@ -66,12 +65,9 @@ def test_words_leave_and_calls_stay(store: Store) -> None:
     assert retention.run(OPERATOR) == Deleted()
 
 
-def test_calls_leave_in_batches_with_their_words_and_raise_the_epoch_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_BATCH", 2)
+def test_calls_leave_in_batches_with_their_words_and_raise_the_epoch_once(store: Store) -> None:
     old_and_new(store)
-    retention, before = Retention(store), epoch(store)
+    retention, before = Retention(store, batch=2), epoch(store)
     with pytest.raises(Conflict, match="deletes 5 rows of the ledger"):
         retention.change(OPERATOR, Days(calls=30))
     with pytest.raises(Conflict):
@@ -137,13 +133,12 @@ sys.path.insert(0, {project!r})
 from lib.access.permissions import OPERATOR
 from lib.db.engine import Store
 from lib.jobs import retention
-retention._BATCH = 2
 batches = iter(range(10))
 def go_on():
     if next(batches) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return True
-retention.Retention(Store({url!r})).run(OPERATOR, go_on)
+retention.Retention(Store({url!r}), batch=2).run(OPERATOR, go_on)
 """
 
 

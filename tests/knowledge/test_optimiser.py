@@ -237,7 +237,7 @@ def test_a_hold_is_renewed_while_a_trial_lasts_longer_than_it(
 ) -> None:
     monkeypatch.setattr(optimiser_module, "HELD", timedelta(seconds=0.4))
     monkeypatch.setattr(optimiser_module, "keep_renewed", partial(keep_renewed, every_s=0.05))
-    study_id, tried = studying.begin(), optimiser_module._try_search
+    study_id, tried = studying.begin(), studying.optimiser.try_search
     taken: list[int] = []
 
     def slow(*given: Any) -> TrialResult:
@@ -248,7 +248,7 @@ def test_a_hold_is_renewed_while_a_trial_lasts_longer_than_it(
             taken.append(studying.optimiser.run_due())
         return tried(*given)
 
-    monkeypatch.setattr(optimiser_module, "_try_search", slow)
+    studying.optimiser.try_search = slow
     assert studying.optimiser.run(studying.amira, study_id).state == State.DONE
     assert taken == [0]
 

@@ -12,7 +12,6 @@ from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.db.engine import Store
 from lib.db.tables import audit_log
 from lib.errors import InstallationError, InvalidInput, NotFound, PermissionDenied
-from lib.providers.prices import price_book
 from lib.providers.prices.price_book import PriceBook
 from lib.providers.prices.price_entries import Prices
 from lib.providers.prices.price_list import COLUMNS
@@ -88,15 +87,16 @@ def test_another_process_sees_a_change_within_five_seconds(store: Store, prices:
 
 @pytest.mark.feature("COST-1")
 def test_calls_are_priced_while_the_database_is_away(
-    store: Store, book: PriceBook, prices: Prices, monkeypatch: pytest.MonkeyPatch
+    store: Store, prices: Prices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    book = PriceBook([SHIPPED], store, check_s=0.0)
+
     def away() -> NoReturn:
         raise InstallationError("The database does not answer.")
 
     prices.set(OPERATOR, own("new-model", 4, -1))
+    assert rate(book, "new-model") == 4
     monkeypatch.setattr(store, "read", away)
-    monkeypatch.setattr(price_book, "_CHECK_S", 0.0)
-    book._next_check = 0.0
     assert [rate(book, "new-model") for _ in range(3)] == [4, 4, 4]
     fresh = PriceBook([SHIPPED], store)
     assert [rate(fresh, name) for name in ("gpt-4.1", "new-model")] == [2, None]

@@ -45,6 +45,7 @@ from lib.providers.prices.rates import Rates, build_plain_price
 from lib.services import Services, build
 from lib.settings import Settings
 from lib.statistics.exchange import Rate
+from lib.statistics.shared_costs import SharedBy, SharedCost
 from lib.tools.http_request import HttpTemplate
 from lib.tools.http_tools import HttpToolDraft
 from lib.tools.tool_settings import ToolSettings
@@ -452,6 +453,14 @@ def _past() -> UsageFile:
     return UsageFile(io.BytesIO(text.encode()), "past.csv")
 
 
+SHARED = SharedCost("server", 1, SharedBy.COST, "2026-11")
+
+
+def _remove_shared(services: Services, actor: Actor) -> None:
+    services.shared_costs.set(actor, SHARED)
+    services.shared_costs.remove(actor, SHARED.name)
+
+
 DEEDS: dict[str, tuple[str, Deed]] = {
     "Providers.create": (
         "provider.create",
@@ -463,6 +472,8 @@ DEEDS: dict[str, tuple[str, Deed]] = {
     ),
     "Providers.set_active": ("provider.off", lambda s, a: s.providers.set_active(a, _provider(s), False)),
     "Providers.delete": ("provider.delete", lambda s, a: s.providers.delete(a, _provider(s))),
+    "SharedCosts.set": ("shared_cost.set", lambda s, a: s.shared_costs.set(a, SHARED)),
+    "SharedCosts.remove": ("shared_cost.remove", _remove_shared),
     "MasterKey.rotate": ("key.rotate", lambda s, a: s.master_key.rotate(a)),
     "Prices.set": ("prices.set", lambda s, a: s.price_entries.set(a, _price("m"))),
     "Prices.delete": ("prices.delete", lambda s, a: s.price_entries.delete(a, _own_price(s))),

@@ -94,6 +94,7 @@ from lib.settings import Settings
 from lib.statistics.exchange import ExchangeRates, Rate
 from lib.statistics.invoices.reconcile import Reconcile
 from lib.statistics.queries import Statistics
+from lib.statistics.shared_costs import SharedBy, SharedCost, SharedCosts
 from lib.statistics.whatif import WhatIf
 from lib.tools.direct_runs import DirectRuns
 from lib.tools.execution_log import ExecutionLog
@@ -116,7 +117,8 @@ PRICE = build_plain_price("openai", "m", utc_now(), Rates(1, 1))
 RATE = Rate(date(2026, 10, 1), "EUR", Decimal("0.9"))
 NO_LISTENER: Any = None
 _NO_DRAFT = ExperimentDraft("", [], [])
-NOT_HERE: Any = SimpleNamespace(id=NOBODY, strategy=ContextStrategy())  # a conversation that sends everything
+# a conversation that sends everything, or a server
+NOT_HERE: Any = SimpleNamespace(id=NOBODY, name=NOBODY, team_id=1, strategy=ContextStrategy())
 _QUESTION = ApprovalRequest(kind=ApprovalKind.TOOL, title="Run it?")
 _FILE = UsageFile(io.BytesIO(b""), "empty.csv")
 NO_TOOL = HttpToolDraft("no tool", "", HttpTemplate(""))
@@ -124,18 +126,18 @@ TOOL_CONTEXT: Any = ToolContext(make_actor("u", "amira", Role.DEVELOPER))
 NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Tools.definitions": (P.VIEW_CONFIGS, lambda s, a: s.tools.definitions(a)),
     "Tools.settings": (P.VIEW_CONFIGS, lambda s, a: s.tools.settings(a)),
-    "Tools.find": (P.VIEW_CONFIGS, lambda s, a: s.tools.find(a, "no such")),
-    "Tools.save_settings": (P.MANAGE_TOOLS, lambda s, a: s.tools.save_settings(a, "no such", ToolSettings())),
-    "Tools.toolset": (P.TEST_CONFIGS, lambda s, a: s.tools.toolset(a, "x", ToolRules(names=("no such",)))),
-    "Tools.policy": (P.VIEW_CONFIGS, lambda s, a: s.tools.policy(a, "no such", None)),
-    "Tools.run": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.tools.run(a, "no such", {}, TOOL_CONTEXT))),
-    "HttpTools.get": (P.VIEW_CONFIGS, lambda s, a: s.http_tools.get(a, "no such")),
+    "Tools.find": (P.VIEW_CONFIGS, lambda s, a: s.tools.find(a, NOBODY)),
+    "Tools.save_settings": (P.MANAGE_TOOLS, lambda s, a: s.tools.save_settings(a, NOBODY, ToolSettings())),
+    "Tools.toolset": (P.TEST_CONFIGS, lambda s, a: s.tools.toolset(a, "x", ToolRules(names=(NOBODY,)))),
+    "Tools.policy": (P.VIEW_CONFIGS, lambda s, a: s.tools.policy(a, NOBODY, None)),
+    "Tools.run": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.tools.run(a, NOBODY, {}, TOOL_CONTEXT))),
+    "HttpTools.get": (P.VIEW_CONFIGS, lambda s, a: s.http_tools.get(a, NOBODY)),
     "HttpTools.create": (P.MANAGE_TOOLS, lambda s, a: s.http_tools.create(a, NO_TOOL)),
     "HttpTools.update": (P.MANAGE_TOOLS, lambda s, a: s.http_tools.update(a, NO_TOOL, 1)),
-    "HttpTools.delete": (P.MANAGE_TOOLS, lambda s, a: s.http_tools.delete(a, "no such")),
+    "HttpTools.delete": (P.MANAGE_TOOLS, lambda s, a: s.http_tools.delete(a, NOBODY)),
     "ToolExchange.export_json": (P.VIEW_CONFIGS, lambda s, a: s.tool_exchange.export_json(a)),
     "ToolExchange.import_json": (P.MANAGE_TOOLS, lambda s, a: s.tool_exchange.import_json(a, "{")),
-    "DirectRuns.run": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.direct_runs.run(a, "no such", {}, TOOL_CONTEXT))),
+    "DirectRuns.run": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.direct_runs.run(a, NOBODY, {}, TOOL_CONTEXT))),
     "Turns.start": (
         P.TEST_CONFIGS,
         lambda s, a: s.turns.start(TurnRequest(_request(a), Toolset(), ToolRules())),
@@ -285,26 +287,26 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Embedder.question": (P.TEST_CONFIGS, lambda s, a: s.knowledge.embedder.question(a, "none/m", "x")),
     "Calls.answer": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.calls.answer(_request(a), NO_LISTENER))),
     "Servers.list": (P.MANAGE_TOOLS, lambda s, a: s.servers.list(a)),
-    "Servers.get": (P.MANAGE_TOOLS, lambda s, a: s.servers.get(a, "nobody")),
+    "Servers.get": (P.MANAGE_TOOLS, lambda s, a: s.servers.get(a, NOBODY)),
     "Servers.offered": (P.TEST_CONFIGS, lambda s, a: s.servers.offered(a)),
     "Servers.get_known": (P.TEST_CONFIGS, lambda s, a: s.servers.get_known(a)),
     "Servers.add": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.add(a, ServerDraft("no name!", ["x"]))),
-    "Servers.update": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.update(a, ServerDraft("nobody", ["x"]))),
-    "Servers.approve": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.approve(a, "nobody", "x")),
-    "Servers.start": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.start(a, "nobody")),
-    "Servers.stop": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.stop(a, "nobody")),
-    "Servers.restart": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.restart(a, "nobody")),
+    "Servers.update": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.update(a, ServerDraft(NOBODY, ["x"]))),
+    "Servers.approve": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.approve(a, NOBODY, "x")),
+    "Servers.start": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.start(a, NOBODY)),
+    "Servers.stop": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.stop(a, NOBODY)),
+    "Servers.restart": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.restart(a, NOBODY)),
     "Servers.stop_all": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.stop_all(a)),
-    "Servers.remove": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.remove(a, "nobody")),
-    "Servers.approve_tools": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.approve_tools(a, "nobody")),
-    "Servers.reject_tools": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.reject_tools(a, "nobody", ["x"])),
+    "Servers.remove": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.remove(a, NOBODY)),
+    "Servers.approve_tools": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.approve_tools(a, NOBODY)),
+    "Servers.reject_tools": (P.MANAGE_PROVIDERS, lambda s, a: s.servers.reject_tools(a, NOBODY, ["x"])),
     "Servers.ask": (P.TEST_CONFIGS, lambda s, a: asyncio.run(s.servers.ask(a, NOT_HERE, "call"))),
-    "Servers.read_resource": (P.TEST_CONFIGS, lambda s, a: s.servers.read_resource(a, "nobody", "x")),
-    "Servers.fill_prompt": (P.TEST_CONFIGS, lambda s, a: s.servers.fill_prompt(a, "nobody", "x", {})),
+    "Servers.read_resource": (P.TEST_CONFIGS, lambda s, a: s.servers.read_resource(a, NOBODY, "x")),
+    "Servers.fill_prompt": (P.TEST_CONFIGS, lambda s, a: s.servers.fill_prompt(a, NOBODY, "x", {})),
     "SignIns.list": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.list(a)),
-    "SignIns.begin": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.begin(a, "nobody", "http://x")),
+    "SignIns.begin": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.begin(a, NOBODY, "http://x")),
     "SignIns.complete": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.complete(a, {"state": "x"})),
-    "SignIns.sign_out": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.sign_out(a, "nobody")),
+    "SignIns.sign_out": (P.TEST_CONFIGS, lambda s, a: s.server_sign_ins.sign_out(a, NOBODY)),
     "Tools.explain_unattended": (P.TEST_CONFIGS, lambda s, a: s.tools.explain_unattended(a, ["x"])),
     "BundledServers.list": (P.TEST_CONFIGS, lambda s, a: s.bundled_servers.list(a)),
     "BundledServers.find": (P.TEST_CONFIGS, lambda s, a: s.bundled_servers.find(a, "code")),
@@ -315,22 +317,22 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
         P.MANAGE_PROVIDERS,
         lambda s, a: s.bundled_servers.register_database(a, "x", "nonsense"),
     ),
-    "BundledServers.remove_database": (P.MANAGE_PROVIDERS, lambda s, a: s.bundled_servers.remove_database(a, "nobody")),
+    "BundledServers.remove_database": (P.MANAGE_PROVIDERS, lambda s, a: s.bundled_servers.remove_database(a, NOBODY)),
     "Prompts.list": (P.VIEW_CONFIGS, lambda s, a: s.prompts.list(a)),
-    "Prompts.get": (P.VIEW_CONFIGS, lambda s, a: s.prompts.get(a, "nobody")),
+    "Prompts.get": (P.VIEW_CONFIGS, lambda s, a: s.prompts.get(a, NOBODY)),
     "Prompts.categories": (P.VIEW_CONFIGS, lambda s, a: s.prompts.categories(a)),
-    "Prompts.version": (P.VIEW_CONFIGS, lambda s, a: s.prompts.version(a, "nobody")),
-    "Prompts.versions": (P.VIEW_CONFIGS, lambda s, a: s.prompts.versions(a, "nobody")),
-    "Prompts.diff": (P.VIEW_CONFIGS, lambda s, a: s.prompts.diff(a, "nobody", 1, 2)),
-    "Prompts.fill": (P.TEST_CONFIGS, lambda s, a: s.prompts.fill(a, "nobody", {})),
+    "Prompts.version": (P.VIEW_CONFIGS, lambda s, a: s.prompts.version(a, NOBODY)),
+    "Prompts.versions": (P.VIEW_CONFIGS, lambda s, a: s.prompts.versions(a, NOBODY)),
+    "Prompts.diff": (P.VIEW_CONFIGS, lambda s, a: s.prompts.diff(a, NOBODY, 1, 2)),
+    "Prompts.fill": (P.TEST_CONFIGS, lambda s, a: s.prompts.fill(a, NOBODY, {})),
     "Prompts.create": (P.CREATE_CONFIGS, lambda s, a: s.prompts.create(a, "no slug!", VersionDraft("x"))),
-    "Prompts.save": (P.EDIT_CONFIGS, lambda s, a: s.prompts.save(a, "nobody", VersionDraft("x"), 1)),
-    "Prompts.describe": (P.EDIT_CONFIGS, lambda s, a: s.prompts.describe(a, "nobody")),
-    "Prompts.move_label": (P.EDIT_CONFIGS, lambda s, a: s.prompts.move_label(a, "nobody", "production", 1)),
-    "Prompts.delete": (P.DELETE_CONFIGS, lambda s, a: s.prompts.delete(a, "nobody")),
+    "Prompts.save": (P.EDIT_CONFIGS, lambda s, a: s.prompts.save(a, NOBODY, VersionDraft("x"), 1)),
+    "Prompts.describe": (P.EDIT_CONFIGS, lambda s, a: s.prompts.describe(a, NOBODY)),
+    "Prompts.move_label": (P.EDIT_CONFIGS, lambda s, a: s.prompts.move_label(a, NOBODY, "production", 1)),
+    "Prompts.delete": (P.DELETE_CONFIGS, lambda s, a: s.prompts.delete(a, NOBODY)),
     "Prompts.export_json": (P.VIEW_CONFIGS, lambda s, a: s.prompts.export_json(a)),
     "Prompts.import_json": (P.CREATE_CONFIGS, lambda s, a: s.prompts.import_json(a, "{")),
-    "Experiments.candidate": (P.TEST_CONFIGS, lambda s, a: s.experiments.candidate(a, "nobody")),
+    "Experiments.candidate": (P.TEST_CONFIGS, lambda s, a: s.experiments.candidate(a, NOBODY)),
     "Experiments.quote": (P.TEST_CONFIGS, lambda s, a: s.experiments.quote(a, _NO_DRAFT)),
     "Experiments.create": (P.TEST_CONFIGS, lambda s, a: s.experiments.create(a, _NO_DRAFT)),
     "Experiments.start": (P.TEST_CONFIGS, lambda s, a: s.experiments.start(a, NOBODY)),
@@ -388,10 +390,10 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "SavedViews.save": (P.VIEW_STATS, lambda s, a: s.saved_views.save(a, "v", {})),
     "SavedViews.change": (P.VIEW_STATS, lambda s, a: s.saved_views.change(a, NOBODY, shared=True, pinned=True)),
     "SavedViews.delete": (P.VIEW_STATS, lambda s, a: s.saved_views.delete(a, NOBODY)),
-    "Playground.start": (P.TEST_CONFIGS, lambda s, a: s.playground.start(a, PlaygroundQuestion("x"), [Pane("nobody")])),
+    "Playground.start": (P.TEST_CONFIGS, lambda s, a: s.playground.start(a, PlaygroundQuestion("x"), [Pane(NOBODY)])),
     "Playground.ask_again": (
         P.TEST_CONFIGS,
-        lambda s, a: s.playground.ask_again(a, NOBODY, 0, PlaygroundQuestion("x"), Pane("nobody")),
+        lambda s, a: s.playground.ask_again(a, NOBODY, 0, PlaygroundQuestion("x"), Pane(NOBODY)),
     ),
     "Playground.open": (P.TEST_CONFIGS, lambda s, a: s.playground.open(a, NOBODY)),
     "Playground.call": (P.TEST_CONFIGS, lambda s, a: s.playground.call(a, NOBODY, 0)),
@@ -476,6 +478,9 @@ SUPER_ADMIN_ONLY: dict[str, Deed] = {
     "Teams.create": lambda s, a: s.teams.create(a, ""),
     "Teams.delete": lambda s, a: s.teams.delete(a, 1),
     "Teams.move": lambda s, a: s.teams.move(a, "no kind", "x", 1),
+    "SharedCosts.list": lambda s, a: s.shared_costs.list(a),
+    "SharedCosts.set": lambda s, a: s.shared_costs.set(a, SharedCost("", 0, SharedBy.COST, "")),
+    "SharedCosts.remove": lambda s, a: s.shared_costs.remove(a, NOBODY),
     "AccessLinks.reset_password": lambda s, a: s.access_links.reset_password(a, NOBODY),
     "Erasure.erase": lambda s, a: s.erasure.erase(a, NOBODY),
     "Imports.look": lambda s, a: s.imports.look(a, _FILE),
@@ -618,7 +623,7 @@ def test_every_function_that_takes_an_actor_is_in_the_table() -> None:
     services += (Collections, Documents, Passages, Answers, Embedder)
     services += (QuestionSets, Proposals, Evaluations, Corpora, Optimiser, BundledServers, Servers, SignIns)
     services += (Approvals,)
-    services += (Teams, AccessLinks, StopSwitch, HandOver, Erasure)
+    services += (Teams, AccessLinks, SharedCosts, StopSwitch, HandOver, Erasure)
     services += (Prices, Repricing, ApiKeys, RateLimits, Budgets, Cache, Webhook, Prompts, Experiments)
     for service in services:
         for name, function in inspect.getmembers(service, inspect.isfunction):

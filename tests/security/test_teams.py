@@ -4,119 +4,42 @@ Everything of the other team says "zebra": no answer may. What is asked for by n
 there, and what is told to change stays as it is.
 """
 
-import json
+import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from msgspec.structs import replace as changed
 
 from lib.access.audit import AuditCriteria
-from lib.access.grants import GatewayEndpoint, Limits
-from lib.access.membership import find_person
+from lib.access.grants import Limits
 from lib.access.permissions import OPERATOR, Actor, Role
 from lib.access.team_choices import StopKind
 from lib.activity.call_filter import CUSTOM, ActivityFilter
 from lib.budgets.budget import CallFacts
 from lib.clock import make_id, utc_now
 from lib.configs.overrides import OverrideDraft
-from lib.db.tables import experiments, metadata, playground_runs
 from lib.errors import LLMManagerError, NotFound, PermissionDenied
+from lib.mcp.server import ServerDraft
 from lib.prompts.template import VersionDraft
-from lib.services import Services, build
-from lib.settings import Settings
+from lib.services import Services
 from lib.statistics.filters import Dimension, StatisticsFilter
 from lib.statistics.measures import Measure
 from lib.statistics.statement import make_statement
-from tests.activity.activity_rig import log
+from lib.tools.tool import ToolContext
+from lib.tools.tool_settings import ToolSettings
+from tests.counts import cases
+from tests.security.teams_rig import MARK, PASSWORD, ZEBRA_TOOL, Rig, open_teams, state_of
 
 pytestmark = [pytest.mark.feature("ACC-5"), pytest.mark.feature("ACC-4")]
-MARK = "zebra"
 ALL = ActivityFilter(period=CUSTOM)
-PASSWORD = "a long enough phrase"
-
-
-@dataclass
-class Rig:
-    """Two teams of one installation: the first, with the attackers, and Zebra, with one of everything."""
-
-    services: Services
-    attackers: dict[str, Actor]
-    bea: Actor
-    ids: dict[str, str]
-
-
-def person(services: Services, name: str, role: Role, team_id: int) -> Actor:
-    user = services.users.create(OPERATOR, name, PASSWORD, role, team_id)
-    with services.store.read() as connection:
-        actor = find_person(connection, user.id)
-    assert actor is not None
-    return actor
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    folder = tmp_path_factory.mktemp("teams")
-    services = build(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'llm_manager.db'}"))
-    services.users.create(OPERATOR, "root", PASSWORD, Role.SUPER_ADMIN)
-    team = services.teams.create(OPERATOR, "Zebra research")
-    bea = person(services, "bea-zebra", Role.TEAM_ADMINISTRATOR, team.id)
-    attackers = {
-        role.value: person(services, f"amira-{role.value}", role, 1) for role in Role if role is not Role.SUPER_ADMIN
-    }
-    for role, actor in list(attackers.items()):
-        token, _ = services.api_keys.create(actor, app="horse-app", endpoints=list(GatewayEndpoint))
-        key = services.api_keys.authenticate(token)
-        assert key is not None
-        assert key.actor is not None
-        attackers[f"key of {role}"] = key.actor
-    yield Rig(services, attackers, bea, furnish(services, bea, team.id))
-    services.close()
-
-
-def furnish(services: Services, bea: Actor, team_id: int) -> dict[str, str]:
-    """One of everything in Zebra, as its administrator makes it; the ids."""
-    ids = {"team": str(team_id), "user": bea.user_id or ""}
-    provider = services.providers.list(OPERATOR)[0].id
-    ids["configuration"] = services.configurations.create(
-        bea, slug="zebra-bot", app="zebra-app", model="m-zebra", provider=provider
-    ).id
-    services.configurations.set_default(bea, ids["configuration"])
-    services.prompts.create(bea, "zebra-prompt", VersionDraft("Say zebra."), app="zebra-app")
-    ids["override"] = services.overrides.create(
-        bea, OverrideDraft("zebra rule", {"temperature": 1}, app="zebra-app")
-    ).id
-    ids["collection"] = services.knowledge.collections.create(bea, "zebra papers", is_shared=True).id
-    ids["view"] = services.saved_views.save(bea, "zebra view", {"app": ["zebra-app"]}, shared=True, pinned=True).id
-    _, key = services.api_keys.create(bea, app="zebra-app", name="zebra key")
-    ids |= {"key": key.id, "prefix": key.prefix}
-    for scope, subject in (
-        ("team", team_id),
-        ("key", key.id),
-        ("configuration", ids["configuration"]),
-        ("app", "zebra-app"),
-    ):
-        budget = services.budgets.create(OPERATOR, scope=scope, subject=str(subject), period="month", limit_nano=10**9)
-        ids[f"budget of {scope}"] = budget.budget.id
-    ids["conversation"] = services.conversations.create(bea, configuration="zebra-bot", title="zebra talk").id
-    ids["call"] = log(
-        services.store,
-        bea,
-        team_id=team_id,
-        app="zebra-app",
-        model="m-zebra",
-        prompt_text="zebra",
-        response_text="zebra",
-    )
-    services.metrics.record(bea, ids["call"], "zebra.metric", "zebra")
-    ids |= {"run": make_id(), "experiment": make_id()}
-    own = {"user_id": bea.user_id, "team_id": team_id, "created_at": utc_now()}
-    with services.store.write() as connection:
-        connection.execute(insert(playground_runs).values(id=ids["run"], is_shared=True, **own))
-        table = {"name": "zebra test", "state": "ready", "candidates": [], "scorers": [], "columns": [], "parallel": 1}
-        connection.execute(insert(experiments).values(id=ids["experiment"], **table, **own))
-    return ids
+    with open_teams(tmp_path_factory.mktemp("teams")) as opened:
+        yield opened
 
 
 Deed = Callable[[Services, Actor, dict[str, str]], Any]
@@ -167,6 +90,18 @@ LOOKS: dict[str, Deed] = {
     "the audit log as CSV": lambda s, a, i: b"".join(s.audit.export_csv(a, AuditCriteria())),
     "teams": lambda s, a, i: s.teams.list(a),
     "what is stopped": lambda s, a, i: s.stops.list(a),
+    "tools": lambda s, a, i: s.tools.definitions(a),
+    "settings of tools": lambda s, a, i: s.tools.settings(a),
+    "tools that may be used": lambda s, a, i: s.tools.toolset(a, "zebra-app"),
+    "tools as a file": lambda s, a, i: s.tool_exchange.export_json(a),
+    "what tools need of a person": lambda s, a, i: s.tools.explain_unattended(a, ["*"]),
+    "runs of tools": lambda s, a, i: s.tools.executions.list(a),
+    "figures of tools": lambda s, a, i: s.tools.executions.figures(a),
+    "servers": lambda s, a, i: s.servers.list(a),
+    "servers that are offered": lambda s, a, i: s.servers.offered(a),
+    "servers to sign in at": lambda s, a, i: s.server_sign_ins.list(replace(a, key=None)),
+    "questions that wait": lambda s, a, i: s.approvals.waiting(a),
+    "what runs without a question": lambda s, a, i: s.approvals.standing(a),
     "statements": lambda s, a, i: make_statement(a, s.statistics, s.teams, f"{utc_now():%Y-%m}"),
 }
 ON_BUDGETS: dict[str, Callable[[Services, Actor, str], Any]] = {
@@ -179,6 +114,16 @@ ON_BUDGETS: dict[str, Callable[[Services, Actor, str], Any]] = {
 def on_budget(do: Callable[[Services, Actor, str], Any], scope: str) -> Deed:
     """What is done to the budget of a scope."""
     return lambda s, a, i: do(s, a, i[f"budget of {scope}"])
+
+
+def run_tool(name: str) -> Deed:
+    """A run of a tool at once, as the interface for programs begins one."""
+    return lambda s, a, i: asyncio.run(s.direct_runs.run(a, name, {}, ToolContext(a)))
+
+
+def on_server(do: Callable[[Services, Actor, str], Any]) -> Deed:
+    """What is done to the server."""
+    return lambda s, a, i: do(s, a, i["server"])
 
 
 BY_ID: dict[str, tuple[str, Deed]] = {
@@ -267,20 +212,45 @@ BY_ID: dict[str, tuple[str, Deed]] = {
     "stop their key": ("team", lambda s, a, i: s.stops.stop(a, StopKind.KEY, i["key"])),
     "stop everything": ("team", lambda s, a, i: s.stops.stop(a, StopKind.EVERYTHING)),
     "hand over": ("team", lambda s, a, i: s.hand_over.run(a, i["user"], a.user_id or "", int(i["team"]))),
+    "a tool": ("tool", lambda s, a, i: s.tools.find(a, "zebra_get")),
+    "a tool's request": ("tool", lambda s, a, i: s.http_tools.get(a, "zebra_get")),
+    "change a tool": ("tool", lambda s, a, i: s.http_tools.update(a, changed(ZEBRA_TOOL, description="Mine."), 1)),
+    "set a tool": ("tool", lambda s, a, i: s.tools.save_settings(a, "zebra_get", ToolSettings(revision=1))),
+    "delete a tool": ("tool", lambda s, a, i: s.http_tools.delete(a, "zebra_get")),
+    "run a tool": ("tool", run_tool("zebra_get")),
+    "run a tool past the registry": (
+        "tool",
+        lambda s, a, i: asyncio.run(s.http_tools.run("zebra_get", {}, ToolContext(a))),
+    ),
+    "a server's tool": ("tool", lambda s, a, i: s.tools.find(a, "zebra-farm__feed")),
+    "set a server's tool": ("tool", lambda s, a, i: s.tools.save_settings(a, "zebra-farm__feed", ToolSettings())),
+    "run a server's tool": ("tool", run_tool("zebra-farm__feed")),
+    **{
+        f"{deed} a server": ("server", on_server(do))
+        for deed, do in {
+            "see": lambda s, a, name: s.servers.get(a, name),
+            "change": lambda s, a, name: s.servers.update(a, ServerDraft(name, ["false"])),
+            "approve": lambda s, a, name: s.servers.approve(a, name, ""),
+            "start": lambda s, a, name: s.servers.start(a, name),
+            "stop": lambda s, a, name: s.servers.stop(a, name),
+            "restart": lambda s, a, name: s.servers.restart(a, name),
+            "remove": lambda s, a, name: s.servers.remove(a, name),
+            "approve tools of": lambda s, a, name: s.servers.approve_tools(a, name),
+            "reject tools of": lambda s, a, name: s.servers.reject_tools(a, name, ["feed"]),
+            "read a resource of": lambda s, a, name: s.servers.read_resource(a, name, "zebra://1"),
+            "fill a prompt of": lambda s, a, name: s.servers.fill_prompt(a, name, "zebra", {}),
+            "sign in at": lambda s, a, name: s.server_sign_ins.begin(replace(a, key=None), name, "http://a.test"),
+            "sign out of": lambda s, a, name: s.server_sign_ins.sign_out(replace(a, key=None), name),
+            "move": lambda s, a, name: s.teams.move(a, "server", name, 1),
+            "halt": lambda s, a, name: s.stops.stop(a, StopKind.SERVER, name),
+        }.items()
+    },
+    "ask a server": (
+        "server",
+        lambda s, a, i: asyncio.run(s.servers.ask(a, s.servers.list(OPERATOR)[0], "resource", uri="zebra://1")),
+    ),
     "erase": ("team", lambda s, a, i: s.erasure.erase(a, i["user"])),
 }
-
-
-def state_of(services: Services) -> str:
-    """Everything that stands in the tables of things, to be compared: who looks or is refused changes nothing."""
-    unwatched = {"audit_log", "sessions", "processes", "installation_settings", "users", "api_keys"}
-    with services.store.read() as connection:
-        rows = {
-            name: [list(row) for row in connection.execute(select(table)) if MARK in repr(row)]
-            for name, table in metadata.tables.items()
-            if name not in unwatched
-        }
-    return json.dumps(rows, default=str, sort_keys=True)
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -295,8 +265,10 @@ def test_no_list_figure_or_file_says_anything_of_another_team(rig: Rig, look: st
 
 def test_what_is_of_another_team_is_as_unknown_as_nothing_and_stays(rig: Rig) -> None:
     before = state_of(rig.services)
+    few = ("master-developer", "team-administrator", "key of developer")
+    attackers = {name: rig.attackers[name] for name in cases(*few, full=rig.attackers)}
     for deed, (_, do) in BY_ID.items():
-        for name, actor in rig.attackers.items():
+        for name, actor in attackers.items():
             with pytest.raises(LLMManagerError) as caught:
                 do(rig.services, actor, rig.ids)
             refusal = caught.value
@@ -305,7 +277,7 @@ def test_what_is_of_another_team_is_as_unknown_as_nothing_and_stays(rig: Rig) ->
                 name,
                 refusal,
             )
-            unknown = {key: "0" if key == "team" else make_id() for key in rig.ids}
+            unknown = {key: "0" if key == "team" else make_id() for key in rig.ids}  # no server has a name that long
             with pytest.raises(LLMManagerError) as nothing:
                 do(rig.services, actor, unknown)
             assert type(nothing.value) is type(refusal), (deed, name, refusal, nothing.value)
@@ -329,6 +301,7 @@ def test_the_team_itself_finds_all_of_it(rig: Rig) -> None:
         "what is stopped",
         "runs",
         "search in conversations",
+        *("what tools need of a person", "figures of tools", "servers to sign in at", "what runs without a question"),
     }
 
 
@@ -364,3 +337,35 @@ def test_a_person_of_three_teams_acts_in_one_at_a_time(rig: Rig) -> None:
     with pytest.raises(PermissionDenied):
         services.configurations.list(acting())
     services.users.set_active(OPERATOR, user.id, False)
+
+
+def test_tools_and_servers_move_between_teams_with_what_is_set_on_them(rig: Rig) -> None:
+    services = rig.services
+    amira = rig.attackers[Role.MASTER_DEVELOPER.value]
+    move = services.teams.move
+
+    def see() -> tuple[set[str], set[str], set[str]]:
+        tools = {tool.name for tool in services.tools.definitions(amira)}
+        servers = {server.name for server in services.servers.list(amira)}
+        return tools & {"zebra_get", "zebra-farm__feed"}, servers, set(services.tools.settings(amira))
+
+    services.http_tools.create(OPERATOR, changed(ZEBRA_TOOL, name="horse_get"))
+    assert see() == (set(), set(), {"horse_get"})
+    for kind, name in (("tool", "zebra_get"), ("server", "zebra-farm")):
+        with pytest.raises(PermissionDenied):
+            move(amira, kind, name, 1)
+    move(OPERATOR, "server", "zebra-farm", 1)
+    assert see() == ({"zebra-farm__feed"}, {"zebra-farm"}, {"horse_get", "zebra-farm__feed"})
+    assert MARK not in repr(services.servers.list(rig.bea))
+    services.servers.stop(amira, "zebra-farm")
+    move(OPERATOR, "server", "zebra-farm", 0)
+    assert see()[1] == {"zebra-farm"}
+    with pytest.raises(PermissionDenied, match="belongs to all teams"):
+        services.servers.start(amira, "zebra-farm")
+    move(OPERATOR, "server", "zebra-farm", int(rig.ids["team"]))
+    services.servers.start(OPERATOR, "zebra-farm")
+    with pytest.raises(NotFound):
+        move(OPERATOR, "tool", "zebra-farm__feed", 1)  # a server's tool goes with its server
+    move(OPERATOR, "tool", "horse_get", int(rig.ids["team"]))
+    assert see() == (set(), set(), set())
+    services.http_tools.delete(OPERATOR, "horse_get")

@@ -15,7 +15,8 @@ from lib.access.teams import Teams
 from lib.db.engine import Store
 from lib.errors import InvalidInput, PermissionDenied
 from lib.statistics.queries import Statistics
-from lib.statistics.statement import encode_csv, make_statement, parse_month, split
+from lib.statistics.shared_costs import SharedBy, SharedCost, SharedCosts, parse_month
+from lib.statistics.statement import encode_csv, make_statement, split
 from tests.activity.activity_rig import log_all
 
 pytestmark = [pytest.mark.feature("COST-3"), pytest.mark.feature("ACC-5")]
@@ -44,7 +45,8 @@ def test_the_statement_is_what_the_ledger_says(store: Store) -> None:
         ],
     )
     statistics = Statistics(store)
-    lines = make_statement(OPERATOR, statistics, teams, "2026-10", 100_000_000_003)
+    costs = [SharedCost("server", 100_000_000_003, SharedBy.COST, "2026-10")]
+    lines = make_statement(OPERATOR, statistics, teams, "2026-10", costs)
     with store.read() as connection:
         borders = {"start": start, "end": end}
         if store.is_sqlite:
@@ -65,6 +67,62 @@ def test_the_statement_is_what_the_ledger_says(store: Store) -> None:
     for wrong in ("2026-13", "x", "2026-10-01"):
         with pytest.raises(InvalidInput):
             make_statement(OPERATOR, statistics, teams, wrong)
+    statistics.close()
+
+
+_SHARES = text(
+    "SELECT t.slug, coalesce(sum(u.cost_nano_usd), 0) * 1.0 / nullif((SELECT sum(cost_nano_usd) FROM usage_logs), 0), "
+    "coalesce(sum(u.total_tokens), 0) * 1.0 / nullif((SELECT sum(total_tokens) FROM usage_logs), 0) "
+    "FROM teams t LEFT JOIN usage_logs u ON u.team_id = t.id GROUP BY t.slug"
+)
+
+
+def test_what_ten_teams_share_is_kept_and_split_as_the_ledger_says(store: Store) -> None:
+    teams = Teams(store)
+    ids = [1, *(teams.create(OPERATOR, f"Team {number}").id for number in range(9))]
+    start, _ = parse_month("2026-10")
+    log_all(
+        store,
+        [
+            {"at": start, "team_id": team_id, "cost_nano_usd": 10**9 * n * n, "total_tokens": 7 * n, "user_id": None}
+            for n, team_id in enumerate(ids)
+        ],
+    )
+    kept = SharedCosts(store)
+    month = "2026-10"
+    for cost in (
+        SharedCost("server", 1, SharedBy.CALLS, month),  # set anew below
+        SharedCost("server", 1_000_000_000_001, SharedBy.COST, "2026-01"),
+        SharedCost("seats", 333_000_000_000, SharedBy.TOKENS, month, month),
+        SharedCost("office", 100, SharedBy.EQUALLY, month, "2026-12"),
+        SharedCost("over", 5, SharedBy.EQUALLY, "2026-01", "2026-09"),
+        SharedCost("to come", 5, SharedBy.EQUALLY, "2026-11"),
+    ):
+        kept.set(OPERATOR, cost)
+    costs = kept.find_of_month(month)
+    assert [cost.name for cost in costs] == ["office", "seats", "server"]
+    statistics = Statistics(store)
+    lines = make_statement(OPERATOR, statistics, teams, month, costs)
+    assert (len(lines), sum(line.shared_nano for line in lines)) == (10, 1_333_000_000_101)
+    assert sum(line.share for line in lines) == 1
+    with store.read() as connection:
+        shares = {slug: (float(by_cost), float(by_tokens)) for slug, by_cost, by_tokens in connection.execute(_SHARES)}
+    for line in lines:
+        by_cost, by_tokens = shares[line.team]
+        assert abs(line.shared_nano - (by_cost * 1_000_000_000_001 + by_tokens * 333_000_000_000 + 10)) < 3, line
+        assert line.total_nano == (line.cost_nano or 0) + line.shared_nano
+    lead = make_actor("u", "lead", Role.TEAM_ADMINISTRATOR, {ids[3]: None}, ids[3])
+    assert make_statement(lead, statistics, teams, month, costs) == [line for line in lines if line.team == "team-2"]
+    kept.remove(OPERATOR, "server")
+    assert [cost.name for cost in kept.list(OPERATOR)] == ["office", "over", "seats", "to come"]
+    for wrong in (
+        SharedCost("", 1, SharedBy.COST, month),
+        SharedCost("x", -1, SharedBy.COST, month),
+        SharedCost("x", 1, SharedBy.COST, "October"),
+        SharedCost("x", 1, SharedBy.COST, month, "2026-09"),
+    ):
+        with pytest.raises(InvalidInput):
+            kept.set(OPERATOR, wrong)
     statistics.close()
 
 

@@ -106,7 +106,7 @@ def count_deliveries(rig: FlowRig) -> int:
         return connection.scalar(select(func.count()).select_from(workflow_deliveries)) or 0
 
 
-def test_a_delivery_begins_one_run_however_often_it_comes(rig: FlowRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delivery_begins_one_run_however_often_it_comes(rig: FlowRig) -> None:
     hooks = rig.services.workflows.webhooks
     workflow = rig.make(draw(start("text"), finish("{{start.text}}!")))
     made, secret = hooks.add(AMIRA, workflow, "nightly")
@@ -122,11 +122,11 @@ def test_a_delivery_begins_one_run_however_often_it_comes(rig: FlowRig, monkeypa
     with pytest.raises(InvalidInput, match="no JSON"):
         hooks.receive(made.id, sign_ours(secret, now, b"{"), b"{")
     assert count_deliveries(rig) == 1  # what began nothing may come again
-    monkeypatch.setattr(webhooks, "_MOST_AT_WORK", 0)
+    hooks.most_at_work = 0
     with pytest.raises(Throttled):
         hooks.receive(made.id, sign_ours(secret, now + 1), BODY)
     with rig.services.store.write() as connection:
-        connection.execute(update(workflow_deliveries).values(received_at=utc_now() - webhooks._KEPT * 2))
+        connection.execute(update(workflow_deliveries).values(received_at=utc_now() - webhooks.KEPT * 2))
     assert (hooks.forget_old(), count_deliveries(rig)) == (1, 0)
 
 

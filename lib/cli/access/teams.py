@@ -8,7 +8,7 @@ from lib.access.grants import NO_LIMITS, Limits
 from lib.access.permissions import Actor
 from lib.access.team_choices import TEAM_ROLES, THING_KINDS, StopKind
 from lib.cli import output
-from lib.cli.arguments import parse_count
+from lib.cli.arguments import add_action, parse_count
 from lib.cli.budgets import parse_dollars
 from lib.cli.operator import OPERATOR, open_services
 from lib.errors import NotFound
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lib.services import Services
 
 ALL = "all"
+_BASES = ("cost", "tokens", "calls", "equally")
 
 
 def add_commands(commands: Any) -> None:
@@ -25,32 +26,47 @@ def add_commands(commands: Any) -> None:
         metavar="ACTION", required=True
     )
     roles = [role.value for role in TEAM_ROLES]
-    command = _add(actions, "list", "list teams", list_teams)
-    output.add_json_option(command)
-    command = _add(actions, "add", "make a team", add)
+    add_action(actions, "list", "list teams", list_teams, json=True)
+    command = add_action(actions, "add", "make a team", add)
     command.add_argument("name")
     command.add_argument("--slug", default="", help="its short name; default: made of the name")
-    command = _add(actions, "rename", "give a team another name", rename, "team")
+    command = add_action(actions, "rename", "give a team another name", rename, "team")
     command.add_argument("name")
-    _add(actions, "remove", "remove an empty team", remove, "team")
-    command = _add(actions, "members", "list who is in a team", list_members, "team")
-    output.add_json_option(command)
-    command = _add(actions, "join", "add a person to a team", join, "team", "person")
+    add_action(actions, "remove", "remove an empty team", remove, "team")
+    add_action(actions, "members", "list who is in a team", list_members, "team", json=True)
+    command = add_action(actions, "join", "add a person to a team", join, "team", "person")
     command.add_argument("--role", choices=roles, help="in this team; default: that of the account")
-    _add(actions, "leave", "take a person out of a team", leave, "team", "person")
-    command = _add(actions, "invite", "print a link with which somebody makes an account in a team", invite, "team")
+    command = add_action(actions, "role", "give a member another role in a team", set_role, "team", "person")
+    command.add_argument("--role", choices=roles, help="without one they have that of their account")
+    add_action(actions, "leave", "take a person out of a team", leave, "team", "person")
+    command = add_action(
+        actions, "invite", "print a link with which somebody makes an account in a team", invite, "team"
+    )
     command.add_argument("--role", choices=roles, default="developer", help="in this team")
-    command = _add(actions, "move", "give a thing to another team, or to all", move)
+    command = add_action(actions, "move", "give a thing to another team, or to all", move)
     command.add_argument("kind", choices=THING_KINDS)
     command.add_argument("thing", metavar="NAME")
     command.add_argument("team", help=f"a team's short name, or {ALL}")
-    command = _add(actions, "limit", "limit a team; without numbers its limits end", limit, "team")
+    command = add_action(actions, "limit", "limit a team; without numbers its limits end", limit, "team")
     command.add_argument("--requests-per-minute", type=parse_count, metavar="N")
     command.add_argument("--tokens-per-minute", type=parse_count, metavar="N")
-    command = _add(actions, "statement", "a month of every team as CSV, with shares of shared costs", print_statement)
+    command = add_action(
+        actions, "statement", "a month of every team as CSV, with shares of shared costs", print_statement
+    )
     command.add_argument("--month", required=True, metavar="YYYY-MM")
-    command.add_argument("--shared", type=parse_dollars, metavar="USD", help="a cost that all teams share")
-    command.add_argument("--shared-by", choices=("cost", "tokens", "calls", "equally"), default="cost")
+    command.add_argument(
+        "--shared", type=parse_dollars, metavar="USD", help="a cost that all teams share; default: those that are kept"
+    )
+    command.add_argument("--shared-by", choices=_BASES, default="cost")
+    add_action(actions, "shared", "list the costs that all teams share each month", list_shared_costs, json=True)
+    command = add_action(actions, "share", "keep a cost that all teams share each month", share)
+    command.add_argument("name")
+    command.add_argument("--monthly", type=parse_dollars, required=True, metavar="USD")
+    command.add_argument("--by", choices=_BASES, default="cost", help="in proportion to what it is split")
+    command.add_argument("--from", dest="first_month", required=True, metavar="YYYY-MM", help="its first month")
+    command.add_argument("--until", dest="last_month", default="", metavar="YYYY-MM", help="its last month")
+    command = add_action(actions, "unshare", "forget a shared cost, for months that are over too", unshare)
+    command.add_argument("name")
     for name, words, run in (
         (
             "stop",
@@ -70,14 +86,6 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser("stopped", help="list what is stopped")
     output.add_json_option(command)
     command.set_defaults(run=list_stopped)
-
-
-def _add(actions: Any, name: str, words: str, run: Any, *arguments: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = actions.add_parser(name, help=words)
-    for argument in arguments:
-        command.add_argument(argument, metavar=argument.upper())
-    command.set_defaults(run=run)
-    return command
 
 
 def list_teams(arguments: argparse.Namespace) -> None:
@@ -133,6 +141,15 @@ def join(arguments: argparse.Namespace) -> None:
     print(f"{output.flatten_line(arguments.person)} is in the team {team.slug} now.")
 
 
+def set_role(arguments: argparse.Namespace) -> None:
+    """Give a member another role in a team."""
+    with open_services() as services:
+        team = services.teams.get(OPERATOR, arguments.team)
+        services.teams.set_role(OPERATOR, team.id, find_user_id(services, arguments.person), arguments.role)
+    role = arguments.role or "the role of their account"
+    print(f"{output.flatten_line(arguments.person)} has {role} in the team {team.slug} now.")
+
+
 def leave(arguments: argparse.Namespace) -> None:
     """Take a person out of a team."""
     with open_services() as services:
@@ -172,14 +189,49 @@ def print_statement(arguments: argparse.Namespace) -> None:
     """Print a month's statement as CSV."""
     from lib.money import convert_usd_to_nano
     from lib.statistics import statement
+    from lib.statistics.shared_costs import SharedBy, SharedCost
 
-    shared_nano = convert_usd_to_nano(arguments.shared) if arguments.shared else 0
+    month = arguments.month
     with open_services() as services:
-        lines = statement.make_statement(
-            OPERATOR, services.statistics, services.teams, arguments.month, shared_nano, arguments.shared_by
-        )
-        services.audit.note_export(OPERATOR, "statement.export", arguments.month, rows=len(lines))
+        costs = services.shared_costs.find_of_month(month)
+        if arguments.shared is not None:
+            nano = convert_usd_to_nano(arguments.shared)
+            costs = [SharedCost("shared", nano, SharedBy(arguments.shared_by), month)]
+        lines = statement.make_statement(OPERATOR, services.statistics, services.teams, month, costs)
+        services.audit.note_export(OPERATOR, "statement.export", month, rows=len(lines))
     output.write_bytes([statement.encode_csv(lines)])
+
+
+def list_shared_costs(arguments: argparse.Namespace) -> None:
+    """Print the costs that all teams share."""
+    from lib.money import convert_nano_to_usd
+
+    with open_services() as services:
+        rows = [
+            {"name": cost.name, "monthly_usd": format(convert_nano_to_usd(cost.monthly_nano), "f")}
+            | {"shared_by": cost.shared_by.value, "first_month": cost.first_month, "last_month": cost.last_month}
+            for cost in services.shared_costs.list(OPERATOR)
+        ]
+    output.show(rows, as_json=arguments.json, empty="Nothing is shared.")
+
+
+def share(arguments: argparse.Namespace) -> None:
+    """Keep a cost that all teams share."""
+    from lib.money import convert_usd_to_nano
+    from lib.statistics.shared_costs import SharedBy, SharedCost
+
+    nano = convert_usd_to_nano(arguments.monthly)
+    cost = SharedCost(arguments.name, nano, SharedBy(arguments.by), arguments.first_month, arguments.last_month)
+    with open_services() as services:
+        services.shared_costs.set(OPERATOR, cost)
+    print(f"{output.flatten_line(cost.name)} is shared by {cost.shared_by.value} now.")
+
+
+def unshare(arguments: argparse.Namespace) -> None:
+    """Forget a shared cost."""
+    with open_services() as services:
+        services.shared_costs.remove(OPERATOR, arguments.name)
+    print(f"{output.flatten_line(arguments.name)} is shared no more.")
 
 
 def stop(arguments: argparse.Namespace) -> None:

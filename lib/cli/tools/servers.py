@@ -5,6 +5,7 @@ import asyncio
 from typing import Any
 
 from lib.cli import output
+from lib.cli.access.teams import act_in
 from lib.cli.arguments import parse_pair
 from lib.cli.operator import OPERATOR, open_services
 from lib.errors import Conflict, InvalidInput
@@ -27,6 +28,7 @@ def add_commands(commands: Any) -> None:
         "--secret", type=parse_pair, action="append", default=[], metavar="NAME=VALUE", help="a variable, or a header"
     )
     command.add_argument("--allow-private", action="store_true", help="the address may be inside the network")
+    command.add_argument("--team", metavar="T", help="whose it is; default: the first team's")
     command.add_argument(
         "--command",
         nargs=argparse.REMAINDER,
@@ -62,9 +64,11 @@ def add_commands(commands: Any) -> None:
 def list_servers(arguments: argparse.Namespace) -> None:
     """Print every server: wanted, actual, since when and why."""
     with open_services() as services:
+        team_names = services.teams.names()
         rows = [
             {
                 "name": server.name,
+                "team": team_names.get(str(server.team_id), "all teams"),
                 "wanted": server.wanted,
                 "actual": server.state.actual.value,
                 "since": server.state.since,
@@ -88,7 +92,7 @@ def add(arguments: argparse.Namespace) -> None:
         arguments.name, arguments.command, arguments.url, secrets, allow_private=arguments.allow_private
     )
     with open_services() as services:
-        services.servers.add(OPERATOR, draft)
+        services.servers.add(act_in(services, arguments.team), draft)
     print(f"Added {arguments.name}. Next: python -m lib mcp approve {arguments.name}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.arguments import parse_count, read_text
+from lib.cli.arguments import add_action, parse_count, read_text
 from lib.cli.budgets import parse_dollars
 from lib.cli.operator import OPERATOR, open_services
 
@@ -17,27 +17,16 @@ if TYPE_CHECKING:
 
 def add_table_commands(actions: Any) -> None:
     """Register the actions for tables of runs, and the comparison."""
-    command = actions.add_parser("rows", help="run a workflow here once for each row of a CSV")
-    command.add_argument("slug")
+    command = add_action(actions, "rows", "run a workflow here once for each row of a CSV", run_rows, "slug")
     command.add_argument("file", metavar="FILE", help="a column for each field of the form; - is standard input")
     command.add_argument("--out", type=Path, metavar="FILE", help="write the results there; default: print them")
     command.add_argument("--parallel", type=parse_count, default=4, metavar="N", help="runs at once; default: 4")
     command.add_argument("--cap", type=parse_dollars, metavar="USD", help="of each run")
     command.add_argument("--version", metavar="N|LABEL")
     command.add_argument("--quote", action="store_true", help="only say what all rows would cost")
-    command.set_defaults(run=run_rows)
-    command = actions.add_parser("batches", help="list tables of runs, the newest first")
-    command.add_argument("slug")
-    output.add_json_option(command)
-    command.set_defaults(run=list_batches)
-    command = actions.add_parser("results", help="the results of a table of runs so far, as CSV")
-    command.add_argument("id", metavar="BATCH")
-    command.set_defaults(run=print_results)
-    command = actions.add_parser("compare", help="two runs, step by step")
-    command.add_argument("first", metavar="RUN")
-    command.add_argument("second", metavar="RUN")
-    output.add_json_option(command)
-    command.set_defaults(run=compare)
+    add_action(actions, "batches", "list tables of runs, the newest first", list_batches, "slug", json=True)
+    add_action(actions, "results", "the results of a table of runs so far, as CSV", print_results, "id:BATCH")
+    add_action(actions, "compare", "two runs, step by step", compare, "first:RUN", "second:RUN", json=True)
 
 
 def run_rows(arguments: argparse.Namespace) -> None:

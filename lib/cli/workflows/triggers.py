@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lib.cli import output
-from lib.cli.arguments import parse_pair
+from lib.cli.arguments import add_action, parse_pair
 from lib.cli.operator import OPERATOR, open_services
 
 if TYPE_CHECKING:
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
 def add_trigger_commands(actions: Any) -> None:
     """Register the actions for schedules and webhooks."""
-    command = actions.add_parser("schedules", help="list a workflow's schedules")
-    command.add_argument("slug")
-    output.add_json_option(command)
-    command.set_defaults(run=list_schedules)
-    command = actions.add_parser("schedule", help="run a workflow by itself at certain times")
-    command.add_argument("slug")
+    add_action(actions, "schedules", "list a workflow's schedules", list_schedules, "slug", json=True)
+    command = add_action(
+        actions, "schedule", "run a workflow by itself at certain times", add_schedule, "slug", json=True
+    )
     command.add_argument("cron", metavar="CRON", help="minute, hour, day, month and weekday, such as '30 2 * * 1-5'")
     command.add_argument("--zone", default="UTC", help="such as Europe/Berlin; default: UTC")
     command.add_argument("--set", type=parse_pair, action="append", default=[], metavar="NAME=VALUE", dest="values")
@@ -30,39 +28,20 @@ def add_trigger_commands(actions: Any) -> None:
     command.add_argument(
         "--overlap", choices=("skip", "queue", "parallel"), default="skip", help="while the last run still goes"
     )
-    output.add_json_option(command)
-    command.set_defaults(run=add_schedule)
-    command = actions.add_parser("unschedule", help="delete a schedule; runs that have begun go on")
-    command.add_argument("id", metavar="SCHEDULE")
-    command.set_defaults(run=remove_schedule)
-    _add_webhook_commands(actions)
-
-
-def _add_webhook_commands(actions: Any) -> None:
-    command = actions.add_parser("webhooks", help="list a workflow's webhooks")
-    command.add_argument("slug")
-    output.add_json_option(command)
-    command.set_defaults(run=list_webhooks)
+    add_action(actions, "unschedule", "delete a schedule; runs that have begun go on", remove_schedule, "id:SCHEDULE")
+    add_action(actions, "webhooks", "list a workflow's webhooks", list_webhooks, "slug", json=True)
     kinds = actions.add_parser("webhook", help="addresses that begin runs").add_subparsers(
         metavar="ACTION", required=True
     )
-    command = kinds.add_parser("add", help="make one; its secret is printed this once")
-    command.add_argument("slug")
+    command = add_action(kinds, "add", "make one; its secret is printed this once", add_webhook, "slug", json=True)
     command.add_argument("--name", default="")
-    output.add_json_option(command)
-    command.set_defaults(run=add_webhook)
-    command = kinds.add_parser("renew", help="print another secret; the old one ends at once")
-    command.add_argument("id", metavar="WEBHOOK")
-    command.set_defaults(run=renew_webhook)
-    command = kinds.add_parser("off", help="take no deliveries; `on` takes them again")
-    command.add_argument("id", metavar="WEBHOOK")
-    command.set_defaults(run=switch_webhook, is_active=False)
-    command = kinds.add_parser("on", help="take deliveries again")
-    command.add_argument("id", metavar="WEBHOOK")
-    command.set_defaults(run=switch_webhook, is_active=True)
-    command = kinds.add_parser("remove", help="delete one; runs that have begun go on")
-    command.add_argument("id", metavar="WEBHOOK")
-    command.set_defaults(run=remove_webhook)
+    for name, words, run, chosen in (
+        ("renew", "print another secret; the old one ends at once", renew_webhook, {}),
+        ("off", "take no deliveries; `on` takes them again", switch_webhook, {"is_active": False}),
+        ("on", "take deliveries again", switch_webhook, {"is_active": True}),
+        ("remove", "delete one; runs that have begun go on", remove_webhook, {}),
+    ):
+        add_action(kinds, name, words, run, "id:WEBHOOK").set_defaults(**chosen)
 
 
 def list_schedules(arguments: argparse.Namespace) -> None:

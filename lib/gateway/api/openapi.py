@@ -55,6 +55,7 @@ _PATHS = {  # each parameter of an address; one that is missing here ends the ma
     "grant_id": "The id of a standing grant.",
     "name": "A tool's name.",
     "team": "A team's short name or id.",
+    "cost": "A shared cost's name.",
     "member": "A person's name or id.",
     "execution_id": "The id of one run of a tool.",
 }

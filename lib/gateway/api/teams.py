@@ -19,10 +19,12 @@ from lib.errors import NotFound
 from lib.gateway.api.bodies import Body, Count, Moment, Name, Nothing, Usd, format_dollars, format_usd
 from lib.gateway.api.operation import Asking, DirectOperation, Operation
 from lib.money import convert_usd_to_nano
+from lib.statistics.shared_costs import SharedBy, SharedCost
 
 RoleName = Literal["team-administrator", "master-developer", "developer", "administrator"]
 PeriodName = Literal["day", "week", "month"]
 Ceiling = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+MonthName = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}$", description="Like 2026-11, in UTC.")]
 _ROLE = Meta(description="In this team; null leaves them that of their account.")
 _Ruling = partial(DirectOperation, endpoint=GatewayEndpoint.TEAMS)
 
@@ -161,7 +163,7 @@ class NewTeamBudgetBody(Body, forbid_unknown_fields=True):
 class StatementQuery(Body):
     """The month."""
 
-    month: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}$", description="Like 2026-11, in UTC.")]
+    month: MonthName
 
 
 class StatementBody(Struct, kw_only=True):
@@ -178,6 +180,22 @@ class StatementBody(Struct, kw_only=True):
     unpriced_calls: Count
     shared_cost_usd: Usd
     total_usd: Usd | None
+
+
+class SharedCostBody(Body, forbid_unknown_fields=True, kw_only=True):
+    """A cost that all teams share each month, from the first to the last; without a last one until further notice."""
+
+    name: Name
+    monthly_usd: Usd
+    shared_by: Literal["cost", "tokens", "calls", "equally"] = "cost"
+    first_month: MonthName
+    last_month: MonthName | None = None
+
+
+class SharedCostsBody(Struct):
+    """Shared costs by name."""
+
+    shared_costs: list[SharedCostBody]
 
 
 def list_teams(asking: Asking[Nothing, Nothing]) -> TeamsBody:
@@ -301,7 +319,8 @@ def read_statement(asking: Asking[StatementQuery, Nothing]) -> StatementBody:
 
     services = asking.services
     team = _find_team(asking)
-    lines = make_statement(asking.actor, services.statistics, services.teams, asking.query.month)
+    costs = services.shared_costs.find_of_month(asking.query.month)
+    lines = make_statement(asking.actor, services.statistics, services.teams, asking.query.month, costs)
     line = next(line for line in lines if line.team == team.slug)
     services.audit.note_export(asking.actor, "statement.export", line.month, rows=1)
     return StatementBody(
@@ -317,6 +336,26 @@ def read_statement(asking: Asking[StatementQuery, Nothing]) -> StatementBody:
         shared_cost_usd=format_dollars(line.shared_nano),
         total_usd=format_usd(line.total_nano),
     )
+
+
+def list_shared_costs(asking: Asking[Nothing, Nothing]) -> SharedCostsBody:
+    """The costs that all teams share."""
+    return SharedCostsBody([_describe_cost(cost) for cost in asking.services.shared_costs.list(asking.actor)])
+
+
+def set_shared_cost(asking: Asking[Nothing, SharedCostBody]) -> SharedCostBody:
+    """Keep a shared cost, in place of the one of its name."""
+    body = asking.body
+    nano = convert_usd_to_nano(body.monthly_usd)
+    cost = SharedCost(body.name, nano, SharedBy(body.shared_by), body.first_month, body.last_month or "")
+    asking.services.shared_costs.set(asking.actor, cost)
+    return _describe_cost(cost)
+
+
+def remove_shared_cost(asking: Asking[Nothing, Nothing]) -> SharedCostsBody:
+    """Forget a shared cost; what is left."""
+    asking.services.shared_costs.remove(asking.actor, asking.path["cost"])
+    return list_shared_costs(asking)
 
 
 def _find_team(asking: Asking[Any, Any]) -> Team:
@@ -361,6 +400,16 @@ def _describe(asking: Asking[Any, Any], team: Team) -> TeamBody:
             )
             for member in services.teams.members(asking.actor, team.id)
         ],
+    )
+
+
+def _describe_cost(cost: SharedCost) -> SharedCostBody:
+    return SharedCostBody(
+        name=cost.name,
+        monthly_usd=format_dollars(cost.monthly_nano),
+        shared_by=cost.shared_by.value,
+        first_month=cost.first_month,
+        last_month=cost.last_month or None,
     )
 
 
@@ -410,4 +459,9 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     f"{_ONE}/hand-over": {"POST": _Ruling("handOver", "Give what a person has in the team to somebody", hand_over)},
     f"{_ONE}/move": {"POST": _Ruling("moveToTeam", "Give a thing to a team", move_thing)},
     f"{_ONE}/statement": {"GET": _Ruling("teamStatement", "A month of the team", read_statement)},
+    "/api/shared-costs": {
+        "GET": _Ruling("sharedCosts", "Costs that all teams share each month", list_shared_costs),
+        "POST": _Ruling("setSharedCost", "Keep one", set_shared_cost),
+    },
+    "/api/shared-costs/{cost}/delete": {"POST": _Ruling("removeSharedCost", "Forget one", remove_shared_cost)},
 }

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from lib.gateway.api.bodies import Body, Name, Nothing, Object, Usd, format_usd
+from lib.gateway.api.bodies import Body, Nothing, Object, Usd, format_usd
 from lib.gateway.api.operation import Asking, DirectOperation, Operation
-from lib.money import convert_usd_to_nano
+from lib.gateway.api.workflows import VersionChoice, parse_cap
 from lib.workflows.run import Run, Trigger
 from lib.workflows.triggers.batches import MOST_ROWS, WorkflowBatch
 
@@ -16,7 +16,7 @@ class NewBatchBody(Body):
     """Inputs of each run, and how they are to go."""
 
     rows: Annotated[list[Object], Meta(min_length=1, max_length=MOST_ROWS)]
-    version: Annotated[Name | int | None, Meta(description="A version by number or label.")] = None
+    version: VersionChoice = None
     cap_usd: Annotated[Usd | None, Meta(description="Of each run: begin no call that might pass it.")] = None
 
 
@@ -65,7 +65,7 @@ def start_batch(asking: Asking[Nothing, NewBatchBody]) -> BatchBody:
         asking.path["slug"],
         body.rows,
         version=body.version,
-        cap_nano_usd=None if body.cap_usd is None else convert_usd_to_nano(body.cap_usd),
+        cap_nano_usd=parse_cap(body.cap_usd),
         trigger=Trigger.API,
     )
     return BatchBody(**_describe(batch))

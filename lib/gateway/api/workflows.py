@@ -33,6 +33,7 @@ from lib.workflows.workflow import Workflow
 _LOOK_S = 0.15
 _LONGEST_WAIT_S = 600.0
 INBOX = "/approvals"
+VersionChoice = Annotated[Name | int | None, Meta(description="A version by number or label.")]
 
 
 class WorkflowBody(Struct, kw_only=True):
@@ -97,7 +98,7 @@ class NewRunBody(Body):
     """Inputs of a run, and how it is to go."""
 
     inputs: Object | None = None
-    version: Annotated[Name | int | None, Meta(description="A version by number or label.")] = None
+    version: VersionChoice = None
     cap_usd: Annotated[Usd | None, Meta(description="Begin no call that might pass it.")] = None
     stream: Annotated[bool, Meta(description="Answer with events.")] = False
     wait: Annotated[bool, Meta(description="Answer when the run is over or waits; else at once.")] = True
@@ -174,7 +175,7 @@ class QuoteInputsBody(Body):
     """Inputs, as far as they are known; or a run and the step that it is to be repeated from."""
 
     inputs: Object | None = None
-    version: Name | int | None = None
+    version: VersionChoice = None
 
 
 class RunsQuery(Body):
@@ -194,7 +195,7 @@ class RerunBody(Body):
     """From which step, and in which version."""
 
     from_step: Name | None = None
-    version: Name | int | None = None
+    version: VersionChoice = None
     cap_usd: Usd | None = None
 
 
@@ -271,7 +272,7 @@ def pause_run(asking: Asking[Nothing, Nothing]) -> RunBody:
 
 def resume_run(asking: Asking[Nothing, ResumeBody]) -> RunBody:
     """Go on with a run."""
-    cap = _parse_amount(asking.body.cap_usd)
+    cap = parse_cap(asking.body.cap_usd)
     return _describe_run(asking.services.workflows.runs.resume(asking.actor, asking.path["run_id"], cap))
 
 
@@ -284,7 +285,7 @@ def rerun(asking: Asking[Nothing, RerunBody]) -> RunBody:
         asking.path["run_id"],
         body.from_step or "",
         version=_pass_version(body.version),
-        cap_nano_usd=_parse_amount(body.cap_usd),
+        cap_nano_usd=parse_cap(body.cap_usd),
     )
     return _describe_run(again)
 
@@ -337,7 +338,7 @@ def _begin(asking: Asking[Any, Any]) -> Run:
         body.inputs or {},
         trigger=Trigger.API,
         version=_pass_version(body.version),
-        cap_nano_usd=_parse_amount(body.cap_usd),
+        cap_nano_usd=parse_cap(body.cap_usd),
     )
     return run
 
@@ -376,7 +377,8 @@ def _pass_version(version: str | int | None) -> str | int | None:
     return version
 
 
-def _parse_amount(amount: str | None) -> int | None:
+def parse_cap(amount: str | None) -> int | None:
+    """Read dollars as nano-dollars; None is no cap."""
     return None if amount is None else convert_usd_to_nano(amount)
 
 

@@ -58,6 +58,7 @@ class Optimiser:
         self._collections = collections
         self._prices = prices
         self._closed = threading.Event()
+        self.try_search = try_search  # how a search is tried; it may be watched
 
     def quote(self, actor: Actor, set_id: str, grid: Grid | None = None) -> StudyQuote:
         """The time and money that a study would take; nothing is embedded or stored for it."""
@@ -243,7 +244,7 @@ class Optimiser:
             pool = self._pools.make(actor, model, texts, chunking, ensure_held, with_vectors=with_vectors)
             for ordinal, search in searches:
                 ensure_held()
-                result = _try_search(pool, texts, questions, vectors, search, figure)
+                result = self.try_search(pool, texts, questions, vectors, search, figure)
                 with self._store.write() as connection:
                     this_trial = (_T.study_id == study["id"]) & (_T.ordinal == ordinal)
                     connection.execute(update(trials).where(this_trial).values(result=asdict(result)))
@@ -280,7 +281,7 @@ class Optimiser:
             connection.execute(update(studies).where(held_here).values(**values))
 
 
-def _try_search(
+def try_search(
     pool: PassagePool,
     texts: Sequence[Text],
     questions: Sequence[JudgedQuestion],

@@ -51,7 +51,6 @@ from lib.providers.prices.rates import (
 from lib.providers.prices.service_tiers import name_priced_tier
 
 log = logging.getLogger(__name__)
-_CHECK_S = 2.0
 _REVISION = "prices.revision"  # a new value with every change of the team's own entries
 _Key = tuple[str, str]
 USE_PREFIX = "tool:"  # of a price list's models that are uses charged apart
@@ -99,7 +98,11 @@ class PriceBook:
     `PriceBook()` holds the shipped list, which is read at first use; tests bring their own entries.
     """
 
-    def __init__(self, entries: Iterable[Price] | None = None, store: Store | None = None) -> None:
+    def __init__(
+        self, entries: Iterable[Price] | None = None, store: Store | None = None, check_s: float = 2.0
+    ) -> None:
+        """`check_s`: seconds after which the database is asked whether prices have changed."""
+        self._check_s = check_s
         self._given = None if entries is None else list(entries)
         self._store = store
         self._own: _Own | None = None if store is not None else _Own()
@@ -201,7 +204,7 @@ class PriceBook:
             return
         with self._reading:
             self._own = self._read(self._store, self._own)
-            self._next_check = time.monotonic() + _CHECK_S
+            self._next_check = time.monotonic() + self._check_s
 
     def warm(self) -> None:
         """Read the shipped list now, before the first call asks for a price."""
@@ -231,7 +234,7 @@ class PriceBook:
         if self._own is None:
             self._follow()
         elif self._store is not None and time.monotonic() >= self._next_check:
-            self._next_check = time.monotonic() + _CHECK_S
+            self._next_check = time.monotonic() + self._check_s
             threading.Thread(target=self._follow, name="prices", daemon=True).start()
         return self._own or _Own()
 

@@ -13,37 +13,37 @@ from lib.ui import blocks, format, grammar
 
 def show_people(services: Services, actor: Actor, people: list[User], zone: ZoneInfo) -> None:
     """Draw everybody; the opened person's panel stands beside the table."""
-    opened = grammar.get_opened("person")
-    person = next((user for user in people if user.id == opened), None)
-
-    def draw_rows() -> None:
-        rows = [
+    rows = [
+        grammar.ThingRow(
+            user,
+            user.id,
+            user.name,
             {
                 "Name": user.name,
                 "Role": user.role.value,
                 "State": "✓ active" if user.is_active else "■ disabled",
                 "Last login": format.format_moment(user.last_login_at, zone) if user.last_login_at else None,
-            }
-            for user in people
-        ]
-        text = st.column_config.TextColumn
-        columns = {
-            "Name": text(width=166 if blocks.is_compact() else 300),
-            "Role": text(width=150),
-            "State": text(width=110),
-            "Last login": text(width=186, help="— means never"),
-        }
-        order = ["Name", "Role"] if blocks.is_compact() or opened else None
-        ids = [user.id for user in people]
-        grammar.open_table("people", rows, ids, columns, order=order, parameter="person", alt="People")
-        st.caption(f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}")
-
-    detail = None
-    if person is not None:
-        detail = grammar.Detail(
-            grammar.escape_markdown(person.name), lambda: _show_person(services, actor, person, zone)
+            },
         )
-    grammar.show_beside(draw_rows, detail, parameter="person")
+        for user in people
+    ]
+    text = st.column_config.TextColumn
+    columns = {
+        "Name": text(width=166 if blocks.is_compact() else 300),
+        "Role": text(width=150),
+        "State": text(width=110),
+        "Last login": text(width=186, help="— means never"),
+    }
+    grammar.show_rows_beside(
+        "people",
+        rows,
+        columns,
+        lambda user: _show_person(services, actor, user, zone),
+        narrow=["Name", "Role"],
+        alt="People",
+        parameter="person",
+        caption=f"{len(people)} {'person' if len(people) == 1 else 'people'} · times in {zone.key}",
+    )
 
 
 def _show_person(services: Services, actor: Actor, user: User, zone: ZoneInfo) -> None:

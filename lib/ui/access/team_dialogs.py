@@ -70,18 +70,15 @@ def rename_dialog(services: Services, actor: Actor, team: Team) -> None:
 
 
 @st.dialog("Monthly statement")
-def show_statement_dialog(services: Services, actor: Actor, team: Team) -> None:
-    """Choose the month and the shared costs of a statement, and fetch it."""
-    from lib.money import convert_usd_to_nano
+def show_statement_dialog(services: Services, actor: Actor) -> None:
+    """Choose the month of a statement, and fetch it; a super-admin also sets what all teams share."""
     from lib.statistics import statement
 
     last_month = utc_now().replace(day=1) - timedelta(days=1)
     month = st.text_input("Month", f"{last_month:%Y-%m}")
-    shared = st.number_input("Cost that all teams share, in dollars", 0.0, step=10.0, format="%.2f")
-    basis = st.selectbox("Shared by", [choice.value for choice in statement.SharedBy])
     with blocks.show_errors():
-        nano = convert_usd_to_nano(f"{shared:.2f}")
-        lines = statement.make_statement(actor, services.statistics, services.teams, month, nano, basis)
+        costs = services.shared_costs.find_of_month(month)
+        lines = statement.make_statement(actor, services.statistics, services.teams, month, costs)
         st.download_button(
             "CSV",
             statement.encode_csv(lines),
@@ -91,6 +88,40 @@ def show_statement_dialog(services: Services, actor: Actor, team: Team) -> None:
             on_click=lambda: services.audit.note_export(actor, "statement.export", month, rows=len(lines)),
         )
     st.caption("Every team for a super-admin; your team's line, with its share, for its administrator.")
+    if actor.sees_every_team:
+        _edit_shared_costs(services, actor, month)
+
+
+def _edit_shared_costs(services: Services, actor: Actor, month: str) -> None:
+    """Show the costs that all teams share; keep one, or forget one."""
+    from lib.money import convert_usd_to_nano
+    from lib.statistics.shared_costs import SharedBy, SharedCost
+
+    costs = {cost.name: cost for cost in services.shared_costs.list(actor)}
+    st.subheader("What all teams share", anchor=False)
+    name = st.selectbox(
+        "Shared cost",
+        list(costs),
+        index=None,
+        accept_new_options=True,
+        placeholder="Choose one, or write a new name",
+        help="A subscription or a server: split among the teams, every month",
+    )
+    if name is None:
+        return
+    kept = costs.get(name)
+    now = kept or SharedCost(name.strip(), 0, SharedBy.COST, month)
+    dollars = st.number_input("Dollars a month", 0.0, value=now.monthly_nano / 10**9, step=10.0, format="%.2f")
+    bases = [choice.value for choice in SharedBy]
+    basis = st.selectbox("Shared by", bases, bases.index(now.shared_by.value))
+    first = st.text_input("First month", now.first_month)
+    last = st.text_input("Last month", now.last_month, placeholder="none")
+    cost = SharedCost(now.name, convert_usd_to_nano(f"{dollars:.2f}"), SharedBy(basis), first, last)
+    _submit("Keep cost", lambda: services.shared_costs.set(actor, cost))
+    if kept is not None and st.button(":red[Forget cost]", icon=":material/delete:"):
+        with blocks.show_errors():
+            services.shared_costs.remove(actor, kept.name)
+            st.rerun()
 
 
 @st.dialog("Stop all calls of this team?")

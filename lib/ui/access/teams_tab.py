@@ -122,7 +122,7 @@ def _show_actions(services: Services, actor: Actor, team: Team) -> None:
         if st.button("Invite", icon=":material/link:", key="team-link"):
             team_dialogs.invite_dialog(services, actor, team)
         if st.button("Statement", icon=":material/receipt_long:", key="team-receipt_long"):
-            team_dialogs.show_statement_dialog(services, actor, team)
+            team_dialogs.show_statement_dialog(services, actor)
         with st.popover("More", icon=":material/more_horiz:"):
             _show_more(services, actor, team)
         if st.button(":red[Stop calls]", icon=":material/front_hand:", key="team-front_hand"):
@@ -153,38 +153,36 @@ def _show_members(services: Services, actor: Actor, team: Team) -> None:
             if st.button("Add the first member", icon=":material/person_add:", key="team-first"):
                 team_dialogs.add_dialog(services, actor, team)
         return
-    opened = grammar.get_opened("member")
-    member = next((member for member in members if member.user_id == opened), None)
-
-    def draw_rows() -> None:
-        rows = [
+    rows = [
+        grammar.ThingRow(
+            member,
+            member.user_id,
+            member.name,
             {
                 "Name": member.name,
                 "Role here": member.role.value,
                 "Given by": "the account" if member.own_role is None else "the team",
                 "State": "✓ active" if member.is_active else "■ disabled",
-            }
-            for member in members
-        ]
-        is_narrow = blocks.is_compact() or opened is not None
-        text = st.column_config.TextColumn
-        columns = {
-            "Name": text(width=166 if blocks.is_compact() else 300),
-            "Role here": text(width=140),
-            "Given by": text(width=120, help="The role of the account holds where the team gives none"),
-            "State": text(width=110),
-        }
-        order = ["Name", "Role here"] if is_narrow else None
-        ids = [member.user_id for member in members]
-        alt = "Members of the team"
-        grammar.open_table(f"members-{team.id}", rows, ids, columns, order=order, parameter="member", alt=alt)
-
-    detail = None
-    if member is not None:
-        detail = grammar.Detail(
-            grammar.escape_markdown(member.name), lambda: _show_member(services, actor, team, member)
+            },
         )
-    grammar.show_beside(draw_rows, detail, parameter="member")
+        for member in members
+    ]
+    text = st.column_config.TextColumn
+    columns = {
+        "Name": text(width=166 if blocks.is_compact() else 300),
+        "Role here": text(width=140),
+        "Given by": text(width=120, help="The role of the account holds where the team gives none"),
+        "State": text(width=110),
+    }
+    grammar.show_rows_beside(
+        f"members-{team.id}",
+        rows,
+        columns,
+        lambda member: _show_member(services, actor, team, member),
+        narrow=["Name", "Role here"],
+        alt="Members of the team",
+        parameter="member",
+    )
 
 
 def _show_member(services: Services, actor: Actor, team: Team, member: Member) -> None:
@@ -212,11 +210,11 @@ def _show_keys(services: Services, actor: Actor, team: Team, zone: ZoneInfo) -> 
         st.caption("The team has no working keys. Its members make them on the page API keys.")
         return
     stopped = {stop.subject for stop in services.stops.list(actor) if stop.kind is StopKind.KEY}
-    opened = grammar.get_opened("key")
-    key = next((key for key in keys if key.id == opened), None)
-
-    def draw_rows() -> None:
-        rows = [
+    rows = [
+        grammar.ThingRow(
+            key,
+            key.id,
+            key.name,
             {
                 "Name": key.name,
                 "Key": f"{key.prefix}…",
@@ -224,30 +222,29 @@ def _show_keys(services: Services, actor: Actor, team: Team, zone: ZoneInfo) -> 
                 "Owner": key.owner or "a program",
                 "State": "■ stopped" if key.id in stopped else f"✓ {key.state()}".replace("✓ owner", "⊘ owner"),
                 "Last used": format.format_moment(key.last_used_at, zone) if key.last_used_at else None,
-            }
-            for key in keys
-        ]
-        text = st.column_config.TextColumn
-        columns = {
-            "Name": text(width=166 if blocks.is_compact() else 200),
-            "Key": text(width=132),
-            "App": text(width=110),
-            "Owner": text(width=120),
-            "State": text(width=130),
-            "Last used": text(width=176, help="— means never"),
-        }
-        order = ["Name", "State"] if blocks.is_compact() or opened else None
-        ids = [key.id for key in keys]
-        alt = "Keys of the team"
-        grammar.open_table(f"keys-{team.id}", rows, ids, columns, order=order, parameter="key", alt=alt)
-        st.caption(f"Times in {zone.key}")
-
-    detail = None
-    if key is not None:
-        detail = grammar.Detail(
-            grammar.escape_markdown(key.name), lambda: _show_key(services, actor, key, is_stopped=key.id in stopped)
+            },
         )
-    grammar.show_beside(draw_rows, detail, parameter="key")
+        for key in keys
+    ]
+    text = st.column_config.TextColumn
+    columns = {
+        "Name": text(width=166 if blocks.is_compact() else 200),
+        "Key": text(width=132),
+        "App": text(width=110),
+        "Owner": text(width=120),
+        "State": text(width=130),
+        "Last used": text(width=176, help="— means never"),
+    }
+    grammar.show_rows_beside(
+        f"keys-{team.id}",
+        rows,
+        columns,
+        lambda key: _show_key(services, actor, key, is_stopped=key.id in stopped),
+        narrow=["Name", "State"],
+        alt="Keys of the team",
+        parameter="key",
+        caption=f"Times in {zone.key}",
+    )
     paused = [key for key in keys if key.state().startswith("owner")]
     if paused:
         subject = (

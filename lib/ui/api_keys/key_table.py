@@ -93,12 +93,7 @@ def _build_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "owner": text("Owner", width=64, help="— means a program of its own"),
         "team": text("Team", width=84),
         "models": text("Models", width=96),
-        "state": st.column_config.MultiselectColumn(
-            "State",
-            width=92,
-            options=[label for label, _ in _STATES.values()],
-            color=[colour for _, colour in _STATES.values()],
-        ),
+        "state": grammar.make_state_column("State", _STATES.values(), 92),
         "expires": text("Expires", width=84),
         "used": text("Last used", width=84, help="— means never"),
         "calls": st.column_config.NumberColumn(

@@ -97,12 +97,7 @@ def _draw_table(approvals: Sequence[Approval], zone: ZoneInfo, name: str, *, is_
             "title": text("What", width=title_px),
             "kind": text("Kind", width=84),
             "for": text("For", width=96, help="— means the machine's operator"),
-            "state": st.column_config.MultiselectColumn(
-                "State",
-                width=104,
-                options=[label for label, _ in STATES.values()],
-                color=[colour for _, colour in STATES.values()],
-            ),
+            "state": grammar.make_state_column("State", STATES.values(), 104),
             "asked": text("Asked", width=132),
             "deadline": text("Deadline", width=132, help="— means it waits as long as it takes"),
             "by": text("Decided by", width=112, help="— means nobody: its time was over, or it was withdrawn"),

@@ -22,7 +22,8 @@ from lib.ui.grammar.detail import Detail, show_beside, show_detail_head
 from lib.ui.grammar.filters import SEARCH, clear_filters, filter_row
 from lib.ui.grammar.form import FieldErrors
 from lib.ui.grammar.opened import close, get_opened, open_row
-from lib.ui.grammar.table import ROW_HEIGHT, TABLE_HEIGHT, choose_row, open_table
+from lib.ui.grammar.rows_beside import ThingRow, show_rows_beside
+from lib.ui.grammar.table import ROW_HEIGHT, TABLE_HEIGHT, choose_row, make_state_column, open_table
 
 UNKNOWN = "—"
 
@@ -33,6 +34,7 @@ __all__ = [
     "UNKNOWN",
     "Detail",
     "FieldErrors",
+    "ThingRow",
     "choose_row",
     "clear_filters",
     "close",
@@ -47,6 +49,7 @@ __all__ = [
     "format_share",
     "format_sum",
     "get_opened",
+    "make_state_column",
     "open_row",
     "open_table",
     "shorten_id",
@@ -57,5 +60,6 @@ __all__ = [
     "show_facts",
     "show_header",
     "show_progress",
+    "show_rows_beside",
     "show_tabs",
 ]

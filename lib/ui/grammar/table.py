@@ -1,7 +1,7 @@
 """A table whose rows open by a click in any cell, or by the keyboard: arrows to a cell, Enter or Space."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -61,6 +61,12 @@ def open_table(
         alt=alt,
     )
     return opened
+
+
+def make_state_column(title: str, states: Iterable[tuple[str, Any]], width: int) -> Any:
+    """Make the column of a state in words and colours; `states` are those there are, each with its colour."""
+    labels, colours = zip(*states, strict=True)
+    return st.column_config.MultiselectColumn(title, width=width, options=list(labels), color=list(colours))
 
 
 def choose_row(rows: Any, *, key: str, default: int | None = None, **shown: Any) -> int | None:

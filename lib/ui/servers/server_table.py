@@ -137,9 +137,7 @@ def _draw_table(rows: Sequence[Mapping[str, Any]], *, is_narrow: bool) -> None:
         {
             "server": text("Server", width=116),
             "wanted": text("Wanted", width=64),
-            "state": st.column_config.MultiselectColumn(
-                "State", width=124, options=[label for label, _ in labels], color=[colour for _, colour in labels]
-            ),
+            "state": grammar.make_state_column("State", labels, 124),
             "reason": text("Why", width=194),
             "since": st.column_config.DatetimeColumn("Since", format="D MMM HH:mm", width=92),
             "tools": number("Tools", format="localized", width=56, help="That models are offered"),

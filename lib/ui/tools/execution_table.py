@@ -109,9 +109,7 @@ def draw_table(executions: Sequence[ToolExecution], zone: ZoneInfo, *, compact: 
         {
             "time": st.column_config.DatetimeColumn("Time", format="D MMM HH:mm:ss", width=120),
             "tool": text("Tool", width=150),
-            "status": st.column_config.MultiselectColumn(
-                "Status", width=140, options=[label for label, _, _ in words], color=[colour for _, colour, _ in words]
-            ),
+            "status": grammar.make_state_column("Status", [(label, colour) for label, colour, _ in words], 140),
             "app": text("App", width=88),
             "origin": text("From", width=84),
             "duration": number("Time, ms", format="localized", width=76),

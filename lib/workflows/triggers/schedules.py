@@ -14,20 +14,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, delete, insert, select, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import require_team
-from lib.clock import make_id, utc_now
+from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import workflow_runs, workflow_schedules
-from lib.errors import InvalidInput, LLMManagerError, NotFound
+from lib.errors import InvalidInput, LLMManagerError
 from lib.workflows.acting import load_actor
 from lib.workflows.run import Trigger
 from lib.workflows.runs import WorkflowRuns
+from lib.workflows.triggers import owned
 from lib.workflows.triggers.moments import check_cron, find_next
-from lib.workflows.workflow import load_workflow, require_may_change
 
 log = logging.getLogger(__name__)
 OVERLAPS = ("skip", "queue", "parallel")
@@ -82,27 +81,17 @@ class WorkflowSchedules:
             raise InvalidInput(
                 "The schedule can't be used.", f"overlap is one of {', '.join(OVERLAPS)}.", field="overlap"
             )
-        now = utc_now()
         with self._store.write() as connection:
-            workflow = load_workflow(connection, slug)
-            require_may_change(actor, workflow)
-            if len(_read_all(connection, workflow.id)) >= _MOST:
-                raise InvalidInput("The workflow has too many schedules.", f"The limit is {_MOST}.", "Delete one.")
-            row = {
-                "id": make_id(),
-                "workflow_id": workflow.id,
-                "name": name.strip()[:100] or cron,
+            workflow = owned.load_to_change(connection, actor, slug)
+            row = owned.make_row(connection, actor, workflow_schedules, workflow, name.strip() or cron, _MOST)
+            row |= {
                 "cron": cron,
                 "zone": zone,
                 "inputs": dict(inputs or {}),
                 "overlap": overlap,
-                "is_active": True,
-                "user_id": actor.user_id,
-                "team_id": workflow.team_id or require_team(actor),  # one of all teams acts in its maker's
-                "next_at": find_next(cron, zone, now),
+                "next_at": find_next(cron, zone, row["created_at"]),
                 "last_run_id": None,
                 "last_note": "",
-                "created_at": now,
             }
             connection.execute(insert(workflow_schedules), row)
             audit.record(connection, actor, "workflow.schedule", workflow.slug, cron=cron, zone=zone)
@@ -110,21 +99,14 @@ class WorkflowSchedules:
 
     def list(self, actor: Actor, slug: str) -> Sequence[WorkflowSchedule]:
         """List a workflow's schedules in the order in which they were made."""
-        actor.require(Permission.MANAGE_WORKFLOWS)
         with self._store.read() as connection:
-            workflow = load_workflow(connection, slug)
-            require_may_change(actor, workflow)
-            return [_build(row) for row in _read_all(connection, workflow.id)]
+            workflow = owned.load_to_change(connection, actor, slug)
+            return [_build(row) for row in owned.read_rows(connection, workflow_schedules, workflow.id)]
 
     def remove(self, actor: Actor, schedule_id: str) -> None:
         """Delete a schedule; runs that have begun go on."""
-        actor.require(Permission.MANAGE_WORKFLOWS)
         with self._store.write() as connection:
-            row = connection.execute(select(workflow_schedules).where(_S.id == schedule_id)).mappings().first()
-            if row is None:
-                raise NotFound("There is no such schedule.", "It was deleted, or never made.")
-            workflow = load_workflow(connection, row["workflow_id"])
-            require_may_change(actor, workflow)
+            row, workflow = owned.find_row(connection, actor, workflow_schedules, schedule_id)
             connection.execute(delete(workflow_schedules).where(_S.id == schedule_id))
             audit.record(connection, actor, "workflow.unschedule", workflow.slug, cron=row["cron"])
 
@@ -190,11 +172,6 @@ class WorkflowSchedules:
             values["last_note"] = str(error)[:1_000]
         with self._store.write() as connection:
             connection.execute(update(workflow_schedules).where(_S.id == row["id"]).values(**values))
-
-
-def _read_all(connection: Connection, workflow_id: str) -> Sequence[RowMapping]:
-    query = select(workflow_schedules).where(_S.workflow_id == workflow_id).order_by(_S.created_at, _S.id)
-    return connection.execute(query).mappings().all()
 
 
 def _build(row: Mapping[Any, Any]) -> WorkflowSchedule:

@@ -12,30 +12,29 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.access import audit
-from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import require_team
+from lib.access.permissions import Actor
 from lib.clock import make_id, utc_now
 from lib.db.data_key import DataKey
 from lib.db.engine import Store
 from lib.db.tables import workflow_deliveries, workflow_runs, workflow_webhooks
-from lib.errors import InvalidInput, LLMManagerError, NotFound, PermissionDenied, Throttled
+from lib.errors import InvalidInput, LLMManagerError, PermissionDenied, Throttled
 from lib.fast_json import decode
 from lib.workflows.acting import load_actor
 from lib.workflows.definition import Field
 from lib.workflows.run import Run, Trigger
 from lib.workflows.runs import WorkflowRuns
+from lib.workflows.triggers import owned
 from lib.workflows.triggers.deliveries import LONGEST_BODY, SECRET_PREFIX, Headers, read_delivery
-from lib.workflows.workflow import load_version, load_workflow, require_may_change
+from lib.workflows.workflow import load_version, load_workflow
 
 PATH = "/hooks/"
 PAYLOAD = "payload"  # the form's field that gets the whole body
 _MOST = 20  # of a workflow
-_MOST_AT_WORK = 200  # runs of a webhook's workflow that webhooks began and that are not over
-_KEPT = timedelta(days=30)
+KEPT = timedelta(days=30)
 _D = workflow_deliveries.c
 _W = workflow_webhooks.c
 
@@ -61,70 +60,56 @@ class WorkflowWebhook:
 class WorkflowWebhooks:
     """Makes, lists and hears webhooks."""
 
-    def __init__(self, store: Store, data_key: DataKey, runs: WorkflowRuns) -> None:
+    def __init__(self, store: Store, data_key: DataKey, runs: WorkflowRuns, most_at_work: int = 200) -> None:
+        """`most_at_work`: runs of a webhook's workflow that webhooks began and that are not over."""
+        self.most_at_work = most_at_work
         self._store = store
         self._data_key = data_key
         self._runs = runs
 
     def add(self, actor: Actor, slug: str, name: str = "") -> tuple[WorkflowWebhook, str]:
         """Make a webhook; returns it with its secret, which is told this once."""
-        actor.require(Permission.MANAGE_WORKFLOWS)
         secret = _make_secret()
         with self._store.write() as connection:
-            workflow = load_workflow(connection, slug)
-            require_may_change(actor, workflow)
-            if len(_read_all(connection, workflow.id)) >= _MOST:
-                raise InvalidInput("The workflow has too many webhooks.", f"The limit is {_MOST}.", "Delete one.")
-            row = {
-                "id": make_id(),
-                "workflow_id": workflow.id,
-                "name": name.strip()[:100] or "webhook",
-                "sealed": self._data_key.encrypt(secret, connection),
-                "is_active": True,
-                "user_id": actor.user_id,
-                "team_id": workflow.team_id or require_team(actor),  # one of all teams acts in its maker's
-                "created_at": utc_now(),
-                "used_at": None,
-            }
+            workflow = owned.load_to_change(connection, actor, slug)
+            row = owned.make_row(connection, actor, workflow_webhooks, workflow, name.strip() or "webhook", _MOST)
+            row |= {"sealed": self._data_key.encrypt(secret, connection), "used_at": None}
             connection.execute(insert(workflow_webhooks), row)
             audit.record(connection, actor, "workflow.add_webhook", workflow.slug, webhook=row["id"], name=row["name"])
         return _build(row), secret
 
     def list(self, actor: Actor, slug: str) -> Sequence[WorkflowWebhook]:
         """List a workflow's webhooks in the order in which they were made."""
-        actor.require(Permission.MANAGE_WORKFLOWS)
         with self._store.read() as connection:
-            workflow = load_workflow(connection, slug)
-            require_may_change(actor, workflow)
-            return [_build(row) for row in _read_all(connection, workflow.id)]
+            workflow = owned.load_to_change(connection, actor, slug)
+            return [_build(row) for row in owned.read_rows(connection, workflow_webhooks, workflow.id)]
 
     def switch(self, actor: Actor, webhook_id: str, *, is_active: bool) -> None:
         """Switch a webhook on or off; runs that have begun go on."""
-        actor.require(Permission.MANAGE_WORKFLOWS)
         with self._store.write() as connection:
-            slug = _require_own(connection, actor, webhook_id)
+            _, workflow = owned.find_row(connection, actor, workflow_webhooks, webhook_id)
             connection.execute(update(workflow_webhooks).where(_W.id == webhook_id).values(is_active=is_active))
-            audit.record(connection, actor, "workflow.switch_webhook", slug, webhook=webhook_id, is_active=is_active)
+            audit.record(
+                connection, actor, "workflow.switch_webhook", workflow.slug, webhook=webhook_id, is_active=is_active
+            )
 
     def renew(self, actor: Actor, webhook_id: str) -> str:
         """Give a webhook another secret and return it; the old one ends at once."""
-        actor.require(Permission.MANAGE_WORKFLOWS)
         secret = _make_secret()
         with self._store.write() as connection:
-            slug = _require_own(connection, actor, webhook_id)
+            _, workflow = owned.find_row(connection, actor, workflow_webhooks, webhook_id)
             sealed = self._data_key.encrypt(secret, connection)
             connection.execute(update(workflow_webhooks).where(_W.id == webhook_id).values(sealed=sealed))
-            audit.record(connection, actor, "workflow.renew_webhook", slug, webhook=webhook_id)
+            audit.record(connection, actor, "workflow.renew_webhook", workflow.slug, webhook=webhook_id)
         return secret
 
     def remove(self, actor: Actor, webhook_id: str) -> None:
         """Delete a webhook; runs that have begun go on."""
-        actor.require(Permission.MANAGE_WORKFLOWS)
         with self._store.write() as connection:
-            slug = _require_own(connection, actor, webhook_id)
+            _, workflow = owned.find_row(connection, actor, workflow_webhooks, webhook_id)
             connection.execute(delete(workflow_webhooks).where(_W.id == webhook_id))
             connection.execute(delete(workflow_deliveries).where(_D.webhook_id == webhook_id))
-            audit.record(connection, actor, "workflow.remove_webhook", slug, webhook=webhook_id)
+            audit.record(connection, actor, "workflow.remove_webhook", workflow.slug, webhook=webhook_id)
 
     def receive(self, webhook_id: str, headers: Headers, body: bytes) -> tuple[Run, bool]:
         """Begin the run that a delivery asks for; returns it and whether it was begun before, by the same delivery.
@@ -194,14 +179,14 @@ class WorkflowWebhooks:
         going = (R.workflow_id == workflow_id, R.trigger == Trigger.WEBHOOK, R.state.in_(["queued", "running"]))
         with self._store.read() as connection:
             count = connection.scalar(select(func.count()).select_from(workflow_runs).where(*going)) or 0
-        if count >= _MOST_AT_WORK:
+        if count >= self.most_at_work:
             why = f"{count} runs that webhooks began are not over."
             raise Throttled("The workflow is busy.", why, "Send it again in a minute.", retry_after=60)
 
     def forget_old(self) -> int:
         """Forget deliveries of more than thirty days ago; how many those were."""
         with self._store.write() as connection:
-            old = delete(workflow_deliveries).where(_D.received_at < utc_now() - _KEPT)
+            old = delete(workflow_deliveries).where(_D.received_at < utc_now() - KEPT)
             return connection.execute(old).rowcount
 
 
@@ -223,21 +208,6 @@ def read_inputs(fields: Sequence[Field], body: bytes) -> dict[str, Any]:
 
 def _make_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def _require_own(connection: Connection, actor: Actor, webhook_id: str) -> str:
-    """The slug of the workflow of a webhook that the actor may change; raises NotFound."""
-    workflow_id = connection.scalar(select(_W.workflow_id).where(_W.id == webhook_id))
-    if workflow_id is None:
-        raise NotFound("There is no such webhook.", "It was deleted, or never made.")
-    workflow = load_workflow(connection, workflow_id)
-    require_may_change(actor, workflow)
-    return workflow.slug
-
-
-def _read_all(connection: Connection, workflow_id: str) -> Sequence[RowMapping]:
-    query = select(workflow_webhooks).where(_W.workflow_id == workflow_id).order_by(_W.created_at, _W.id)
-    return connection.execute(query).mappings().all()
 
 
 def _build(row: Mapping[Any, Any]) -> WorkflowWebhook:
