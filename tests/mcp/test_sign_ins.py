@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -103,12 +105,29 @@ def test_a_token_that_ends_or_is_refused_is_renewed_once(rig: SignInRig) -> None
     before = rig.cloud.refreshes
     with rig.services.store.write() as connection:
         connection.execute(update(mcp_sign_ins).values(expires_at=utc_now()))
-    assert rig.whoami(rig.li) == "li"
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(rig.whoami, [rig.li] * 4)) == {"li"}
     assert rig.cloud.refreshes == before + 1
     for token in [token for token, person in rig.cloud.access.items() if person == "li"]:
         del rig.cloud.access[token]
     assert rig.whoami(rig.li) == "li"
     assert rig.cloud.refreshes == before + 2
+
+
+def test_an_authorization_server_that_is_away_ends_no_sign_in(rig: SignInRig) -> None:
+    rig.cloud.is_away = True
+    for seconds in (10, -1):
+        with rig.services.store.write() as connection:
+            ends_at = utc_now() + timedelta(seconds=seconds)
+            connection.execute(update(mcp_sign_ins).values(expires_at=ends_at))
+        if seconds > 0:  # it is due, and still counts
+            assert rig.whoami(rig.li) == "li"
+        else:
+            with pytest.raises(ServerUnreachable):
+                rig.whoami(rig.li)
+    assert rig.state(rig.li) == "signed in"
+    rig.cloud.is_away = False
+    assert rig.whoami(rig.li) == "li"
 
 
 def test_who_can_not_be_renewed_is_asked_to_sign_in_again(rig: SignInRig) -> None:

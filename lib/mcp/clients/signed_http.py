@@ -40,8 +40,15 @@ class PersonTokens:
         credentials = await self._read()
         if credentials is None:
             return None
-        is_due = credentials.expires_at is not None and credentials.expires_at - utc_now() < _EARLY
-        return await self.renew(credentials.access_token) if is_due else credentials.access_token
+        left = _EARLY if credentials.expires_at is None else credentials.expires_at - utc_now()
+        if left >= _EARLY:
+            return credentials.access_token
+        try:
+            return await self.renew(credentials.access_token)
+        except httpx2.ConnectError:
+            if left > timedelta():  # it still counts, and the next request tries again
+                return credentials.access_token
+            raise
 
     async def renew(self, old_token: str) -> str | None:
         """The token that comes after one that is due or refused; None where the person has to sign in again.
