@@ -11,7 +11,15 @@ from lib.playground.question import IMAGES, TEXTS, PlaygroundQuestion, rebuild_q
 from lib.playground.run import MOST_PANES, PlaygroundRun
 from lib.ui import blocks, session, session_keys
 from lib.ui.activity import inspector
-from lib.ui.playground import answer_pane, comparison, panes, prompt_choice, question_extras, sending
+from lib.ui.playground import (
+    answer_pane,
+    comparison,
+    panes,
+    prompt_choice,
+    question_editor,
+    question_extras,
+    sending,
+)
 
 actor = session.require(Permission.TEST_CONFIGS)
 services = session.ensure_services()
@@ -86,12 +94,14 @@ again = None if question is None else replace(question, system_prompt=extras.sys
 if run is not None:
     if run.owner is not None and run.user_id != actor.user_id:
         st.caption(f"A run that {blocks.escape_markdown(run.owner)} shares.")
-    if run.first_call is not None:
-        answer_pane.draw_question(run.first_call)
+    is_own = run.is_kept and run.user_id == actor.user_id
+    if (edited := question_editor.draw_question(run, again, is_own=is_own and not hidden)) is not None:
+        begin(edited)
+        st.rerun()
 
 columns = [st.container()] * len(slugs) if compact or len(slugs) == 1 else st.columns(len(slugs), gap="small")
 for position, column in enumerate(columns):
-    with column.container(border=True):
+    with column.container(border=True, height="content" if compact else "stretch"):
         if not hidden:
             panes.draw_controls(services, actor, configurations, position, len(slugs))
         if run is not None and position < len(run.panes):

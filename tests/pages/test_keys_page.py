@@ -57,7 +57,7 @@ def test_a_new_key_is_shown_once_with_a_request_ready_to_send(visitor: Visitor) 
 SHOW = """
 from lib.ui import session
 from lib.ui.api_keys.key_forms import show_new_key
-services, actor = session.services(), session.actor()
+services, actor = session.ensure_services(), session.require_actor()
 show_new_key(services, actor, services.api_keys.list(actor)[0], "{token}")
 """
 

@@ -1,16 +1,23 @@
 """The playground's page: panes from the address, a run asked and opened again, hidden names, what a colleague sees."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.access.permissions import OPERATOR, Role
+from lib.knowledge.quoting import make_message
 from lib.playground.question import PlaygroundQuestion
 from lib.playground.run import Pane
 from lib.settings import Settings
+from lib.tokens.message_text import read_message_text
 from lib.ui import session
+from lib.ui.playground.question_editor import change_words, read_words
 from tests.pages.visitor import Visitor, press, words
+
+HIT: Any = SimpleNamespace(title="Terms", page_first=2, heading="", text="Refunds within 30 days.")
 
 
 @pytest.fixture
@@ -153,3 +160,38 @@ def test_asked_again_each_pane_keeps_its_own_system_prompt(visitor: Visitor) -> 
     assert actor is not None
     prompts = [pane.system_prompt for pane in services.playground.open(actor, again).panes]
     assert prompts == ["Be polite.", "Be short.", "Be rude."]
+
+
+@pytest.mark.feature("PLAY-1")
+def test_a_question_is_edited_and_run_again_with_what_went_with_it(visitor: Visitor) -> None:
+    page = visitor.open("playground", run=started(visitor, Pane("echo")))
+    press(page, "Edit and run")
+    field = next(area for area in page.text_area if area.label == "Your question")
+    assert field.value == "Say *this*"
+    field.set_value("Say that")
+    before = page.query_params["run"]
+    press(page, "Run")
+    assert page.query_params["run"] != before
+    assert "Say that" in [shown.value for shown in page.text]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("Plain", "Plain"),
+        ([{"type": "text", "text": "With"}, {"type": "image_url", "image_url": {"url": "data:,"}}], "With"),
+        ([{"type": "text", "text": "File a.txt:\n\nits words"}], ""),
+        (make_message("Of passages", [HIT]), "Of passages"),
+    ],
+)
+@pytest.mark.feature("PLAY-1")
+def test_other_words_leave_files_and_passages_as_they_were_sent(content: Any, words: str) -> None:
+    question = PlaygroundQuestion(read_message_text({"content": content}), content=content)
+    assert read_words(question) == words
+    edited = change_words(question, "Other")
+    assert read_words(edited) == "Other"
+    assert change_words(edited, words) == question or isinstance(content, list)
+    if isinstance(content, list):
+        assert [part for part in edited.content if part != {"type": "text", "text": "Other"}] == [
+            part for part in content if part.get("text") != words or not words
+        ]

@@ -13,7 +13,7 @@ from lib.clock import utc_now
 from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.snippets.app_snippets import GatewayAccess, build_snippets
-from lib.ui import blocks, session, session_keys
+from lib.ui import blocks, copy_button, session, session_keys
 from lib.ui.configurations.configuration_form import show_in_form
 
 
@@ -169,10 +169,11 @@ def _find_end_of_day(last: Any) -> datetime | None:
 def show_new_key(services: Services, actor: Actor, key: ApiKey, token: str) -> None:
     """The new key with its copy button, and how to use it."""
     st.markdown(
-        f"**{blocks.escape_markdown(key.name)}** is ready. Copy it now, with the button at its right end or by "
-        "selecting it:"
+        f"**{blocks.escape_markdown(key.name)}** is ready. Copy it now: it is shown this once, and nobody can read it "
+        "again."
     )
     st.code(token, language=None, wrap_lines=True)
+    copy_button.draw_copy_button(token, key=f"copy-key-{key.id}", help="Copy the key", label="Copy key")
     to = GatewayAccess(find_origin(), token, _choose_example_model(services, actor, key), "")
     examples = {snippet.tab: snippet for snippet in reversed(build_snippets(to))}
     for name, tab in zip(("curl", "Python"), st.tabs(["curl", "Python"]), strict=True):

@@ -11,13 +11,12 @@ from lib.calls.live_call import CallView
 from lib.calls.sources import NO_CACHE
 from lib.clock import shorten_id
 from lib.configs.configurations import Configuration
-from lib.errors import LLMManagerError
 from lib.knowledge.quoting import QuotedSource, parse_message
 from lib.money import format_cost, format_money, format_sum
 from lib.providers.parameters import Parameter, list_not_offered, list_offered
 from lib.services import Services
 from lib.tokens.message_text import read_message_text
-from lib.ui import blocks, format, session, session_keys
+from lib.ui import blocks, copy_button, format, session, session_keys
 from lib.ui.knowledge import citations
 
 _MEMORY = {
@@ -25,7 +24,7 @@ _MEMORY = {
     "loose": "The same question, but for greetings and thanks, was answered before.",
     "semantic": "A question that means the same was answered before.",
 }
-ANSWER_HEIGHT = 338
+ANSWER_HEIGHT = 338  # while it grows, so that Stop stays where it is; then an answer is as tall as its words
 REDRAW_S = 0.3
 RUNS_PER_PAGE = 8
 LONGEST_ARGUMENTS = 20_000  # characters shown
@@ -68,30 +67,6 @@ def _number(parameter: Parameter, default: Any, key: str) -> float | int | None:
     )
 
 
-def draw_call(services: Services, actor: Actor, call_id: str, height: int | str = ANSWER_HEIGHT) -> None:
-    """A run, redrawn while it streams; the whole page is drawn once more when it ends."""
-    try:
-        view = services.calls.view(actor, call_id)
-    except LLMManagerError as error:
-        blocks.show_error(error)
-        return
-    draw_question(view)
-
-    @st.fragment(run_every=REDRAW_S if view.running else None)
-    def growing() -> None:
-        now = services.calls.view(actor, call_id)
-        draw_answer(now, height)
-        with blocks.start_row():
-            if now.running and st.button("Stop", icon=":material/stop_circle:", key="stop"):
-                services.calls.stop(actor, now.call_id)
-            draw_log_link(now)
-        if view.running and not now.running:
-            blocks.redraw_page()
-
-    with st.container(border=True):
-        growing()
-
-
 def draw_question(view: CallView) -> None:
     """The prompt as it was sent."""
     prompts = [read_message_text(message) for message in view.messages if message.get("role") == "user"]
@@ -112,10 +87,9 @@ def draw_answer(
     *,
     badges: Sequence[tuple[str, str]] = (),
     is_hidden: bool = False,
-    is_narrow: bool = False,
     draw_steps: Callable[[], str] | None = None,
 ) -> None:
-    """Model and state, the text, the figures; `is_hidden` leaves out whatever tells who wrote it.
+    """Model and state, and the text; `is_hidden` leaves out whatever tells who wrote it.
 
     `draw_steps` draws what came before the last words of an answer with tools, and returns these.
     """
@@ -143,10 +117,8 @@ def draw_answer(
     if view.error_message:
         show = "It failed." if is_hidden else view.error_message
         blocks.show_failure(show)
-    with st.container(height=height, border=False, autoscroll=True):
+    with st.container(height=height if view.running else "content", border=False, autoscroll=view.running):
         _draw_words(view, draw_steps)
-    if not is_hidden:
-        draw_figures(view, is_narrow=is_narrow)
 
 
 def _draw_words(view: CallView, draw_steps: Callable[[], str] | None) -> None:
@@ -167,6 +139,12 @@ def _draw_words(view: CallView, draw_steps: Callable[[], str] | None) -> None:
     for call in view.tool_calls:
         st.caption(blocks.escape_markdown(f"Asks for {call['name']}"))
         st.code(call["arguments"][:LONGEST_ARGUMENTS], language="json", wrap_lines=True)
+
+
+def draw_copy_button(view: CallView, *, key: str) -> None:
+    """The answer's words, as the model wrote them, for the clipboard; nothing while it grows."""
+    if view.text and not view.running:
+        copy_button.draw_copy_button(view.text, key=key, help="Copy the answer")
 
 
 def draw_log_link(view: CallView) -> None:

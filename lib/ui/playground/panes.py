@@ -7,6 +7,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.access.preferences import PLAYGROUND_CONFIGURATION
+from lib.calls.live_call import CallView
 from lib.calls.sources import NO_CACHE
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
@@ -133,13 +134,11 @@ def draw_answer(
         comparison.show_pane_error(pane.error or "The call is not kept any more. Its time in the ledger is over.")
         return
     hidden = run.is_hidden
-    is_own = run.user_id == actor.user_id
     if hidden:
         st.markdown(f"**{blocks.escape_markdown(comparison.name_pane(run, position))}**")
     height = "content" if compact else answer_pane.ANSWER_HEIGHT
     badges = comparison.find_badges(run).get(position, [])
 
-    @st.fragment(run_every=answer_pane.REDRAW_S if pane.call.running else None)
     def growing() -> None:
         now = (
             services.playground.call(actor, run.id, position)
@@ -148,29 +147,60 @@ def draw_answer(
         )
         turn = services.playground.turn(actor, run.id, position) if run.is_kept else services.turns.view(actor, run.id)
         steps = tool_cards.make_steps(services, actor, turn, f"pane-{position}")
-        narrow = len(run.panes) > 1
         marks = [*badges, *tool_cards.find_badge(turn)]
-        answer_pane.draw_answer(now, height, badges=marks, is_hidden=hidden, is_narrow=narrow, draw_steps=steps)
-        comparison.draw_schema_check(question, now)
-        with blocks.start_row():
-            may_repeat = is_own and run.is_kept and run.winner is None and not hidden and question is not None
-            if now.running and is_own and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
-                services.turns.stop(actor, now.call_id)
-            again = "Run again" if now.cache == NO_CACHE else "Ask again without the cache"
-            if not now.running and may_repeat and st.button(again, icon=_AGAIN, key=f"again-{position}"):
-                _ask_again(services, actor, run, position, question, ready)
-                st.rerun()
-            if not hidden and is_own:
-                if not now.running and st.button("Request", icon=_REQUEST, type="tertiary", key=f"inspect-{position}"):
-                    inspector.request_inspection(now.log_id)
-                    st.rerun()
-                answer_pane.draw_log_link(now)
-                if not now.running and run.is_kept and now.status == "ok":
-                    comparison.draw_rating(services, actor, run, position)
+        # two parts, above and at the bottom: so the figures and buttons of ended panes stand side by side in one line
+        with st.container(height="content" if compact else "stretch", vertical_alignment="distribute"):
+            with st.container():
+                answer_pane.draw_answer(now, height, badges=marks, is_hidden=hidden, draw_steps=steps)
+                comparison.draw_schema_check(question, now)
+            with st.container():
+                if not hidden:
+                    answer_pane.draw_figures(now, is_narrow=len(run.panes) > 1)
+                _draw_actions(services, actor, run, position, now, question, ready)
         if pane.call is not None and pane.call.running and not now.running:
             blocks.redraw_page()
 
-    growing()
+    if pane.call.running:
+        st.fragment(run_every=answer_pane.REDRAW_S)(growing)()
+    else:  # a fragment has a container of its own, which is no taller than what is in it
+        growing()
+
+
+def _draw_actions(
+    services: Services,
+    actor: Actor,
+    run: PlaygroundRun,
+    position: int,
+    now: CallView,
+    question: PlaygroundQuestion | None,
+    ready: Mapping[str, Configuration],
+) -> None:
+    """Draw what can be done with an answer: stopped while it grows; then asked again, copied, looked into, rated."""
+    is_own = run.user_id == actor.user_id
+    with blocks.start_row(gap="xsmall"):
+        if now.running:
+            if is_own and st.button("Stop", icon=":material/stop_circle:", key=f"stop-{position}"):
+                services.turns.stop(actor, now.call_id)
+            if is_own and not run.is_hidden:
+                answer_pane.draw_log_link(now)
+            return
+        may_repeat = is_own and run.is_kept and run.winner is None and not run.is_hidden and question is not None
+        again = "Run again" if now.cache == NO_CACHE else "Ask again without the cache"
+        if may_repeat and st.button(again, icon=_AGAIN, key=f"again-{position}"):
+            _ask_again(services, actor, run, position, question, ready)
+            st.rerun()
+        answer_pane.draw_copy_button(now, key=f"copy-{now.log_id}")
+        if is_own and not run.is_hidden:
+            _draw_own_actions(services, actor, run, position, now)
+
+
+def _draw_own_actions(services: Services, actor: Actor, run: PlaygroundRun, position: int, now: CallView) -> None:
+    if st.button("Request", icon=_REQUEST, type="tertiary", key=f"inspect-{position}"):
+        inspector.request_inspection(now.log_id)
+        st.rerun()
+    answer_pane.draw_log_link(now)
+    if run.is_kept and now.status == "ok":
+        comparison.draw_rating(services, actor, run, position)
 
 
 def _ask_again(

@@ -34,8 +34,7 @@ def send(
         st.query_params["run"] = services.playground.start(
             actor, question, requested_panes, is_blind=is_blind and len(requested_panes) > 1
         )
-        for name in ("config", "prompt"):
-            st.query_params.pop(name, None)
+        st.query_params.pop("config", None)  # the run says it; a prompt stays, with what was entered for it
         st.session_state[session_keys.PLAYGROUND_RUNS_PAGE] = 1
     except LLMManagerError as error:
         keep_error(error)
