@@ -39,6 +39,7 @@ from lib.conversations.contexts import Contexts
 from lib.conversations.conversations import Conversations
 from lib.conversations.files import ConversationFiles
 from lib.conversations.interchange import Interchange
+from lib.conversations.ratings import Ratings
 from lib.conversations.search import Search
 from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles, take_titles
@@ -182,6 +183,8 @@ class Services:
         self.conversation_search = Search(store)
         self.conversation_exchange = Interchange(store, self.calls, self.configurations)
         self.conversation_files = ConversationFiles(store)
+        self.metrics = Metrics(store)
+        self.ratings = Ratings(store, self.calls, self.metrics)
         self.talk = Talk(
             store, self.calls, self.configurations, self.contexts, lambda: self.knowledge.answers, self.turns
         )
@@ -204,7 +207,6 @@ class Services:
             self.knowledge,
             self.talk,
         )
-        self.metrics = Metrics(store)
         self.experiments = Experiments(
             store,
             self.calls,

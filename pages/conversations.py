@@ -1,5 +1,7 @@
 """One's own conversations: the list, a thread, the pinned input. The address names the conversation: `?id=<id>`."""
 
+from functools import partial
+
 import streamlit as st
 
 from lib.access.permissions import Permission
@@ -13,7 +15,6 @@ from lib.ui.conversations import (
     server_resources,
     thread_settings,
     thread_view,
-    workflow_answers,
 )
 
 actor = session.require(Permission.VIEW_CONVERSATIONS)
@@ -29,7 +30,8 @@ configurations = {c.id: c for c in services.configurations.list(actor) if c.is_a
 thread = None
 with blocks.show_header("Conversations"):
     if st.button("New conversation", icon=":material/add:", type="tertiary", disabled=current is None):
-        del st.query_params["id"]
+        for name in ("id", thread_view.FOUND):
+            st.query_params.pop(name, None)
         st.rerun()
     conversation_files.draw_exchange_menu(services, actor)
 session.show_pause(actor)
@@ -41,7 +43,7 @@ if not configurations:
 side, main = (st.container(), st.container()) if compact else st.columns([1, 2.4], gap="medium")
 if current is not None:
     with main, blocks.show_errors():
-        thread = services.talk.read(actor, current, thread_view.count_drawn(current))
+        thread = thread_view.read_thread(services, actor, current)
         thread_view.suggest_title(services, actor, thread)
 with side:
     if compact and current is not None:
@@ -56,12 +58,11 @@ with main:
         with blocks.show_empty_state("forum", "Ask something", sentence, wide=True):
             st.caption("Only you can read your conversations.", width="content")
     elif thread is not None:
-        configuration_id = thread_settings.draw_header(services, actor, thread, configurations)
-        if thread.running is None and thread.conversation.status(utc_now()) is Status.ACTIVE:
-            with blocks.start_row(gap="xsmall"):
-                workflow_answers.draw_start_button(services, actor, thread.conversation.id, last_seen)
-                server_resources.draw_attach_button(services, actor, thread.conversation.id)
-        with st.container(height="content" if compact else thread_view.HEIGHT, border=False, autoscroll=True):
+        draw_actions = partial(thread_view.draw_actions, services, actor, thread, last_seen)
+        configuration_id = thread_settings.draw_header(services, actor, thread, configurations, draw_actions)
+        server_resources.draw_attached(current)
+        follows = thread_view.read_found(thread) is None
+        with st.container(height="content" if compact else thread_view.HEIGHT, border=False, autoscroll=follows):
             thread_view.draw(services, actor, thread, zone)
     thread_view.draw_unsent(services, actor, current)
 

@@ -12,6 +12,7 @@ from lib.patterns import compile_pattern
 _FENCE = compile_pattern(r" {0,3}(`{3,}|~{3,})")
 _IMAGE = compile_pattern(r"!\[")
 _DOLLAR_AMOUNT = compile_pattern(r"(?<!\\)\$(?=\d)")
+_WORD = compile_pattern(r"\w+")
 _MARKDOWN_SIGNS = frozenset("\\`*_{}[]()<>#+-!|~$:@")
 
 
@@ -67,6 +68,19 @@ def escape_markdown(text: str) -> str:
     """`text` with Markdown's signs escaped: for data where Streamlit reads Markdown (labels, captions, errors)."""
     joined = text.replace("\n", " ").replace("://", "://\u2060")  # a word joiner: addresses don't become links
     return "".join("\\" + sign if sign in _MARKDOWN_SIGNS else sign for sign in joined)
+
+
+def mark_words(text: str, words: str) -> str:
+    """`text` escaped for Markdown, with the words that were searched for (or begin so) on a yellow ground."""
+    searched = [word.lower() for word in _WORD.findall(words)]
+    pieces: list[str] = []
+    end = 0
+    for word in _WORD.finditer(text):
+        pieces.append(escape_markdown(text[end : word.start()]))
+        is_searched = any(word[0].lower().startswith(term) for term in searched)
+        pieces.append(f":yellow-background[{escape_markdown(word[0])}]" if is_searched else escape_markdown(word[0]))
+        end = word.end()
+    return "".join([*pieces, escape_markdown(text[end:])])
 
 
 def show_error(error: LLMManagerError) -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from lib.access.permissions import OPERATOR, Role, make_actor
 from lib.conversations.conversation import Conversation
 from lib.db.tables import conversations, messages
+from lib.errors import InvalidInput, NotFound
 from lib.settings import Settings
 from tests.calls.rig import JONAS
 from tests.pages.visitor import Visitor, press, run, words
@@ -152,9 +153,41 @@ def test_search_leads_to_the_message(amira: Talker) -> None:
     page = amira.open("conversations")
     page.text_input(key="conversation-search").set_value("norw")
     run(page)
-    assert "bees of Norway" in words(page)
+    assert "bees of :yellow-background[Norway]" in words(page)
     press(page, "Insects")
     assert page.query_params["id"] in (talk.id, [talk.id])
+    found = amira.services.talk.read(amira.actor, talk.id).messages
+    assert page.query_params["message"] in [[message.id] for message in found] + [message.id for message in found]
+    page.text_input(key="conversation-search").set_value("")
+    press(page, "New conversation")
+    assert "message" not in page.query_params
+
+
+def test_a_hit_far_back_is_among_the_messages_that_are_drawn(amira: Talker) -> None:
+    talk = amira.begin("the tulip", "two", "three")
+    first = amira.services.talk.read(amira.actor, talk.id, 0).path[0]
+    page = amira.open("conversations", id=talk.id, message=first.id)
+    page.session_state[f"shown-{talk.id}"] = 2
+    run(page)
+    assert "the tulip" in texts(page)
+    assert len(page.chat_message) == 6
+
+
+def test_an_answer_is_rated_and_the_last_word_counts(amira: Talker) -> None:
+    talk = amira.begin("one")
+    question, answer = amira.services.talk.read(amira.actor, talk.id).messages
+    ratings = amira.services.ratings
+    for is_good in (False, True):
+        ratings.rate(amira.actor, talk.id, answer.id, is_good=is_good)
+        assert ratings.read(amira.actor, talk.id) == {answer.id: is_good}
+    page = amira.open("conversations", id=talk.id)
+    assert page.session_state[f"rating-{answer.id}"] == 1
+    with pytest.raises(InvalidInput, match="no call"):
+        ratings.rate(amira.actor, talk.id, question.id, is_good=True)
+    with pytest.raises(NotFound):
+        ratings.rate(JONAS, talk.id, answer.id, is_good=True)
+    (figures,) = amira.services.metrics.statistics(amira.actor, "conversation_rating")
+    assert (figures.count, figures.calls) == (2, 1)
 
 
 @pytest.mark.feature("PLAY-7")

@@ -35,7 +35,7 @@ TYPES = (
 def draw_exchange_menu(services: Services, actor: Actor) -> None:
     """Import, export of everything, and whether titles are found by a model."""
     with st.popover(
-        "" if blocks.is_compact() else "More", icon=":material/more_horiz:", type="tertiary", key="all-more"
+        "" if blocks.is_compact() else "Import, export", icon=":material/swap_vert:", type="tertiary", key="all-more"
     ):
         if st.button("Import", icon=":material/upload:", type="tertiary"):
             import_dialog(services, actor)

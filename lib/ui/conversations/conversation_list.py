@@ -10,6 +10,7 @@ from lib.conversations.conversation import Conversation, Status
 from lib.conversations.conversations import ConversationQuery
 from lib.services import Services
 from lib.ui import blocks, format, session_keys
+from lib.ui.conversations.thread_view import FOUND
 
 _LONGEST = 34
 
@@ -86,16 +87,21 @@ def _draw_hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> 
             label = shorten(hit.title or "New conversation")
             if st.button(label, key=f"hit-{hit.message_id}", type="tertiary", icon=":material/search:"):
                 services.talk.choose(actor, hit.conversation_id, hit.message_id)
-                open_conversation(hit.conversation_id)
+                st.session_state[session_keys.FOUND_MESSAGES] = st.session_state.get(session_keys.FOUND_MESSAGES, 0) + 1
+                open_conversation(hit.conversation_id, found=hit.message_id)
             st.caption(
                 blocks.escape_markdown(f"{hit.role} · {format.format_moment(hit.created_at, zone).rpartition(':')[0]}")
             )
-            st.caption(blocks.escape_markdown(hit.excerpt))
+            st.caption(blocks.mark_words(hit.excerpt, words))
 
 
-def open_conversation(conversation_id: str) -> None:
-    """Put a conversation into the address and draw the page again."""
+def open_conversation(conversation_id: str, *, found: str | None = None) -> None:
+    """Put a conversation into the address, and the message that a search has found; draw the page again."""
     st.query_params["id"] = conversation_id
+    if found is None:
+        st.query_params.pop(FOUND, None)
+    else:
+        st.query_params[FOUND] = found
     st.rerun()
 
 

@@ -16,7 +16,7 @@ from lib.errors import LLMManagerError
 from lib.knowledge.quoting import QuotedSource
 from lib.money import format_cost, format_money
 from lib.services import Services
-from lib.ui import blocks, format, session_keys
+from lib.ui import blocks, copy_button, format, session_keys
 from lib.ui.activity import inspector
 from lib.ui.conversations import workflow_answers
 from lib.ui.knowledge import citations
@@ -40,6 +40,10 @@ class MessageActions(Protocol):
         """Go to the branch of a message."""
         ...
 
+    def rate(self, message: Message, is_good: bool) -> None:
+        """Say whether an answer is good."""
+        ...
+
 
 def draw(
     services: Services,
@@ -48,8 +52,10 @@ def draw(
     actions: MessageActions,
     zone: ZoneInfo,
     selection: Selection | None,
+    *,
+    is_good: bool | None = None,
 ) -> None:
-    """A message that is whole."""
+    """A message that is whole; `is_good` is how its reader rated it, None without a rating."""
     with st.chat_message(message.role, avatar=f":material/{_AVATARS.get(message.role, 'chat_bubble')}:"):
         if st.session_state.get(session_keys.EDITED_MESSAGE) == message.id:
             _draw_editor(message, actions)
@@ -57,7 +63,7 @@ def draw(
         _draw_words(services, actor, message)
         with blocks.start_row(gap="xsmall"):
             _draw_branches(message, actions)
-            _draw_buttons(message, actions)
+            _draw_buttons(message, actions, is_good)
             if workflow_answers.is_workflow_answer(message):
                 workflow_answers.draw_link(message)
             if about := _describe_message(message, zone):
@@ -163,7 +169,7 @@ def _draw_branches(message: Message, actions: MessageActions) -> None:
         )
 
 
-def _draw_buttons(message: Message, actions: MessageActions) -> None:
+def _draw_buttons(message: Message, actions: MessageActions, is_good: bool | None) -> None:
     if message.role == "user":
         st.button(
             "",
@@ -182,7 +188,11 @@ def _draw_buttons(message: Message, actions: MessageActions) -> None:
             key=f"again-{message.id}",
             on_click=partial(actions.regenerate, message),
         )
+    if message.role == "assistant" and message.content:
+        copy_button.draw_copy_button(message.content, key=f"copy-{message.id}", help="Copy the answer")
     if message.call_id is not None:
+        if message.role == "assistant" and message.content:
+            _draw_thumbs(message, actions, is_good)
         st.button(
             "",
             icon=":material/data_object:",
@@ -191,6 +201,13 @@ def _draw_buttons(message: Message, actions: MessageActions) -> None:
             key=f"inspect-{message.id}",
             on_click=partial(inspector.request_inspection, message.call_id),
         )
+
+
+def _draw_thumbs(message: Message, actions: MessageActions, is_good: bool | None) -> None:
+    """Thumbs up or down; what is said last counts."""
+    thumbs = st.feedback("thumbs", key=f"rating-{message.id}", default=None if is_good is None else int(is_good))
+    if thumbs is not None and bool(thumbs) != is_good:
+        actions.rate(message, bool(thumbs))
 
 
 def _start_editing(message_id: str) -> None:

@@ -18,15 +18,22 @@ def take_attached(conversation_id: str | None) -> list[str]:
     return list(waiting)
 
 
-def draw_attach_button(services: Services, actor: Actor, conversation_id: str) -> None:
-    """The button that attaches a resource, and what waits for the next message; absent where no server offers any."""
+def draw_attached(conversation_id: str) -> None:
+    """Draw what waits for the next message; a click leaves it out."""
     waiting: dict[str, str] = st.session_state.get(_build_key(conversation_id), {})
-    for file_id, name in list(waiting.items()):
-        if st.button(
-            blocks.escape_markdown(name), icon=":material/close:", help="Leave it out", key=f"detach-{file_id}"
-        ):
-            waiting.pop(file_id)
-            st.rerun()
+    if not waiting:
+        return
+    with blocks.start_row(gap="xsmall"):
+        for file_id, name in list(waiting.items()):
+            if st.button(
+                blocks.escape_markdown(name), icon=":material/close:", help="Leave it out", key=f"detach-{file_id}"
+            ):
+                waiting.pop(file_id)
+                st.rerun()
+
+
+def draw_attach_button(services: Services, actor: Actor, conversation_id: str) -> None:
+    """Draw the button that attaches a resource; absent where no server offers any."""
     if not actor.can(Permission.TEST_CONFIGS) or not list_resources(services.servers.offered(actor)):
         return
     if st.button("Attach from a server", icon=":material/attach_file_add:", type="tertiary"):

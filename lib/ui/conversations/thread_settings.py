@@ -1,6 +1,6 @@
 """The head of a thread: title, configuration, the meter of the window, and what is set on the conversation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from lib.services import Services
 from lib.ui import blocks, format, session_keys
 from lib.ui.knowledge import collection_cards
 
+_LONGEST_NAME = 26  # characters; with the head's controls a line at 1280 pixels
+_NEARLY_FULL = 0.9  # of the model's window
 PREFERRED = "conversations.configuration"
 _KINDS = {
     StrategyKind.ALL: "Everything",
@@ -65,36 +67,44 @@ def _draw_picker(conversation_id: str | None, current: str, configurations: Mapp
             format_func=labels.__getitem__,
             label_visibility="collapsed",
             key=_build_key(conversation_id),
+            width="stretch" if conversation_id is None or blocks.is_compact() else 180,
         )
     )
 
 
 def draw_header(
-    services: Services, actor: Actor, thread: Thread, configurations: Mapping[str, Configuration]
-) -> str | None:
-    """The head; the configuration that answers the next message, None when there is none to choose."""
+    services: Services,
+    actor: Actor,
+    thread: Thread,
+    configurations: Mapping[str, Configuration],
+    draw_actions: Callable[[], None],
+) -> str:
+    """Draw the head, one line; returns the configuration that answers the next message. `draw_actions` draws what else
+    can be done in the conversation.
+    """
     conversation = thread.conversation
     if (error := st.session_state.pop(session_keys.CONVERSATION_ERROR, None)) is not None:
         blocks.show_error(error)
+    gone = conversation.configuration_id not in configurations
+    current = next(iter(configurations)) if gone else str(conversation.configuration_id)
     with blocks.start_row(gap="xsmall"):
-        st.subheader(blocks.escape_markdown(conversation.name), anchor=False, width="stretch")
+        name = conversation.name
+        short = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+        full = blocks.escape_markdown(name) if short != name else None
+        st.subheader(blocks.escape_markdown(short), anchor=False, width="stretch", help=full)
         status = conversation.status(utc_now())
         if status is not Status.ACTIVE:
             st.badge(str(status), color="gray")
             if st.button("Open again", type="tertiary", icon=":material/lock_open:"):
                 services.conversations.reopen(actor, conversation.id)
                 st.rerun()
-        _draw_more(services, actor, thread)
-    gone = conversation.configuration_id not in configurations
+        selected = _draw_picker(conversation.id, current, configurations)
+        _draw_context(services, actor, thread, selected)
+        _draw_more(services, actor, thread, draw_actions)
     if gone:
         st.warning("Its configuration is switched off or deleted. The next message goes to the one chosen here.")
-    current = next(iter(configurations)) if gone else str(conversation.configuration_id)
-    with blocks.start_row(gap="xsmall"):
-        selected = _draw_picker(conversation.id, current, configurations)
-        _draw_context(services, actor, conversation)
     if selected != services.preferences.get(actor, PREFERRED) and selected != current:
         services.preferences.set(actor, PREFERRED, selected)
-    _draw_meter(services, actor, thread, selected)
     return selected
 
 
@@ -111,19 +121,16 @@ def _measure_context(services: Services, actor: Actor, thread: Thread, configura
         return None
 
 
-def _draw_meter(services: Services, actor: Actor, thread: Thread, configuration: str) -> None:
-    """Context, tokens, cost so far, cost of the next message."""
-    meter = _measure_context(services, actor, thread, configuration)
+def _draw_meter(thread: Thread, meter: Meter) -> None:
+    """Draw context, tokens, cost so far, cost of the next message."""
     spent = thread.figures
-    if meter is None:
-        return
     used = f"≈ {format.format_count(meter.selection.tokens)}"
     if meter.window is not None and meter.share is not None:
         used += f" of {format.format_count(meter.window)}, {format.format_share(meter.share)}"
     tokens = "—"
     if spent.prompt_tokens is not None and spent.completion_tokens is not None:
         tokens = f"{format.format_count(spent.prompt_tokens)} → {format.format_count(spent.completion_tokens)}"
-    cost = "$0" if not spent.calls else format_sum(spent.cost_nano_usd, spent.unpriced, estimated=spent.estimated > 0)
+    cost = _format_cost(thread)
     following = ":gray[— no price known]"
     if meter.is_free:
         following = "$0"
@@ -131,11 +138,27 @@ def _draw_meter(services: Services, actor: Actor, thread: Thread, configuration:
         following = blocks.escape_markdown(format_money(meter.next_nano, estimated=True))
         following = following if meter.answer_tokens else f"from {following}"
     facts = [("Context", blocks.escape_markdown(used)), ("Tokens", tokens), ("Cost", blocks.escape_markdown(cost))]
-    blocks.show_facts([*facts, ("Next message", following)], columns=4)
+    blocks.show_facts([*facts, ("Next message", following)], columns=2)
     if meter.share is not None:
         st.progress(min(meter.share, 1.0))
     if notes := _list_meter_notes(meter, spent.unpriced):
         st.caption(" · ".join(notes))
+
+
+def _format_cost(thread: Thread) -> str:
+    spent = thread.figures
+    return "$0" if not spent.calls else format_sum(spent.cost_nano_usd, spent.unpriced, estimated=spent.estimated > 0)
+
+
+def _name_context(thread: Thread, meter: Meter | None) -> str:
+    """The popover's label: how full the window is, and the cost so far."""
+    if meter is None:
+        return "Context"
+    used = f"≈ {format.format_count(meter.selection.tokens)}"
+    if meter.share is not None:
+        used = f"{format.format_share(meter.share)} full"
+    warning = ":orange[:material/warning:] " if meter.share is not None and meter.share > _NEARLY_FULL else ""
+    return warning + blocks.escape_markdown(f"{used} · {_format_cost(thread)}")
 
 
 def _list_meter_notes(meter: Meter, unpriced_calls: int) -> list[str]:
@@ -150,10 +173,17 @@ def _list_meter_notes(meter: Meter, unpriced_calls: int) -> list[str]:
     return notes
 
 
-def _draw_context(services: Services, actor: Actor, conversation: Conversation) -> None:
-    """Draw the popover that sets how much of the history is sent, and compacts it."""
+def _draw_context(services: Services, actor: Actor, thread: Thread, configuration: str) -> None:
+    """Draw the popover with the figures, which sets how much of the history is sent, and compacts it."""
+    conversation = thread.conversation
     now = conversation.strategy
-    with st.popover("Context", icon=":material/data_usage:", help="What of the conversation goes to the model"):
+    meter = _measure_context(services, actor, thread, configuration)
+    help_text = "Figures, and what of the conversation goes to the model"
+    with st.popover(
+        _name_context(thread, meter), icon=":material/data_usage:", help=help_text, key=f"context-{conversation.id}"
+    ):
+        if meter is not None:
+            _draw_meter(thread, meter)
         kind = st.radio(
             "Send", list(_KINDS), index=list(_KINDS).index(now.kind), format_func=_KINDS.__getitem__, key="strategy"
         )
@@ -181,9 +211,12 @@ def _draw_context(services: Services, actor: Actor, conversation: Conversation) 
                 st.rerun()
 
 
-def _draw_more(services: Services, actor: Actor, thread: Thread) -> None:
+def _draw_more(services: Services, actor: Actor, thread: Thread, draw_actions: Callable[[], None]) -> None:
     conversation = thread.conversation
-    with st.popover("More", icon=":material/more_horiz:", type="tertiary", key=f"more-{conversation.id}"):
+    with st.popover(
+        "", icon=":material/more_horiz:", type="tertiary", help="More of this talk", key=f"more-{conversation.id}"
+    ):
+        draw_actions()
         _draw_form(services, actor, conversation)
         changes = {
             "Unpin" if conversation.is_pinned else "Pin": ("keep", {"is_pinned": not conversation.is_pinned}),

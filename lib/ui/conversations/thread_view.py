@@ -14,27 +14,45 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.clock import utc_now
 from lib.conversations.context import Selection, Summary
-from lib.conversations.conversation import Message
+from lib.conversations.conversation import Message, Status
 from lib.conversations.talk import SHOWN
 from lib.conversations.thread import Thread
 from lib.errors import LLMManagerError
 from lib.services import Services
 from lib.ui import blocks, session_keys
 from lib.ui.activity import inspector
-from lib.ui.conversations import message_view, thread_settings, workflow_answers
+from lib.ui.conversations import found_mark, message_view, server_resources, thread_settings, workflow_answers
 from lib.ui.playground import answer_pane
 from lib.ui.tools import tool_cards
 
 REDRAW_S = 0.3
 TITLE_S = 2.0
 TITLE_WAIT = timedelta(minutes=2)
-HEIGHT = 410  # beside the list; the head and the meter stay in sight
+HEIGHT = 560  # beside the list; with the page's title and the input it fills 900 pixels
+FOUND = "message"  # of the address: a message that a search led to
 AUTO_TITLE = "conversations.auto_title"
 
 
 def count_drawn(conversation_id: str) -> int:
     """How many messages are drawn."""
     return int(st.session_state.get(f"shown-{conversation_id}", SHOWN))
+
+
+def read_found(thread: Thread | None) -> str | None:
+    """The message that the search led to, when the branch shown holds it."""
+    message_id = st.query_params.get(FOUND)
+    in_branch = thread is not None and any(node.id == message_id for node in thread.path)
+    return message_id if in_branch else None
+
+
+def read_thread(services: Services, actor: Actor, conversation_id: str) -> Thread:
+    """The thread with the messages that are drawn; when the search led to an older one, back to two before it."""
+    thread = services.talk.read(actor, conversation_id, count_drawn(conversation_id))
+    if (found := read_found(thread)) is None or any(message.id == found for message in thread.messages):
+        return thread
+    position = [node.id for node in thread.path].index(found)
+    st.session_state[f"shown-{conversation_id}"] = len(thread.path) - max(0, position - 2)
+    return services.talk.read(actor, conversation_id, count_drawn(conversation_id))
 
 
 def read_last_drawn(conversation_id: str | None) -> str | None:
@@ -141,6 +159,13 @@ def draw_unsent(services: Services, actor: Actor, conversation_id: str | None) -
                 st.rerun()
 
 
+def draw_actions(services: Services, actor: Actor, thread: Thread, last_seen: str | None) -> None:
+    """What a message may come from besides the keyboard: a workflow's run, a resource of a server."""
+    if thread.running is None and thread.conversation.status(utc_now()) is Status.ACTIVE:
+        workflow_answers.draw_start_button(services, actor, thread.conversation.id, last_seen)
+        server_resources.draw_attach_button(services, actor, thread.conversation.id)
+
+
 def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> None:
     """The messages of the branch shown."""
     conversation = thread.conversation
@@ -149,13 +174,19 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
         st.session_state[f"shown-{conversation.id}"] = count_drawn(conversation.id) + SHOWN
         st.rerun()
     selection = thread_settings.read_selection(services, actor, thread)
+    ratings = services.ratings.read(actor, conversation.id)
+    found = read_found(thread)
     for message in thread.messages:
+        if message.id == found:
+            found_mark.draw_found_mark(st.session_state.get(session_keys.FOUND_MESSAGES, 0))
         if message.running and workflow_answers.is_workflow_answer(message):
             workflow_answers.draw_growing(services, actor, thread, message)
         elif message.running:
             _draw_growing_answer(services, actor, thread, message)
         else:
-            message_view.draw(services, actor, message, _ThreadActions(services, actor, thread), zone, selection)
+            actions = _ThreadActions(services, actor, thread)
+            rating = ratings.get(message.id)
+            message_view.draw(services, actor, message, actions, zone, selection, is_good=rating)
         if (summary := thread.summaries.get(message.id)) is not None:
             _draw_summary_marker(services, actor, thread, summary, selection)
     inspector.show_requested(services, actor, zone)
@@ -184,11 +215,16 @@ class _ThreadActions(message_view.MessageActions):
     def choose(self, message_id: str) -> None:
         self._do(partial(self._services.talk.choose, message_id=message_id))
 
+    def rate(self, message: Message, is_good: bool) -> None:
+        with blocks.show_errors():
+            self._services.ratings.rate(self._actor, self._conversation.id, message.id, is_good=is_good)
+
     @property
     def _seen(self) -> str:
         return self._conversation.leaf_id or ""
 
     def _do(self, deed: Callable[..., object]) -> None:
+        st.query_params.pop(FOUND, None)
         try:
             deed(self._actor, self._conversation.id)
         except LLMManagerError as error:
