@@ -59,7 +59,7 @@ statistics_filters.show_filter_bar(view, options, names, date_range, zone)
 totals = ask.totals(actor, criteria)
 previous = ask.totals(actor, previous_criteria)
 statistics_filters.show_scope_line(
-    date_range, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls
+    date_range, zone, newest, now, totals.unpriced_calls, own_only=not actor.sees_all_calls, stepping=view
 )
 
 days = statistics_filters.compute_days(date_range.start, date_range.end, zone)

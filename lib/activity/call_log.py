@@ -6,6 +6,8 @@ foreign call and one that does not exist are the same NotFound.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -35,6 +37,7 @@ from lib.ledger.recent_calls import find_recent
 
 PAGE_SIZE = 18
 _RUNNING_SHOWN = 50
+_MILLISECOND = timedelta(milliseconds=1)
 _OPTIONS_FROM = 20_000
 _logs = usage_logs.c
 _NAME = func.coalesce(users.c.name, outside_people.c.name).label("user_name")
@@ -59,6 +62,7 @@ class Activity:
                 build_activity_row(row)
                 for row in connection.execute(_select_page(conditions, totals.calls, page, size)).mappings()
             ]
+            rows = _add_call_times(connection, actor, rows)
             going = self._read_running(connection, actor, wanted_filter)
         cost = None if totals.cost is None else int(totals.cost)
         page_rows = (going if page == 1 else []) + rows
@@ -181,6 +185,22 @@ class Activity:
             at = batch[-1]["started_at"]
             last = batch[-1]["id"]
             after = [_logs.started_at <= at, or_(_logs.started_at < at, _logs.id < last)]
+
+
+def _add_call_times(connection: Connection, actor: Actor, rows: list[ActivityRow]) -> list[ActivityRow]:
+    """Give each retried call of a page the time of all its attempts, with the waits between."""
+    retried = [row.call_id for row in rows if row.attempt > 1]
+    if not retried:
+        return rows
+    conditions = (_logs.call_id.in_(retried), visible_calls.is_visible(actor, usage_logs))
+    query = select(_logs.call_id, func.min(_logs.started_at)).where(*conditions).group_by(_logs.call_id)
+    began = {call_id: started_at for call_id, started_at in connection.execute(query)}
+    return [
+        replace(row, call_time_ms=(row.started_at - began[row.call_id]) / _MILLISECOND + row.execution_time_ms)
+        if row.call_id in began and row.execution_time_ms is not None
+        else row
+        for row in rows
+    ]
 
 
 def _select_totals(conditions: list[Any]) -> Select[Any]:

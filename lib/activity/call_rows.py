@@ -35,6 +35,7 @@ class ActivityRow:
     usage_source: str = "none"
     execution_time_ms: int | None = None
     error_kind: str | None = None
+    call_time_ms: float | None = None  # of a retried call in a page: from its first attempt's start, waits included
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class ActivityOptions:
     caches: list[str]
 
 
-LINE = tuple(field.name for field in fields(ActivityRow) if field.name != "user_name")
+LINE = tuple(field.name for field in fields(ActivityRow) if field.name not in ("user_name", "call_time_ms"))
 
 
 def build_activity_row(row: RowMapping) -> ActivityRow:

@@ -40,8 +40,12 @@ class ReportPeriod(StrEnum):
     DAYS_30 = "30d"
     MONTH = "month"
     LAST_MONTH = "last-month"
+    QUARTER = "quarter"
     YEAR = "12m"
     CUSTOM = "custom"
+
+
+_RUNNING_MONTHS = {ReportPeriod.MONTH: 1, ReportPeriod.QUARTER: 3, ReportPeriod.YEAR: 12}  # calendar months, till now
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,13 @@ def resolve(
     first, last = _find_days(period, now.astimezone(zone).date(), first, last)
     start = compute_midnight(first, zone)
     end = compute_midnight(last + timedelta(days=1), zone)
-    whole_month = first.day == 1 and last == _subtract_months(first, -1) - timedelta(days=1)
-    if period is ReportPeriod.YEAR:
-        previous_day = _subtract_months(first, 12)
-    elif period is ReportPeriod.MONTH or whole_month:
-        previous_day = _subtract_months(first, 1)
+    whole_months = _count_whole_months(first, last)
+    if months := _RUNNING_MONTHS.get(period) or whole_months:
+        previous_day = _subtract_months(first, months)
     else:
         previous_day = first - (last - first) - timedelta(days=1)
     previous_start = compute_midnight(previous_day, zone)
-    if whole_month and end <= now:
+    if whole_months and end <= now:
         return ReportRange(start, end, previous_start, start)
     elapsed = min(end, _cut_to_five_minutes(now)) - start
     return ReportRange(start, end, previous_start, min(previous_start + max(elapsed, timedelta(0)), start))
@@ -108,9 +110,49 @@ def _find_days(period: ReportPeriod, today: date, first: date | None, last: date
         return today.replace(day=1), today
     if period is ReportPeriod.LAST_MONTH:
         return _subtract_months(today.replace(day=1), 1), today.replace(day=1) - timedelta(days=1)
+    if period is ReportPeriod.QUARTER:
+        return today.replace(month=today.month - (today.month - 1) % 3, day=1), today
     if period is ReportPeriod.YEAR:
         return _subtract_months(today.replace(day=1), 11), today
     return today - timedelta(days=6 if period is ReportPeriod.DAYS_7 else 29), today
+
+
+def shift_period(
+    period: ReportPeriod, today: date, first: date | None, last: date | None, step: int
+) -> tuple[ReportPeriod, date | None, date | None] | None:
+    """Find the period as long as this one that is `step` of them later: whole months go to whole months, days to days.
+
+    Returns a preset by its name, else CUSTOM with its days; None for one that has not begun, or before the year 2000.
+    """
+    start, end = _find_days(period, today, first, last)
+    if months := _RUNNING_MONTHS.get(period) or _count_whole_months(start, end):
+        start = _subtract_months(start, -step * months)
+        end = _subtract_months(start, -months) - timedelta(days=1)
+    else:
+        length = end - start + timedelta(days=1)
+        start += step * length
+        end += step * length
+    if start > today or start.year < 2000:
+        return None
+    for preset in ReportPeriod:
+        if preset is not ReportPeriod.CUSTOM and (start, end) == _find_calendar_days(preset, today):
+            return preset, None, None
+    return ReportPeriod.CUSTOM, start, end
+
+
+def _find_calendar_days(period: ReportPeriod, today: date) -> tuple[date, date]:
+    """A preset's days; of one that is running to the end of its months."""
+    start, end = _find_days(period, today, None, None)
+    months = _RUNNING_MONTHS.get(period)
+    return start, _subtract_months(start, -months) - timedelta(days=1) if months else end
+
+
+def _count_whole_months(first: date, last: date) -> int:
+    """How many whole calendar months two days, both included, span; 0 when they don't begin and end months."""
+    after = last + timedelta(days=1)
+    if first.day != 1 or after.day != 1:
+        return 0
+    return (after.year - first.year) * 12 + after.month - first.month
 
 
 def _subtract_months(day: date, months: int) -> date:

@@ -1,12 +1,14 @@
 """The Activity page: the address is its state, one call in full, and what the visitor may not read stays away."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from lib.access.permissions import Role, make_actor
+from lib.clock import utc_now
 from lib.settings import Settings
 from tests.activity.activity_rig import JONAS, account, log, opened
 from tests.pages.visitor import Visitor, press, run, words
@@ -48,6 +50,18 @@ def test_calls_stand_in_a_table_with_their_sums(visitor: Visitor) -> None:
     assert shown["cost"].fillna("—").tolist() == ["—", "—", "$0.0041"]
     assert "1 – 2 of 2 calls · 1 running · ≥ \\$0.0041 · 1 unpriced" in words(page)
     assert "Last 24 h · UTC" in words(page)
+
+
+def test_a_retried_call_says_its_whole_time_and_why_it_failed(visitor: Visitor) -> None:
+    first = {"call_id": "retried", "is_final": False, "status": "error", "error_kind": "rate_limited"}
+    began = utc_now() - timedelta(seconds=60)
+    own(visitor, at=began, execution_time_ms=100, **first)
+    last = first | {"is_final": True, "attempt": 2, "execution_time_ms": 250}
+    own(visitor, at=began + timedelta(seconds=6), **last)
+    table = visitor.open("activity").dataframe[0]
+    assert table.value["duration"].tolist() == [6_250]
+    assert table.value["reason"].tolist() == ["rate limited"]
+    assert "reason" in list(table.proto.column_order)
 
 
 def test_the_address_filters_and_clear_empties_it(visitor: Visitor) -> None:

@@ -15,6 +15,7 @@ from lib.statistics.periods import (
     list_offsets,
     list_steps,
     resolve,
+    shift_period,
 )
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -36,6 +37,38 @@ def test_a_whole_past_month_is_compared_with_the_whole_month_before() -> None:
 def test_last_month_is_the_whole_one_before_beside_the_one_before_that(now: datetime) -> None:
     october = resolve(ReportPeriod.CUSTOM, BERLIN, now, date(2026, 10, 1), date(2026, 10, 31))
     assert resolve(ReportPeriod.LAST_MONTH, BERLIN, now) == october
+
+
+@pytest.mark.feature("COST-4")
+@pytest.mark.parametrize(
+    ("period", "days", "step", "there"),
+    [
+        (ReportPeriod.MONTH, (None, None), -1, (ReportPeriod.LAST_MONTH, None, None)),
+        (ReportPeriod.LAST_MONTH, (None, None), 1, (ReportPeriod.MONTH, None, None)),
+        (ReportPeriod.LAST_MONTH, (None, None), -1, (ReportPeriod.CUSTOM, date(2026, 9, 1), date(2026, 9, 30))),
+        (ReportPeriod.QUARTER, (None, None), -1, (ReportPeriod.CUSTOM, date(2026, 7, 1), date(2026, 9, 30))),
+        (ReportPeriod.CUSTOM, (date(2026, 7, 1), date(2026, 9, 30)), 1, (ReportPeriod.QUARTER, None, None)),
+        (ReportPeriod.CUSTOM, (date(2028, 2, 1), date(2028, 2, 29)), 1, None),
+        (ReportPeriod.DAYS_7, (None, None), -1, (ReportPeriod.CUSTOM, date(2026, 11, 9), date(2026, 11, 15))),
+        (ReportPeriod.CUSTOM, (date(2026, 11, 9), date(2026, 11, 15)), 1, (ReportPeriod.DAYS_7, None, None)),
+        (ReportPeriod.YEAR, (None, None), -1, (ReportPeriod.CUSTOM, date(2024, 12, 1), date(2025, 11, 30))),
+        (ReportPeriod.MONTH, (None, None), 1, None),
+        (ReportPeriod.CUSTOM, (date(2000, 1, 1), date(2000, 1, 31)), -1, None),
+    ],
+)
+def test_the_arrows_lead_to_the_period_beside_and_never_into_the_future(
+    period: ReportPeriod, days: tuple[date | None, date | None], step: int, there: object
+) -> None:
+    assert shift_period(period, date(2026, 11, 22), *days, step) == there
+
+
+@pytest.mark.feature("COST-4")
+def test_this_quarter_and_whole_months_are_compared_with_as_many_months_before() -> None:
+    quarter = resolve(ReportPeriod.QUARTER, BERLIN, NOW)
+    assert quarter.start == compute_midnight(date(2026, 10, 1), BERLIN)
+    assert quarter.previous_start == compute_midnight(date(2026, 7, 1), BERLIN)
+    summer = resolve(ReportPeriod.CUSTOM, BERLIN, NOW, date(2026, 7, 1), date(2026, 9, 30))
+    assert (summer.previous_start, summer.previous_end) == (compute_midnight(date(2026, 4, 1), BERLIN), summer.start)
 
 
 @pytest.mark.feature("COST-4")

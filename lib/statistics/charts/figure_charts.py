@@ -28,6 +28,7 @@ from lib.statistics.charts.chart_theme import (
 )
 from lib.statistics.filters import Dimension, Measure
 from lib.statistics.forecast import DayAhead
+from lib.statistics.measures import Unit
 from lib.statistics.periods import Bucket, PeriodStep
 
 MARK = "mark"
@@ -36,6 +37,7 @@ _HEAD_PX = 86  # of a column's heading at most
 _SIGN_PX = 6.5  # of a heading, about
 _ROOM_PX = 300  # for all headings, where the chart has half a page
 _SERIES = 11  # models with a colour of their own; the rest is one
+_AXIS_UNITS = {Unit.NANO_USD: NANO_PER_USD, Unit.MS: 1000}  # how many of a measure's unit one on the axis is
 _SHADES = ("", "A8", "66", "3D")  # of a provider's colour, for its first, second, third… model
 
 
@@ -52,7 +54,8 @@ def build_time_chart(
     marks: Sequence[Anomaly] = (),
     currency: str = USD,
 ) -> Any:
-    """Stacked bars of a measure per bucket, by provider or by model (columns bucket, provider, model, value).
+    """Stacked bars of a measure per bucket, by provider or by model (columns bucket, provider, model, value); lines of
+    a measure that is no sum, like a percentile.
 
     On daily cost, also the forecast of days and marks on unusual ones; `buckets` then reach over the days `ahead`.
     """
@@ -68,24 +71,23 @@ def build_time_chart(
     keys = [bucket.key for bucket in buckets]
     x = alt.X("bucket:O", title=None, axis=_build_time_axis(keys, step, compact), scale=_build_band_scale(keys))
     axis = _build_measure_axis(data, measure, currency)
-    chart = (
-        alt.Chart(data)
-        .mark_bar(cornerRadiusEnd=0, cursor="pointer")
-        .encode(
-            x=x,
-            y=alt.Y("shown:Q", title=None, axis=axis),
-            color=build_colour(
-                "series", names, hexes, legend_columns=3 if compact else 5 if by is Dimension.MODEL else None
-            ),
-            order=alt.Order("place:Q", sort="ascending"),
-            tooltip=[
-                alt.Tooltip("when:N", title=step.value.capitalize()),
-                alt.Tooltip("series:N", title=by.value.capitalize()),
-                alt.Tooltip("label:N", title=measure.value.capitalize()),
-            ],
-        )
-        .add_params(build_mark_selection("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
-    )
+    base = alt.Chart(data)
+    is_sum = measure.is_sum
+    unstacked: dict[str, Any] = {} if is_sum else {"stack": None}
+    marked = base.mark_bar(cornerRadiusEnd=0, cursor="pointer") if is_sum else base.mark_line(point={"size": 45})
+    chart = marked.encode(
+        x=x,
+        y=alt.Y("shown:Q", title=None, axis=axis, **unstacked),
+        color=build_colour(
+            "series", names, hexes, legend_columns=3 if compact else 5 if by is Dimension.MODEL else None
+        ),
+        order=alt.Order("place:Q", sort="ascending"),
+        tooltip=[
+            alt.Tooltip("when:N", title=step.value.capitalize()),
+            alt.Tooltip("series:N", title=by.value.capitalize()),
+            alt.Tooltip("label:N", title=_name_measure(measure)),
+        ],
+    ).add_params(build_mark_selection("bucket", "provider", *(["model"] if by is Dimension.MODEL else [])))
     over = outlook_chart.build_layers(x, axis, ahead, marks, currency)
     return style(alt.layer(chart, *over) if over else chart, height)
 
@@ -103,7 +105,7 @@ def build_model_chart(frame: pd.DataFrame, measure: Measure, height: int = 300, 
         tooltip=[
             alt.Tooltip("provider:N", title="Provider"),
             alt.Tooltip("model:N", title="Model"),
-            alt.Tooltip("label:N", title=measure.value.capitalize()),
+            alt.Tooltip("label:N", title=_name_measure(measure)),
             alt.Tooltip("calls:Q", title="Calls", format=TIP_COUNT),
         ],
     )
@@ -148,7 +150,7 @@ def build_cross_tab(
         tooltip=[
             alt.Tooltip("row_name:N", title=rows.value.capitalize()),
             alt.Tooltip("column_name:N", title=columns.value.capitalize()),
-            alt.Tooltip("label:N", title=measure.value.capitalize()),
+            alt.Tooltip("label:N", title=_name_measure(measure)),
         ],
     )
     cells, text = build_heat_layers(base, "shown", "label")
@@ -202,9 +204,13 @@ def _name_models(frame: pd.DataFrame) -> pd.Series:
 
 
 def _convert_for_axis(values: pd.Series, measure: Measure) -> pd.Series:
-    """Values to draw: dollars or counts, as floats (the exact figure stands in the label and in the table)."""
+    """Values to draw: dollars, seconds or counts, as floats (the exact figure stands in the label and in the table)."""
     numbers = values.astype("Float64")
-    return (numbers / NANO_PER_USD if measure is Measure.COST else numbers).astype("float64")
+    return (numbers / _AXIS_UNITS.get(measure.unit, 1)).astype("float64")
+
+
+def _name_measure(measure: Measure) -> str:
+    return measure.value.replace("_", " ").capitalize()
 
 
 def _format_labels(
@@ -219,6 +225,8 @@ def _format_labels(
     for value, unknown in zip(frame.value, left_out, strict=True):
         if pd.isna(value):
             labels.append("— no price" if measure is Measure.COST else "—")
+        elif measure.unit is Unit.MS:
+            labels.append(f"{value / 1000:,.2f} s" if value >= 1000 else f"{value:,.0f} ms")
         elif measure is not Measure.COST:
             labels.append(f"{int(value):,}" if not short or value < 100_000 else f"{int(value) / 1e6:,.2f}M")
         elif value == 0:
@@ -232,6 +240,8 @@ def _format_labels(
 
 
 def _build_measure_axis(data: pd.DataFrame, measure: Measure, currency: str) -> alt.Axis:
+    if measure.unit is Unit.MS:
+        return alt.Axis(labelExpr="format(datum.value, '~g') + ' s'", tickCount=4)
     if measure is not Measure.COST:
         return alt.Axis(format=AXIS_COUNT, tickCount=4)
     largest = float(data.groupby("bucket").shown.sum().max()) if len(data) else 1.0

@@ -9,15 +9,15 @@ import streamlit as st
 
 from lib.activity.call_filter import CUSTOM, PERIODS, STATUSES, ActivityFilter
 from lib.activity.call_rows import ActivityOptions
+from lib.errors import ErrorKind
 from lib.ui import blocks, format
 
 _DAY = timedelta(days=1)
 _CUSTOM_DAYS = 7
 _PERIOD_NAMES = {"1h": "1 h", "24h": "24 h", "7d": "7 d", "30d": "30 d", CUSTOM: "Custom"}
 _LISTS = {"providers": "Provider", "models": "Model", "apps": "App", "users": "User", "origins": "Origin"}
-_LISTS |= {"service_tiers": "Service tier", "caches": "Cache"}
+_LISTS |= {"error_kinds": "Reason of a failure", "service_tiers": "Service tier", "caches": "Cache"}
 _NO_CONTROL = {
-    "error_kinds": "errors",
     "batches": "only",
     "configurations": "configurations",
     "api_keys": "API keys",
@@ -121,17 +121,23 @@ def _show_lists(
     def name_user(user_id: str) -> str:
         return names.get(user_id, user_id)
 
+    spell = {"users": name_user, "error_kinds": spell_reason}
     for field, label in _LISTS.items():
-        offered = list(getattr(options, field))
+        offered = list(ErrorKind) if field == "error_kinds" else list(getattr(options, field))
         offered += [value for value in getattr(criteria, field) if value not in offered]
         st.multiselect(
             label,
             offered,
             placeholder="Any",
-            format_func=name_user if field == "users" else str,
+            format_func=spell.get(field, str),
             key=_PREFIX + field,
             **changed,
         )
+
+
+def spell_reason(kind: str) -> str:
+    """A kind of error as people read it."""
+    return kind.replace("_", " ")
 
 
 def _set_controls(criteria: ActivityFilter, zone: ZoneInfo) -> None:

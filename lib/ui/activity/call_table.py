@@ -80,9 +80,20 @@ def show_table(page: ActivityPage, names: Mapping[str, str], zone: ZoneInfo, sel
         ids,
         _describe_columns(lines, compact, same_day=len(days) < 2),
         height="content" if len(ids) < page.size else grammar.TABLE_HEIGHT,
-        order=_COMPACT if compact else _BESIDE_PANEL if selected else _WIDE,
+        order=_order_columns(page, compact, selected),
         alt="Calls, newest first",
     )
+
+
+def _order_columns(page: ActivityPage, compact: bool, selected: str | None) -> list[str]:
+    """The columns that fit; why a call failed stands beside its status as soon as one of the page did."""
+    if compact:
+        return _COMPACT
+    columns = _BESIDE_PANEL if selected else _WIDE
+    if not any(row.error_kind for row in page.rows):
+        return columns
+    instead = {"app"} if selected else {"user"}
+    return [*columns[:2], "reason", *(name for name in columns[2:] if name not in instead)]
 
 
 def _format_row(row: ActivityRow, names: Mapping[str, str], zone: ZoneInfo) -> dict[str, Any]:
@@ -95,7 +106,8 @@ def _format_row(row: ActivityRow, names: Mapping[str, str], zone: ZoneInfo) -> d
         "user": find_user_name(row.user_id, row.user_name, names),
         "tokens": row.total_tokens,
         "cost": format_cost_cell(row),
-        "duration": row.execution_time_ms,
+        "duration": row.execution_time_ms if row.call_time_ms is None else round(row.call_time_ms),
+        "reason": (row.error_kind or "").replace("_", " ") or None,
     }
 
 
@@ -122,6 +134,7 @@ def _describe_columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day
             options=list(format.STATUS_GLYPHS.values()),
             color=list(format.STATUS_COLOURS.values()),
         ),
+        "reason": text("Reason", width=110, help="Why a call failed"),
         "provider": text("Provider", width=90),
         "model": text("Model", width=112 if compact else 140),
         "app": text("App", width=98),
@@ -140,6 +153,7 @@ def _describe_columns(rows: Sequence[Mapping[str, Any]], compact: bool, same_day
         "duration": config.NumberColumn(
             "Time, ms",
             format="localized",
+            help="Of the whole call, with its retries and the waits between.",
             width=format.compute_column_width([f"{row['duration'] or 0:,}" for row in rows], 72),
         ),
     }

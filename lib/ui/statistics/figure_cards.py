@@ -22,7 +22,10 @@ from lib.ui.statistics.statistics_view import TAB_DIMENSIONS
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURES = {Measure.COST: "Cost", Measure.TOKENS: "Tokens", Measure.CALLS: "Calls"}
+MEASURES = {Measure.COST: "Cost", Measure.TOKENS: "Tokens", Measure.CALLS: "Calls", Measure.FAILED: "Errors"}
+MEASURES |= {Measure.LATENCY_P95: "Latency"}
+_TITLES = MEASURES | {Measure.LATENCY_P95: "Latency, p95,"}
+_SIDES = {Dimension.ERROR_KIND: "reason"}
 _MINUS = "−"
 
 
@@ -126,7 +129,7 @@ def show_over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.Vi
     view = scene.view
     with st.container(border=True):
         with blocks.start_row():
-            title = f"{MEASURES[view.measure]} per {scene.step.value} by {view.by.value}"
+            title = f"{_TITLES[view.measure]} per {scene.step.value} by {view.by.value}"
             st.subheader(title, anchor=False, width="content" if scene.compact else "stretch")
             _show_choice("Measure", list(MEASURES), MEASURES, statistics_filters.bind_control(view, "measure"))
             kinds = {Dimension.PROVIDER: "Provider", Dimension.MODEL: "Model"}
@@ -151,7 +154,7 @@ def show_over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.Vi
             currency=scene.currency,
             **outlook_view.layers(scene),
             key="statistics-over-time",
-            alt=f"Stacked bars: {title}, {words}",
+            alt=f"{'Stacked bars' if view.measure.is_sum else 'Lines'}: {title}, {words}",
         )
         outlook.show_captions(outlook_view, scene.names, scene.currency)
     if mark is not None and (bucket := next((b for b in scene.buckets if b.key == mark.get("bucket")), None)):
@@ -164,8 +167,9 @@ def show_over_time(scene: Scene, frame: "pd.DataFrame", outlook_view: outlook.Vi
 def show_by_model(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     """The card of the models with the largest sums."""
     view = scene.view
-    st.subheader(f"{MEASURES[view.measure]} by model", anchor=False)
-    alt = f"Bars: {MEASURES[view.measure]} by model"
+    title = f"{_TITLES[view.measure]} by model"
+    st.subheader(title, anchor=False)
+    alt = f"Bars: {title}"
     money: Any = {"currency": scene.currency}
     mark = chart_card.draw(
         figure_charts.build_model_chart, frame, view.measure, height, key="statistics-by-model-bars", alt=alt, **money
@@ -178,12 +182,12 @@ def show_cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     """The card of the cross-tab, with the choice of its two sides."""
     view = scene.view
     with blocks.start_row():
-        title = f"{MEASURES[view.measure]} by {view.rows.value} and {view.columns.value}"
+        title = f"{_TITLES[view.measure]} by {_name_side(view.rows)} and {_name_side(view.columns)}"
         st.subheader(title, anchor=False, width="stretch")
         with st.popover("Cross-tab", icon=":material/pivot_table_chart:", type="tertiary"):
             for label, name in (("Rows", "rows"), ("Columns", "columns")):
                 widget_options = statistics_filters.bind_control(view, name)
-                st.selectbox(label, TAB_DIMENSIONS, format_func=lambda d: d.value.capitalize(), **widget_options)
+                st.selectbox(label, TAB_DIMENSIONS, format_func=lambda d: _name_side(d).capitalize(), **widget_options)
     frame = frame.dropna(subset=["row", "column", "value"])
     if view.rows is view.columns or frame.value.sum() == 0:
         _say_nothing_to_draw(view.measure)
@@ -207,6 +211,10 @@ def show_cross_tab(scene: Scene, frame: "pd.DataFrame", height: int) -> None:
     if mark is not None:
         picked = {view.rows.value: mark.get("row"), view.columns.value: mark.get("column")}
         _open_activity(view.rows_behind(scene.range.start, scene.range.end, **picked))
+
+
+def _name_side(dimension: Dimension) -> str:
+    return _SIDES.get(dimension, dimension.value)
 
 
 def _show_choice(label: str, options: list[Any], labels: Mapping[Any, str], control: dict[str, Any]) -> None:

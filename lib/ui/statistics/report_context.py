@@ -41,4 +41,6 @@ class Scene:
         """A dimension's value as people know it: a user's name for the id, a status with its glyph."""
         if dimension is Dimension.STATUS:
             return format.STATUS_GLYPHS.get(value, value)
+        if dimension is Dimension.ERROR_KIND:
+            return value.replace("_", " ")
         return self.names.get(value, value) if dimension in (Dimension.USER, Dimension.TEAM) else value

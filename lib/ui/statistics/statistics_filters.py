@@ -12,7 +12,7 @@ from lib.access.permissions import Actor
 from lib.errors import ErrorKind
 from lib.providers.prices.service_tiers import KNOWN_TIERS
 from lib.statistics.filters import Dimension
-from lib.statistics.periods import Baseline, ReportPeriod, ReportRange
+from lib.statistics.periods import Baseline, ReportPeriod, ReportRange, shift_period
 from lib.statistics.queries import Statistics
 from lib.ui import blocks, session
 from lib.ui.statistics.statistics_view import LISTS, StatisticsView
@@ -137,15 +137,18 @@ def _show_period(view: StatisticsView, date_range: ReportRange, zone: ZoneInfo) 
     labels = {
         ReportPeriod.DAYS_7: "7 d",
         ReportPeriod.DAYS_30: "30 d",
-        ReportPeriod.MONTH: f"{today:%b %Y}",
         ReportPeriod.LAST_MONTH: f"{today.replace(day=1) - timedelta(days=1):%b}",
+        ReportPeriod.MONTH: f"{today:%b}",
+        ReportPeriod.QUARTER: f"Q{(today.month + 2) // 3}",
         ReportPeriod.YEAR: "12 m",
         ReportPeriod.CUSTOM: "Custom",
     }
+    if blocks.is_compact() and view.period is not ReportPeriod.QUARTER:  # six fit a phone, seven do not
+        del labels[ReportPeriod.QUARTER]
     widget_options = bind_control(view, "period")
     st.segmented_control(
         "Period",
-        list(ReportPeriod),
+        list(labels),
         format_func=labels.__getitem__,
         required=True,
         label_visibility="collapsed",
@@ -217,14 +220,43 @@ def format_freshness(newest: datetime | None, now: datetime) -> str:
     return f"newest call {seconds} s ago"
 
 
+def _show_steps(view: StatisticsView, today: date) -> None:
+    """Arrows to the period before and after, as long as this one."""
+    for step, icon, text in ((-1, "chevron_left", "The period before"), (1, "chevron_right", "The period after")):
+        shifted = shift_period(view.period, today, view.first, view.last, step)
+        target = view if shifted is None else replace(view, period=shifted[0], first=shifted[1], last=shifted[2])
+        st.button(
+            "",
+            icon=f":material/{icon}:",
+            type="tertiary",
+            help=text,
+            key=f"period-{icon}",
+            disabled=shifted is None,
+            on_click=write_view,
+            args=(replace(target, step=None),),
+        )
+
+
 def show_scope_line(
-    date_range: ReportRange, zone: ZoneInfo, newest: datetime | None, now: datetime, unpriced: int, *, own_only: bool
+    date_range: ReportRange,
+    zone: ZoneInfo,
+    newest: datetime | None,
+    now: datetime,
+    unpriced: int,
+    *,
+    own_only: bool,
+    stepping: StatisticsView | None = None,
 ) -> Any:
-    """Write range, zone, comparison, freshness and unpriced calls in a row; returns the row, for more elements."""
+    """Write range, zone, comparison, freshness and unpriced calls in a row; returns the row, for more elements.
+
+    With the view as `stepping`, arrows before it lead to the period before and after.
+    """
     compared = f"compared with {format_range(date_range.previous_start, date_range.previous_end, zone)}"
     parts = [format_range(date_range.start, date_range.end, zone), zone.key, compared, format_freshness(newest, now)]
-    line = blocks.start_row()
+    line = blocks.start_row(gap="xsmall")
     with line:
+        if stepping is not None:
+            _show_steps(stepping, now.astimezone(zone).date())
         st.caption(
             blocks.escape_markdown(" · ".join([*parts, *(["your own calls"] if own_only else [])])), width="content"
         )

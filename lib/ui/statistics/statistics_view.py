@@ -31,7 +31,7 @@ LISTS |= {"origin": "origins", "status": "statuses", "error_kind": "error_kinds"
 LISTS |= {"api_key": "api_keys", "served_model": "served_models", "service_tier": "service_tiers", "cache": "caches"}
 LISTS |= {"session": "sessions", "parent_call": "parent_calls", "workflow_run": "workflow_runs"}
 LISTS |= {"workflow_step": "workflow_steps", "team": "teams", "tag": "tags"}
-MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS)
+MEASURES = (Measure.COST, Measure.TOKENS, Measure.CALLS, Measure.FAILED, Measure.LATENCY_P95)
 TAB_DIMENSIONS = (
     Dimension.PROVIDER,
     Dimension.MODEL,
@@ -39,7 +39,9 @@ TAB_DIMENSIONS = (
     Dimension.USER,
     Dimension.ORIGIN,
     Dimension.STATUS,
+    Dimension.ERROR_KIND,
 )
+FAILED_STATUSES = ("error", "timeout", "truncated", "orphaned")
 _UTC = ZoneInfo("UTC")
 _MOST_VALUES = 100
 _LONGEST = 200
@@ -119,6 +121,8 @@ class StatisticsView:
     def rows_behind(self, start: datetime, end: datetime, **narrowed: str | None) -> dict[str, list[str]]:
         """The address of the activity log for a part of the figures: a stretch and values of dimensions."""
         values = {field: getattr(self, field) for field in LISTS.values()}
+        if self.measure is Measure.FAILED and not self.statuses:
+            values["statuses"] = FAILED_STATUSES
         for name, value in narrowed.items():
             if value is not None:
                 values[LISTS[name]] = (*(self.tags if name == "tag" else ()), value)
