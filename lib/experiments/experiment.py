@@ -30,6 +30,16 @@ class CellState(StrEnum):
     FAILED = "failed"
 
 
+class RowChoice(StrEnum):
+    """Rows to look at: `wrong` where an answer misses the first score that is a yes or no, `differs` where two answers
+    are not the same.
+    """
+
+    ALL = "all"
+    WRONG = "wrong"
+    DIFFERS = "differs"
+
+
 @dataclass(frozen=True)
 class Experiment:
     """`cells` counts by state; `spent_nano_usd` is without calls under way, None where an ended one's is unknown.

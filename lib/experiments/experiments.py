@@ -31,6 +31,7 @@ from lib.experiments.experiment import (
     Experiment,
     ExperimentRow,
     ExperimentState,
+    RowChoice,
 )
 from lib.experiments.plan import Candidate, ExperimentDraft
 from lib.experiments.runner import ExperimentRunner
@@ -48,6 +49,7 @@ _E = experiments.c
 _R = experiment_rows.c
 _C = experiment_cells.c
 _MOST_LISTED = 5
+_COPIED = " (again)"
 _LOOK_S = 0.05
 KIND = "experiment"  # of its runs
 Promotion = Literal["template", "configuration"]
@@ -272,13 +274,40 @@ class Experiments:
             return _build_experiment(connection, _find(connection, actor, experiment_id))
 
     def lines(
-        self, actor: Actor, experiment_id: str, first: int = 0, count: int | None = None
+        self,
+        actor: Actor,
+        experiment_id: str,
+        first: int = 0,
+        count: int | None = None,
+        *,
+        numbers: Sequence[int] | None = None,
     ) -> Sequence[ExperimentRow]:
-        """List rows with every candidate's answer side by side, from the row `first` on."""
+        """List rows with every candidate's answer side by side: from the row `first` on, or those of the `numbers`."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
             _find(connection, actor, experiment_id)
-            return results.read_rows(connection, experiment_id, first, count)
+            return results.read_rows(connection, experiment_id, first, count, numbers)
+
+    def choose_rows(self, actor: Actor, experiment_id: str, choice: RowChoice) -> Sequence[int]:
+        """Choose the numbers of the rows to look at, in order."""
+        actor.require(Permission.TEST_CONFIGS)
+        with self._store.read() as connection:
+            experiment = _build_experiment(connection, _find(connection, actor, experiment_id))
+            if choice is RowChoice.ALL:
+                return list(range(experiment.total // len(experiment.candidates)))
+            return results.choose_rows(experiment, results.read_cells(connection, experiment_id), choice)
+
+    def copy(self, actor: Actor, experiment_id: str) -> str:
+        """Make a new experiment of the same table, candidates, scores and cap, ready to start; returns its id."""
+        experiment = self.get(actor, experiment_id)
+        with self._store.read() as connection:
+            query = select(_R.inputs).where(_R.experiment_id == experiment_id).order_by(_R.row)
+            rows = [{name: inputs[name] for name in experiment.columns} for inputs in connection.scalars(query)]
+        name = f"{experiment.name.removesuffix(_COPIED)[: 120 - len(_COPIED)]}{_COPIED}"
+        draft = ExperimentDraft(
+            name, experiment.candidates, rows, experiment.scorers, experiment.parallel, experiment.cap_nano_usd
+        )
+        return self.create(actor, draft)
 
     def standings(self, actor: Actor, experiment_id: str) -> Sequence[CandidateStanding]:
         """Compute how each candidate did, in the order of the candidates."""

@@ -18,7 +18,14 @@ from sqlalchemy import Connection, select
 from lib.activity.call_export import format_csv_cell
 from lib.db.tables import experiment_cells, experiment_rows, usage_logs, usage_payloads, workflow_runs
 from lib.experiments.cell_requests import JUDGE, ROLE
-from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentCell, ExperimentRow
+from lib.experiments.experiment import (
+    CandidateStanding,
+    CellState,
+    Experiment,
+    ExperimentCell,
+    ExperimentRow,
+    RowChoice,
+)
 from lib.experiments.intervals import Figure, compute_mean, compute_share
 from lib.experiments.scoring import SHARES
 from lib.ledger.usage_row import build_final_condition
@@ -135,15 +142,40 @@ def _name_costs(answering: _CellCost, judging: _CellCost) -> dict[str, Any]:
     }
 
 
-def read_rows(connection: Connection, experiment_id: str, first: int, count: int | None) -> list[ExperimentRow]:
-    """Read rows with their cells, from the row `first` on; all of them without `count`."""
+def read_rows(
+    connection: Connection, experiment_id: str, first: int, count: int | None, numbers: Sequence[int] | None = None
+) -> list[ExperimentRow]:
+    """Read rows with their cells, from the row `first` on; all of them without `count`, or those of the `numbers`."""
     query = select(_R.row, _R.inputs).where(_R.experiment_id == experiment_id, _R.row >= first).order_by(_R.row)
+    if numbers is not None:
+        query = query.where(_R.row.in_(numbers))
     rows = connection.execute(query if count is None else query.limit(count)).all()
-    numbers = None if count is None else [row for row, _ in rows]
+    numbers = None if count is None and numbers is None else [row for row, _ in rows]
     by_row: dict[int, list[ExperimentCell]] = {}
     for cell in read_cells(connection, experiment_id, numbers):
         by_row.setdefault(cell.row, []).append(cell)
     return [ExperimentRow(row, inputs, by_row[row]) for row, inputs in rows]
+
+
+def choose_rows(experiment: Experiment, all_cells: Sequence[ExperimentCell], choice: RowChoice) -> list[int]:
+    """Choose the numbers of the rows to look at, in order."""
+    by_row: dict[int, list[ExperimentCell]] = {}
+    for cell in all_cells:
+        by_row.setdefault(cell.row, []).append(cell)
+
+    def is_chosen(cells: Sequence[ExperimentCell]) -> bool:
+        if choice is RowChoice.WRONG:
+            return any(is_right(experiment, cell) is False for cell in cells)
+        return len({(cell.answer or "").strip() for cell in cells}) > 1
+
+    return sorted(row for row, cells in by_row.items() if choice is RowChoice.ALL or is_chosen(cells))
+
+
+def is_right(experiment: Experiment, cell: ExperimentCell) -> bool | None:
+    """Whether an answer meets the first score that is a yes or no; None where nothing says it."""
+    kind = next((str(scorer["kind"]) for scorer in experiment.scorers if scorer["kind"] in SHARES), None)
+    score = None if kind is None else cell.scores.get(kind)
+    return None if score is None else score >= 1
 
 
 def compute_standings(experiment: Experiment, all_cells: Sequence[ExperimentCell]) -> list[CandidateStanding]:

@@ -61,16 +61,27 @@ def test_a_grid_is_quoted_and_started_and_the_winner_promoted(visitor: Visitor) 
     assert list(standings["Candidate"]) == ["1 · where v1 · echo ★", "2 · where v1 · mute"]
     assert standings["Contains the expected"].iloc[0].startswith("50.0 % (")
     answers = page.dataframe[2].value
-    assert list(answers["1 · where v1 · echo"]) == ["Where is Paris?", "Where is Rome?"]
+    assert list(answers["1 · where v1 · echo"]) == ["✓ Where is Paris?", "✕ Where is Rome?"]
+    for choice, rows in (("wrong", 2), ("differs", 2), ("all", 2)):  # mute is wrong in both
+        page.segmented_control(key=f"rows-{made.id}").set_value(choice)
+        assert len(run(page).dataframe[2].value) == rows
     page = press(page, "Make production")
     assert "production" not in visitor.services.prompts.get(OPERATOR, "where").labels, "it asks first"
     dialog = "lib.ui.experiments.experiment_view.draw_promotion_dialog"
     asks = visitor.draw(dialog, f"experiments.get(actor, {made.id!r}), 0, 'template'")
-    assert "version 1 of where" in words(asks)
+    assert "Version 1 of where" in words(asks)
     press_last(asks, "Put it in use")
     assert visitor.services.prompts.get(OPERATOR, "where").labels["production"] == 1
+    asks.session_state["promotion"][1].undo()
+    assert "production" not in visitor.services.prompts.get(OPERATOR, "where").labels
     press_last(visitor.draw(dialog, f"experiments.get(actor, {made.id!r}), 0, 'configuration'"), "Put it in use")
     assert visitor.services.configurations.default_for(OPERATOR, "bot").slug == "echo"
+    press(visitor.open("experiments", id=made.id), "Copy")
+    again = next(one for one in service.list(person) if one.id != made.id)
+    assert (again.name, again.state) == (f"{made.name} (again)", ExperimentState.READY)
+    assert [line.inputs for line in service.lines(person, again.id)] == [
+        line.inputs for line in service.lines(person, made.id)
+    ]
 
 
 def test_what_is_missing_is_asked_by_going_on(visitor: Visitor) -> None:
@@ -122,6 +133,7 @@ def test_a_table_that_does_not_fit_says_so(visitor: Visitor) -> None:
     next(one for one in form.text_area if "column a line" in one.label).set_value("town: Paris")
     form = run(form)
     asked = {one.label: one for one in form.multiselect}
+    asked["Configurations"].set_value(["echo"])
     asked["Prompts"].set_value([asked["Prompts"].options[0]])
     form = press(form, "Quote")
     assert "Missing\\: city" in form.error[0].value

@@ -115,7 +115,7 @@ def _choose_candidates(services: Services, actor: Actor, prompt: str | None) -> 
     workflows = services.workflows.definitions.list(actor)
     ready += [f"{PREFIX}{workflow.slug}" for workflow in workflows if workflow.is_active]
     configurations = st.multiselect(
-        "Configurations", ready, ready[:1], placeholder="Choose whom to ask", help="Or workflows"
+        "Configurations", ready, ready if len(ready) == 1 else [], placeholder="Choose whom to ask", help="Or workflows"
     )
     versions: dict[str, tuple[str, int]] = {}
     for template in services.prompts.list(actor):
@@ -145,7 +145,7 @@ def _draw_scorers(services: Services, actor: Actor, columns: Sequence[str]) -> A
             for configuration in services.configurations.list(actor)
             if configuration.is_active and configuration.needs is None
         ]
-        judge = st.selectbox("Judge", ready)
+        judge = st.selectbox("Judge", ready, index=0 if len(ready) == 1 else None, placeholder="Choose a model")
         rubric = st.text_area("Rubric", height=90, placeholder="10: right and short. 5: right but long. 0: wrong.")
         options_by_kind["judge"] = {"configuration": judge, "rubric": rubric}
 

@@ -1,6 +1,7 @@
 """The pieces of the Experiments page: the list, one experiment while it runs, standings, answers side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,11 +10,21 @@ import streamlit as st
 from lib.access.permissions import Actor, Permission
 from lib.clock import shorten_id
 from lib.errors import LLMManagerError
-from lib.experiments.experiment import CandidateStanding, CellState, Experiment, ExperimentState
+from lib.experiments import results
+from lib.experiments.experiment import (
+    CandidateStanding,
+    CellState,
+    Experiment,
+    ExperimentCell,
+    ExperimentState,
+    RowChoice,
+)
 from lib.experiments.experiments import Promotion
 from lib.experiments.intervals import Figure
+from lib.experiments.plan import Candidate
 from lib.experiments.scoring import SHARES
 from lib.money import format_money, format_sum
+from lib.prompts.template import PRODUCTION
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session, session_keys
 from lib.ui.experiments.experiment_form import SCORES
@@ -32,6 +43,16 @@ _HELP = {
     "1,000 answers": "What a thousand such answers would cost.",
     "Judging": "What the judge cost; it says nothing about the candidate.",
 }
+
+
+@dataclass(frozen=True)
+class PromotionChange:
+    """What is put in use (`now`), in whose place (`before`, empty for none's), as what; and the way back."""
+
+    now: str
+    before: str
+    of: str
+    undo: Callable[[], object]
 
 
 def describe_state(experiment: Experiment) -> tuple[str, Any]:
@@ -139,6 +160,9 @@ def _draw_buttons(services: Services, actor: Actor, now: Experiment, failed: int
             _do(lambda: services.experiments.start(actor, now.id))
         if failed and st.button("Ask failed ones again", icon=":material/replay:"):
             _do(lambda: services.experiments.start(actor, now.id, failed_again=True))
+        help_text = "A new experiment of the same table, candidates and scores"
+        if st.button("Copy", icon=":material/content_copy:", type="tertiary", help=help_text):
+            _do(lambda: grammar.open_row(services.experiments.copy(actor, now.id)), "It is ready: start it.")
         for form, mime in (("csv", "text/csv"), ("json", "application/json")):
             st.download_button(
                 form.upper(),
@@ -212,6 +236,7 @@ def _draw_promotion(
 ) -> None:
     if experiment.at_work or not any(standing.answers for standing in standings):
         return
+    _draw_undo(services, actor, experiment)
     leader = next((standing.candidate for standing in standings if standing.is_leader), 0)
     locked = not actor.can(Permission.EDIT_CONFIGS)
     with blocks.start_row(gap="xsmall"):
@@ -228,11 +253,10 @@ def _draw_promotion(
         candidate = experiment.candidates[candidate_number]
         may_label = candidate.prompt is not None and not locked
         if st.button("Make production", icon=":material/verified:", disabled=not may_label):
-            st.dialog("Make it production?")(draw_promotion_dialog)(
-                services, actor, experiment, candidate_number, "template"
-            )
+            title = f"Make version {candidate.version} of {candidate.prompt} production?"
+            st.dialog(title)(draw_promotion_dialog)(services, actor, experiment, candidate_number, "template")
         if st.button("Make the app's default", icon=":material/star:", disabled=locked):
-            title = "Make it the app's default?"
+            title = f"Make {candidate.configuration} its app's default?"
             st.dialog(title)(draw_promotion_dialog)(services, actor, experiment, candidate_number, "configuration")
 
 
@@ -241,53 +265,128 @@ def draw_promotion_dialog(
 ) -> None:
     """Ask before a candidate is put in use, naming what begins and how to go back."""
     candidate = experiment.candidates[number]
+    change = find_change(services, actor, candidate, target)
     if target == "template":
-        name = f"version {candidate.version} of {candidate.prompt}"
-        after = (
-            "Every program that asks for production gets it at once. To go back, move the label on the Prompts page."
-        )
-        done = f"{name[0].upper()}{name[1:]} is production now."
+        after = "Every program that asks for production gets it at once."
     else:
-        name = candidate.configuration
-        after = "Every call of its app that names no configuration uses it at once. To go back, choose another default."
-        done = f"{name} is the default now."
-    st.markdown(
-        f"**{blocks.escape_markdown(name)}**, of the candidate {blocks.escape_markdown(candidate.name)}. {after}"
-    )
+        after = "Every call of its app that names no configuration uses it at once."
+    instead = f", instead of **{blocks.escape_markdown(change.before)}**" if change.before else ""
+    of = blocks.escape_markdown(candidate.name)
+    st.markdown(f"**{blocks.escape_markdown(change.now)}**, of the candidate {of}{instead}. {after}")
+    st.caption("Undo stands on this page afterwards.")
     with blocks.start_row():
         if st.button("Leave it as it is"):
             st.rerun()
         if st.button("Put it in use", type="primary"):
-            _do(lambda: services.experiments.promote(actor, experiment.id, number, target), done)
+
+            def promote() -> None:
+                services.experiments.promote(actor, experiment.id, number, target)
+                st.session_state[session_keys.PROMOTION] = (experiment.id, change)
+
+            _do(promote)
+
+
+def find_change(services: Services, actor: Actor, candidate: Candidate, target: Promotion) -> PromotionChange:
+    """Find what a promotion replaces, and so what Undo puts back."""
+    if target == "template" and candidate.prompt is not None:
+        slug = candidate.prompt
+        before = services.prompts.get(actor, slug).labels.get(PRODUCTION)
+        return PromotionChange(
+            f"Version {candidate.version} of {slug}",
+            "" if before is None else f"version {before}",
+            "production",
+            lambda: services.prompts.move_label(actor, slug, PRODUCTION, before),
+        )
+    configurations = services.configurations.list(actor)
+    new = next((c for c in configurations if c.slug == candidate.configuration), None)
+    old = next((c for c in configurations if new is not None and c.app == new.app and c.is_default), None)
+
+    def undo() -> None:
+        if old is not None:
+            services.configurations.set_default(actor, old.id)
+        elif new is not None:
+            services.configurations.clear_default(actor, new.id)
+
+    app = "its app" if new is None else f"the app {new.app}"
+    return PromotionChange(candidate.configuration, "" if old is None else old.slug, f"the default of {app}", undo)
+
+
+def _draw_undo(services: Services, actor: Actor, experiment: Experiment) -> None:
+    """Draw what this page has just put in use, with the way back."""
+    promotion: tuple[str, PromotionChange] | None = st.session_state.get(session_keys.PROMOTION)
+    if promotion is None or promotion[0] != experiment.id:
+        return
+    change = promotion[1]
+    with st.container(border=True), blocks.start_row():
+        instead = f" It was {change.before}." if change.before else ""
+        words = f"{change.now} is {change.of} now.{instead}"
+        st.markdown(f":green[:material/check:] {blocks.escape_markdown(words)}", width="stretch")
+        if st.button("Undo", icon=":material/undo:"):
+
+            def undo() -> None:
+                del st.session_state[session_keys.PROMOTION]
+                change.undo()
+
+            _do(undo, "It is as it was before.")
 
 
 def _draw_answers(services: Services, actor: Actor, experiment: Experiment) -> None:
     import pandas as pd
 
     st.markdown("**Answers**")
-    count = experiment.total // len(experiment.candidates)
-    pages = -(-count // ROWS_PER_PAGE)
-    page = min(int(st.session_state.get(f"page-{experiment.id}", 1)), pages)
-    lines = services.experiments.lines(actor, experiment.id, (page - 1) * ROWS_PER_PAGE, ROWS_PER_PAGE)
+    choice = _draw_choice(experiment)
+    chosen = services.experiments.choose_rows(actor, experiment.id, choice)
+    if not chosen:
+        st.caption("No such row.")
+        return
+    pages = -(-len(chosen) // ROWS_PER_PAGE)
+    page = min(int(st.session_state.get(f"page-{experiment.id}-{choice}", 1)), pages)
+    numbers = chosen[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
+    lines = services.experiments.lines(actor, experiment.id, numbers=numbers)
     records = [
         {"Row": line.row + 1}
         | {f"{name} ": line.inputs[name] for name in experiment.columns}
-        | {
-            name_candidate(experiment, cell.candidate): _shorten_answer(cell.answer, cell.error, cell.state)
-            for cell in line.cells
-        }
+        | {name_candidate(experiment, cell.candidate): _mark_answer(experiment, cell) for cell in line.cells}
         for line in lines
     ]
     position = grammar.choose_row(
         pd.DataFrame(records),
         default=0 if lines else None,
-        key=f"answers-{experiment.id}-{page}",
+        key=f"answers-{experiment.id}-{choice}-{page}",
         column_config={"Row": st.column_config.NumberColumn(width=60)},
     )
     if pages > 1:
-        st.pagination(pages, key=f"page-{experiment.id}")
+        st.pagination(pages, key=f"page-{experiment.id}-{choice}")
     if position is not None and position < len(lines):
         _draw_side_by_side(experiment, lines[position])
+
+
+def _draw_choice(experiment: Experiment) -> RowChoice:
+    """Draw which rows are shown: all, those with a wrong answer, those whose answers differ."""
+    labels = {RowChoice.ALL: "All rows"}
+    if any(scorer["kind"] in SHARES for scorer in experiment.scorers):
+        labels[RowChoice.WRONG] = "With a wrong answer"
+    if len(experiment.candidates) > 1:
+        labels[RowChoice.DIFFERS] = "Answers differ"
+    if len(labels) == 1:
+        return RowChoice.ALL
+    choice = st.segmented_control(
+        "Rows",
+        list(labels),
+        default=RowChoice.ALL,
+        required=True,
+        format_func=labels.__getitem__,
+        label_visibility="collapsed",
+        key=f"rows-{experiment.id}",
+    )
+    return RowChoice(choice or RowChoice.ALL)
+
+
+def _mark_answer(experiment: Experiment, cell: ExperimentCell) -> str:
+    """The beginning of an answer, with ✓ or ✕ before it where a score says right or wrong."""
+    text = _shorten_answer(cell.answer, cell.error, cell.state)
+    right = results.is_right(experiment, cell)
+    return text if right is None or cell.error else f"{'✓' if right else '✕'} {text}"
 
 
 def _draw_side_by_side(experiment: Experiment, line: Any) -> None:
@@ -309,7 +408,7 @@ def _draw_side_by_side(experiment: Experiment, line: Any) -> None:
                 else:
                     st.caption("No answer yet." if cell.state is not CellState.DONE else "The answer was not kept.")
                 for kind, value in cell.scores.items():
-                    score_text = "—" if value is None else f"{value:.2f}"
+                    score_text = _describe_score(kind, value)
                     note = f": {cell.notes[kind]}" if kind in cell.notes else ""
                     st.caption(blocks.escape_markdown(f"{SCORES[kind]} {score_text}{note}"))
                 cost = format_sum(cell.answer_cost_nano_usd, cell.answer_cost_is_partial)
@@ -321,6 +420,14 @@ def _draw_side_by_side(experiment: Experiment, line: Any) -> None:
                         icon=":material/receipt_long:",
                         query_params={"id": cell.log_id},
                     )
+
+
+def _describe_score(kind: str, value: float | None) -> str:
+    if value is None:
+        return "—"
+    if kind in SHARES:
+        return "✓ yes" if value >= 1 else "✕ no"
+    return f"{value:.2f}"
 
 
 def format_spent(experiment: Experiment) -> str:
