@@ -5,6 +5,7 @@ The result says what a person wants to know: does it answer, how fast, which mod
 provider as its last check.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +17,8 @@ from lib.configs.configurations import Configuration
 from lib.configs.routing import Deadlines
 from lib.errors import InvalidInput
 from lib.ledger.content_policy import sanitise_text
+from lib.providers.discovery import Models
+from lib.providers.provider import Provider
 from lib.providers.registry import Providers
 
 _QUESTION = "Answer with the word ready."
@@ -69,6 +72,16 @@ def check_connection(actor: Actor, configuration: Configuration, calls: Calls, p
     record = {"ok": check.ok, "at": check.at.isoformat(), "latency_ms": check.latency_ms, "message": check.message}
     providers.record_check(configuration.provider_id, record)
     return check
+
+
+def check_listing(actor: Actor, provider: Provider, models: Models, providers: Providers) -> None:
+    """Ask a provider for its list of models, which needs no configuration, and keep what came as its last check."""
+    actor.require(Permission.TEST_CONFIGS)
+    began = time.monotonic()
+    listed = models.refresh(actor, provider.id)
+    check = {"ok": listed.error is None, "at": utc_now().isoformat(), "message": listed.error or ""}
+    check |= {"latency_ms": round((time.monotonic() - began) * 1000), "models": len(listed.models)}
+    providers.record_check(provider.id, check)
 
 
 def _shorten_answer(configuration: Configuration, text: str) -> str:

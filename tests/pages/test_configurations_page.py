@@ -1,14 +1,13 @@
 """The Configurations page: what is there, testing it, changing it, and what a low role can't do."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from lib.access.permissions import OPERATOR, Role
 from lib.errors import InvalidInput
 from lib.settings import Settings
-from lib.ui.configurations.routing_form import read_targets
+from lib.ui.configurations.routing_form import Target, read_targets
 from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = pytest.mark.filterwarnings("default")  # Streamlit's and pandas' own deprecations are not ours to fix
@@ -126,12 +125,8 @@ def test_routing_is_shown_and_saved_from_the_form(visitor: Visitor) -> None:
 
 @pytest.mark.feature("CFG-7")
 def test_a_half_filled_line_of_the_routing_is_refused() -> None:
-    names = {"id-1": "spare"}
-    lines: list[dict[str, Any]] = [
-        {"Provider": "spare", "Model": " lorem ", "Weight": None},
-        {"Provider": None, "Model": None},
-    ]
-    assert read_targets(lines, names) == [{"provider_id": "id-1", "model": "lorem", "weight": 1}]
-    for half in ({"Provider": "spare", "Model": ""}, {"Provider": None, "Model": "lorem"}):
-        with pytest.raises(InvalidInput):
-            read_targets([half], names)
+    whole = Target("id-1", "lorem", 1)
+    assert read_targets([whole, Target("", "")]) == [{"provider_id": "id-1", "model": "lorem", "weight": 1}]
+    for half in (Target("id-1", ""), Target("", "lorem", 2)):
+        with pytest.raises(InvalidInput, match="half empty"):
+            read_targets([half])

@@ -55,10 +55,12 @@ def test_adding_a_private_address_needs_the_tick(visitor: Visitor) -> None:
 
 
 @pytest.mark.feature("CFG-3")
-def test_a_test_without_a_configuration_says_what_is_missing(visitor: Visitor) -> None:
+def test_a_provider_is_tested_by_its_models_until_a_configuration_uses_it(visitor: Visitor) -> None:
     visitor.services.providers.create(OPERATOR, name="aaa", kind="scripted")
-    page = press(visitor.open("providers"), "Test")
-    assert any("No configuration uses aaa" in error.proto.title for error in page.error)
+    page = visitor.open("providers")
+    assert "○ not tested" in words(page)
+    page = press(page, "Test")
+    assert ":green[✓] Listed" in words(page)
     visitor.services.configurations.create(OPERATOR, slug="x", app="a", provider="aaa", model="echo")
     page = press(visitor.open("providers"), "Test")
     assert "Answered in" in words(page)

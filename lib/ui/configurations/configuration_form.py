@@ -62,7 +62,7 @@ def draw_editor(services: Services, actor: Actor, configuration: Configuration |
         provider.kind if provider else "custom", configuration.parameters if configuration else {}
     )
     spots["parameters"] = st.empty()
-    routing = draw_routing_fields(providers, configuration)
+    routing = draw_routing_fields(services, actor, providers, configuration)
     spots["routing"] = st.empty()
     tools = draw_tool_rules(services, actor, configuration)
     spots["tools"] = st.empty()

@@ -1,21 +1,36 @@
 """The routing section of a configuration's form: more deployments, a fallback chain, attempts and deadlines."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from lib.access.permissions import Actor
 from lib.configs.configurations import Configuration
 from lib.configs.routing import HEAVIEST, LONGEST_S, MOST_ATTEMPTS, MOST_ATTEMPTS_IN_ALL, Routing, RoutingStrategy
 from lib.errors import InvalidInput
 from lib.providers.provider import Provider
+from lib.services import Services
+from lib.ui.configurations.model_picker import draw_model_picker
 
+_NEW_ROWS = 1_000  # numbers of added lines begin here, beyond those of stored ones
 STRATEGIES = {
     RoutingStrategy.WEIGHTED: "By weight, at random",
     RoutingStrategy.LEAST_BUSY: "The least busy",
     RoutingStrategy.FASTEST: "The fastest to answer",
     RoutingStrategy.CHEAPEST: "The cheapest",
 }
+
+
+@dataclass(frozen=True)
+class Target:
+    """A provider and model of the routing; a weight where it is a deployment."""
+
+    provider_id: str
+    model: str
+    weight: int | None = None
 
 
 def describe(routing: Routing, names: dict[str, str]) -> list[tuple[str, str]]:
@@ -42,17 +57,15 @@ def describe(routing: Routing, names: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def draw_routing_fields(
-    providers: Sequence[Provider], configuration: Configuration | None
+    services: Services, actor: Actor, providers: Sequence[Provider], configuration: Configuration | None
 ) -> Callable[[], dict[str, Any]]:
     """The section; a function that reads it (InvalidInput for a line that is half filled in)."""
     routing = Routing.from_record(configuration.routing if configuration else {})
-    names = {provider.id: provider.name for provider in providers}
     owner = configuration.id if configuration else "new"
+    pick = partial(_draw_targets, services, actor, providers, owner)
     with st.expander("Routing", icon=":material/alt_route:"):
         st.caption("Further deployments share the calls with the model above; the weight is their share.")
-        deployments = _draw_editor(
-            [(names.get(d.provider_id), d.model, d.weight) for d in routing.deployments], names, f"deployments-{owner}"
-        )
+        deployments = pick("deployment", [Target(d.provider_id, d.model, d.weight) for d in routing.deployments])
         strategy_column, weight_column = st.columns([2, 1])
         strategy = strategy_column.selectbox(
             "Choose a deployment",
@@ -62,9 +75,7 @@ def draw_routing_fields(
         )
         weight = weight_column.number_input("Weight of the model above", 1, HEAVIEST, routing.weight)
         st.caption("When all of them are given up, the fallbacks are asked in this order.")
-        fallbacks = _draw_editor(
-            [(names.get(f.provider_id), f.model) for f in routing.fallbacks], names, f"fallbacks-{owner}"
-        )
+        fallbacks = pick("fallback", [Target(f.provider_id, f.model) for f in routing.fallbacks])
         attempts, in_all = st.columns(2)
         max_attempts = attempts.number_input("Attempts at each", 1, MOST_ATTEMPTS, routing.max_attempts)
         total_attempts = in_all.number_input("Attempts in all", 1, MOST_ATTEMPTS_IN_ALL, routing.total_attempts)
@@ -76,9 +87,9 @@ def draw_routing_fields(
     def read() -> dict[str, Any]:
         return {
             "weight": weight,
-            "deployments": read_targets(deployments, names),
+            "deployments": read_targets(deployments),
             "strategy": strategy.value,
-            "fallbacks": read_targets(fallbacks, names),
+            "fallbacks": read_targets(fallbacks),
             "max_attempts": max_attempts,
             "total_attempts": total_attempts,
             "deadlines": deadlines,
@@ -87,46 +98,83 @@ def draw_routing_fields(
     return read
 
 
-def _draw_editor(rows: Sequence[tuple[Any, ...]], names: dict[str, str], key: str) -> Sequence[dict[str, Any]]:
-    """A small table to fill in: provider, model and, for deployments, a weight."""
-    import pandas as pd
+def _draw_targets(
+    services: Services, actor: Actor, providers: Sequence[Provider], owner: str, kind: str, stored: Sequence[Target]
+) -> list[Target]:
+    """A line for each target, with provider, model from the provider's list and, for deployments, a weight."""
+    rows_key = f"routing-{kind}-{owner}"
+    add_key = f"{rows_key}-add"
+    if add_key not in st.session_state:  # the form has just been opened: what was not saved before is forgotten
+        st.session_state[rows_key] = list(range(len(stored)))
+    rows: list[int] = st.session_state[rows_key]
+    targets = []
+    for place, row in enumerate(rows, start=1):
+        target = stored[row] if row < len(stored) else Target("", "", 1 if kind == "deployment" else None)
+        label = f"{kind.capitalize()} {place}"
+        targets.append(_draw_target(services, actor, providers, target, label, rows, row, rows_key))
+    st.button(f"Add {kind}", icon=":material/add:", type="tertiary", key=add_key, on_click=_add_row, args=(rows,))
+    return targets
 
-    columns = ["Provider", "Model", "Weight"] if key.startswith("deployments") else ["Provider", "Model"]
-    types = {"Provider": "string", "Model": "string", "Weight": "Int64"}
-    frame = pd.DataFrame(rows, columns=columns).astype({name: types[name] for name in columns})
-    edited = st.data_editor(
-        frame,
-        num_rows="dynamic",
-        hide_index=True,
-        row_height=30,
-        placeholder="—",
-        key=f"routing-{key}",
-        column_config={
-            "Provider": st.column_config.SelectboxColumn("Provider", options=sorted(names.values()), width="small"),
-            "Model": st.column_config.TextColumn("Model", max_chars=200, width="medium"),
-            "Weight": st.column_config.NumberColumn("Weight", min_value=1, max_value=HEAVIEST, default=1, width=70),
-        },
+
+def _draw_target(
+    services: Services,
+    actor: Actor,
+    providers: Sequence[Provider],
+    target: Target,
+    label: str,
+    rows: list[int],
+    row: int,
+    key: str,
+) -> Target:
+    is_deployment = target.weight is not None
+    columns = st.columns([1, 1.5, *([0.55] if is_deployment else []), 0.22], vertical_alignment="top")
+    ids = [provider.id for provider in providers]
+    names = {provider.id: provider.name for provider in providers}
+    provider_id = columns[0].selectbox(
+        label,
+        ids,
+        index=ids.index(target.provider_id) if target.provider_id in ids else None,
+        format_func=names.__getitem__,
+        placeholder="Provider",
+        key=f"{key}-provider-{row}",
     )
-    whole: Any = edited.astype(object).where(edited.notna(), None)
-    return list(whole.to_dict("records"))
+    provider = next((provider for provider in providers if provider.id == provider_id), None)
+    current = target.model if provider_id == target.provider_id else ""
+    model = draw_model_picker(services, actor, provider, current, into=columns[1], key=f"{key}-model-{row}")
+    weight = target.weight
+    if is_deployment:
+        weight = int(columns[2].number_input("Weight", 1, HEAVIEST, target.weight, key=f"{key}-weight-{row}") or 1)
+    with columns[-1]:
+        st.space("small")
+        st.button(
+            "",
+            icon=":material/close:",
+            type="tertiary",
+            help=f"Remove {label.lower()}",
+            key=f"{key}-remove-{row}",
+            on_click=rows.remove,
+            args=(row,),
+        )
+    return Target(provider_id or "", model, weight)
 
 
-def read_targets(rows: Sequence[dict[str, Any]], names: dict[str, str]) -> list[dict[str, Any]]:
-    """The lines of a table as targets; empty lines count for nothing."""
-    ids = {name: provider_id for provider_id, name in names.items()}
-    targets: list[dict[str, Any]] = []
-    for row in rows:
-        provider = row.get("Provider")
-        model = str(row.get("Model") or "").strip()
-        if not provider and not model:
+def _add_row(rows: list[int]) -> None:
+    rows.append(max(rows, default=-1) + 1 + _NEW_ROWS)
+
+
+def read_targets(targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """The lines as records; empty lines count for nothing, InvalidInput for one that is half filled in."""
+    records: list[dict[str, Any]] = []
+    for target in targets:
+        if not target.provider_id and not target.model:
             continue
-        if provider not in ids or not model:
+        if not target.provider_id or not target.model:
             raise InvalidInput(
                 "A line of the routing is half empty.",
                 "",
                 "Give it a provider and a model, or remove it.",
                 field="routing",
             )
-        weight = {"weight": int(row["Weight"] or 1)} if "Weight" in row else {}
-        targets.append({"provider_id": ids[provider], "model": model, **weight})
-    return targets
+        weight = {} if target.weight is None else {"weight": target.weight}
+        records.append({"provider_id": target.provider_id, "model": target.model, **weight})
+    return records

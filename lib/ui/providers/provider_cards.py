@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from lib.access.permissions import Actor, Permission
-from lib.calls.connection_test import check_connection
-from lib.errors import InvalidInput, LLMManagerError
+from lib.calls.connection_test import check_connection, check_listing
+from lib.errors import LLMManagerError
 from lib.providers.circuits import Circuit
 from lib.providers.kinds import FACTS, KindFacts, ProviderKind, look_up_facts
 from lib.providers.provider import Provider
@@ -70,7 +70,10 @@ def _show_last_check(provider: Provider, zone: ZoneInfo) -> None:
         st.caption("Not tested yet.")
         return
     when = format.format_moment(datetime.fromisoformat(check["at"]), zone)
-    if check["ok"]:
+    if check["ok"] and "models" in check:
+        listed = f"{check['models']:,} {'model' if check['models'] == 1 else 'models'}"
+        st.caption(f":green[✓] Listed {listed} in {format.format_duration(check['latency_ms'])} · {when}")
+    elif check["ok"]:
         st.caption(f":green[✓] Answered in {format.format_duration(check['latency_ms'])} · {when}")
     else:
         st.caption(f":red[✕] {blocks.escape_markdown(str(check['message']))} · {when}")
@@ -109,12 +112,12 @@ def _run_action(action: Any) -> None:
 
 
 def run_test(services: Services, actor: Actor, provider: Provider) -> None:
-    """Test through a configuration that uses the provider: an active one first."""
+    """Test through a configuration that uses the provider, an active one first; before there is one, by its models."""
     using = [c for c in services.configurations.list(actor) if c.provider_id == provider.id]
     if not using:
-        raise InvalidInput(
-            f"No configuration uses {provider.name}.", "A test needs a model to ask.", "Create one, then test it."
-        )
+        with st.spinner("Asking for the list of models…"):
+            check_listing(actor, provider, services.models, services.providers)
+        return
     with st.spinner("Asking the model one short question…"):
         configuration = sorted(using, key=lambda c: not c.is_active)[0]
         check_connection(actor, configuration, services.calls, services.providers)
