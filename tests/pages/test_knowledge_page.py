@@ -9,6 +9,7 @@ from lib.access.permissions import OPERATOR, Role
 from lib.knowledge.documents.chunking import Chunking
 from lib.settings import Settings
 from lib.ui import session
+from lib.ui.knowledge.passage_text import format_beginning, format_passage
 from tests.pages.visitor import Visitor, press, words
 
 
@@ -46,9 +47,14 @@ def test_an_empty_knowledge_base_says_what_it_is_for_and_makes_a_collection(visi
 def test_documents_say_how_far_they_are_and_why_one_failed(visitor: Visitor) -> None:
     one = collection(visitor)
     page = visitor.open("knowledge", id=one)
-    text = words(page)
-    assert "boiler" in text
-    assert "It is damaged or was cut off" in text
+    table = page.dataframe[0].value
+    assert dict(zip(table["title"], (labels[0] for labels in table["state"]), strict=True)) == {
+        "boiler.txt": "✓ ready",
+        "broken.pdf": "✕ failed",
+    }
+    failed = next(d for d in visitor.services.knowledge.documents.list(OPERATOR, one) if d.state == "failed")
+    page = visitor.open("knowledge", id=one, document=failed.id)
+    assert "It is damaged or was cut off" in words(page)
     press(page, "Try again")
     states = {d.title: d.state for d in visitor.services.knowledge.documents.list(OPERATOR, one)}
     assert states == {"boiler.txt": "ready", "broken.pdf": "queued"}
@@ -58,9 +64,18 @@ def test_documents_say_how_far_they_are_and_why_one_failed(visitor: Visitor) -> 
 def test_the_address_searches_and_every_passage_says_why_it_was_found(visitor: Visitor) -> None:
     page = visitor.open("knowledge", id=collection(visitor), tab="search", q="boiler descaled")
     text = words(page)
-    assert "meaning no. 1" in text
-    assert "words no. 1" in text
-    assert any("The boiler is descaled" in shown.value for shown in page.code)
+    assert "Best by meaning, best by words" in text
+    assert "The :yellow-background[boiler] is :yellow-background[descaled] every four weeks" in text
+
+
+@pytest.mark.feature("RAG-4")
+def test_a_passage_is_read_as_text_with_the_telling_words_of_the_question_marked() -> None:
+    passage = "# Refunds\n| Days | Fee |\n|---|---|\n| 30 | none |\n\n![x](http://a/b) <b>refund</b>"
+    shown = format_passage(passage, "When do I get my refund?")
+    assert shown.startswith("**:yellow-background[Refunds]**  \nDays · Fee  \n30 · none  \n")
+    assert "![" not in shown.replace("\\!\\[", "")
+    assert "\\<b\\>:yellow-background[refund]" in shown
+    assert format_beginning(passage, "fee", 20).startswith("Refunds Days · ")
 
 
 @pytest.mark.feature("RAG-5")

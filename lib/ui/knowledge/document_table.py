@@ -1,6 +1,7 @@
 """The documents of a collection: what is taken in and how far it is, adding, passages and their editing."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -10,17 +11,17 @@ from lib.knowledge.collections import Collection
 from lib.knowledge.documents.chunking import Chunking
 from lib.knowledge.documents.document_service import KINDS, TAKEN_IN, About, Chunk, Document
 from lib.services import Services
-from lib.ui import blocks, format, session_keys
+from lib.ui import blocks, format, grammar, session_keys
 
 _STATES = {
-    "queued": ("Waiting", "gray"),
-    "parsing": ("Reading", "blue"),
-    "embedding": ("Embedding", "blue"),
-    "ready": ("Ready", "green"),
-    "partial": ("Partly read", "orange"),
-    "failed": ("Failed", "red"),
+    "queued": ("○ waiting", "gray"),
+    "parsing": ("● reading", "blue"),
+    "embedding": ("● embedding", "blue"),
+    "ready": ("✓ ready", "green"),
+    "partial": ("✂ partly read", "orange"),
+    "failed": ("✕ failed", "red"),
 }
-_SHOWN = 50
+_OPENED = "document"  # of the address: the id of the opened document
 _PASSAGES = 10
 _TYPES = ["pdf", "docx", "pptx", "xlsx", "html", "htm", "md", "csv", "tsv", "json", "txt", "log", "rst", "py", "js"]
 _TYPES += ["java", "go", "rs", "c", "cpp", "h", "php", "sql", "yaml", "yml", "toml", "xml"]
@@ -55,10 +56,14 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
             done = len(documents) - len(busy)
             words = f"{done} of {len(documents)} documents" + (f", {failed} failed" if failed else "")
             st.progress(done / len(documents), words)
-        for document in documents[:_SHOWN]:
-            _draw_line(services, actor, collection, document)
-        if len(documents) > _SHOWN:
-            st.caption(f"The {_SHOWN} newest of {len(documents):,}. The search finds all.")
+        opened = next((document for document in documents if document.id == grammar.get_opened(_OPENED)), None)
+        detail = None
+        if opened is not None:
+            panel = partial(_draw_document, services, actor, collection, opened)
+            detail = grammar.Detail(blocks.escape_markdown(opened.title), panel)
+        grammar.show_beside(
+            lambda: _draw_table(documents), detail, parameter=_OPENED, is_wide=blocks.is_compact()
+        )  # on a phone below the rows: a dialog would be drawn again each second
 
     listed()
 
@@ -130,41 +135,82 @@ def preview_dialog(
             st.caption(f"{len(pieces) - _PASSAGES:,} more follow.")
 
 
-def _draw_line(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
+def _draw_table(documents: Sequence[Document]) -> None:
+    import pandas as pd
+
+    narrow = blocks.is_compact() or grammar.get_opened(_OPENED) is not None
+    frame = pd.DataFrame(
+        {
+            "title": [document.title for document in documents],
+            "state": [[_STATES[document.state][0]] for document in documents],
+            "kind": [document.kind.replace("_", " ") for document in documents],
+            "size": [format.format_size(document.size) for document in documents],
+            "passages": pd.array(
+                [document.chunks_total if document.state in TAKEN_IN else None for document in documents], dtype="Int64"
+            ),
+            "language": [document.language or None for document in documents],
+            "tags": [", ".join(document.tags) or None for document in documents],
+        }
+    )
+    text = st.column_config.TextColumn
+    labels = [label for label, _ in _STATES.values()]
+    grammar.open_table(
+        "documents",
+        frame,
+        [document.id for document in documents],
+        {
+            "title": text("Document", width=150 if blocks.is_compact() else 250 if narrow else "large"),
+            "state": st.column_config.MultiselectColumn(
+                "State", width=118, options=labels, color=[colour for _, colour in _STATES.values()]
+            ),
+            "kind": text("Kind", width=90),
+            "size": text("Size", width=80, alignment="right"),
+            "passages": st.column_config.NumberColumn("Passages", format="localized", width=84),
+            "language": text("Language", width=90),
+            "tags": text("Tags", width=110),
+        },
+        order=["title", "state", "passages"] if narrow else list(frame.columns),
+        height="content" if len(documents) < 18 else grammar.TABLE_HEIGHT,
+        parameter=_OPENED,
+        alt="Documents, the newest change first",
+    )
+
+
+def _draw_document(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
+    """The opened document: state, what is known of it, and what can be done with it."""
     label, colour = _STATES[document.state]
-    with st.container(border=True):
-        with blocks.start_row(gap="xsmall"):
-            st.markdown(f"**{blocks.escape_markdown(document.title)}**", width="stretch")
-            label = document.state_in_words if document.note else label
-            if document.state == "embedding" and document.chunks_total:
-                label += f" {document.chunks_done}/{document.chunks_total}"
-            if document.serving_version and document.state not in TAKEN_IN:
-                st.badge(f"Version {document.serving_version} is found meanwhile", color="gray")
-            st.badge(label, color=colour)  # type: ignore[arg-type]
-        about = [document.kind.replace("_", " "), format.format_size(document.size)]
-        about += [format.format_number_of(document.chunks_total, "passage")] if document.state in TAKEN_IN else []
-        about += [document.language] if document.language else []
-        about += [f"tags: {', '.join(document.tags)}"] if document.tags else []
-        st.caption(blocks.escape_markdown(" · ".join(about)))
-        if document.note:
-            st.caption(blocks.escape_markdown(document.note))
-        if document.error:
-            blocks.show_failure(document.error)
-        with blocks.start_row(gap="xsmall"):
-            view = {"type": "tertiary", "key": f"passages-{document.id}"}
-            if document.serving_version and st.button("Passages", icon=":material/segment:", **view):  # type: ignore[arg-type]
-                draw_passages_dialog(services, actor, collection, document)
-            again = {"type": "tertiary", "key": f"retry-{document.id}"}
-            may_retry = collection.may_change and document.state == "failed"
-            if may_retry and st.button("Try again", icon=":material/replay:", **again):  # type: ignore[arg-type]
-                services.knowledge.documents.retry(actor, document.id)
-                st.rerun()
-            if collection.may_change:
-                with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"remove-{document.id}"):
-                    st.markdown("Its passages are found no more.")
-                    if st.button(":red[Delete document]", key=f"delete-{document.id}"):
-                        services.knowledge.documents.delete(actor, document.id)
-                        st.rerun()
+    if document.note:
+        label = document.state_in_words
+    elif document.state == "embedding" and document.chunks_total:
+        label += f" {document.chunks_done}/{document.chunks_total}"
+    with blocks.start_row(gap="xsmall"):
+        st.badge(label, color=colour)  # type: ignore[arg-type]
+        if document.serving_version and document.state not in TAKEN_IN:
+            st.badge(f"Version {document.serving_version} is found meanwhile", color="gray")
+    about = [document.kind.replace("_", " "), format.format_size(document.size)]
+    about += [format.format_number_of(document.chunks_total, "passage")] if document.state in TAKEN_IN else []
+    about += [document.language] if document.language else []
+    about += [f"tags: {', '.join(document.tags)}"] if document.tags else []
+    st.caption(blocks.escape_markdown(" · ".join(about)))
+    if document.note:
+        st.caption(blocks.escape_markdown(document.note))
+    if document.error:
+        blocks.show_failure(document.error)
+    with blocks.start_row(gap="xsmall"):
+        if document.serving_version and st.button("Passages", icon=":material/segment:"):
+            draw_passages_dialog(services, actor, collection, document)
+        if collection.may_change and document.state == "failed" and st.button("Try again", icon=":material/replay:"):
+            services.knowledge.documents.retry(actor, document.id)
+            st.rerun()
+        if collection.may_change and st.button(":red[Delete]", icon=":material/delete:", type="tertiary"):
+            grammar.confirm(
+                f"Delete {document.title}?",
+                "Its passages are found no more.",
+                keep="Keep document",
+                act="Delete document",
+                action=partial(services.knowledge.documents.delete, actor, document.id),
+                then=partial(grammar.close, _OPENED),
+            )
 
 
 @st.dialog("Passages", width="large")

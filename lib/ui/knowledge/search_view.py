@@ -13,9 +13,11 @@ from lib.knowledge.search import DocumentFilter, PassageHit
 from lib.knowledge.settings import MOST_HITS, SearchSettings
 from lib.services import Services
 from lib.ui import blocks, session_keys
+from lib.ui.knowledge import passage_text
 from lib.ui.knowledge.collection_cards import MODES
 
 _AROUND = 700
+_PLACES = ("best", "second", "third", "fourth", "fifth")
 
 
 def draw_controls(collection: Collection, key: str) -> tuple[SearchSettings, DocumentFilter]:
@@ -71,7 +73,7 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
         st.caption("There is nothing to search yet. Add a document first.")
         return
     if not response.hits:
-        st.caption("Nothing was found. Fewer or other words may help.")
+        st.caption("Nothing was found. Use fewer or other words.")
         return
     hits_column, passage_column = (
         (st.container(), st.container()) if blocks.is_compact() else st.columns([1, 1.15], gap="small")
@@ -81,13 +83,13 @@ def draw_tab(services: Services, actor: Actor, collection: Collection) -> None:
         opened = response.hits[0].chunk_id
     with hits_column:
         for number, hit in enumerate(response.hits, start=1):
-            draw_card(number, hit, opened == hit.chunk_id)
+            draw_card(number, hit, question, opened == hit.chunk_id)
     with passage_column.container(border=True):
-        draw_passage(services, actor, next(hit for hit in response.hits if hit.chunk_id == opened))
+        draw_passage(services, actor, next(hit for hit in response.hits if hit.chunk_id == opened), question)
 
 
-def draw_card(number: int, hit: PassageHit, is_open: bool) -> None:
-    """A passage that was found, and why."""
+def draw_card(number: int, hit: PassageHit, question: str, is_open: bool) -> None:
+    """A passage that was found with the question's words marked, and why it was found."""
     with st.container(border=True, gap="xsmall"):
         with blocks.start_row(gap="xsmall"):
             st.markdown(f"**{number}** {blocks.escape_markdown(hit.title)}", width="stretch")
@@ -95,23 +97,31 @@ def draw_card(number: int, hit: PassageHit, is_open: bool) -> None:
             if st.button("", icon=icon, type="tertiary", help="Show the passage", key=f"hit-{hit.chunk_id}"):
                 st.session_state[session_keys.OPENED_PASSAGE] = hit.chunk_id
                 st.rerun()
-        st.text(" ".join(hit.text.split())[:240] + ("…" if len(hit.text) > 240 else ""))
-        st.caption(explain_rank(hit))
+        st.markdown(passage_text.format_beginning(hit.text, question))
+        st.caption(explain_rank(hit), help=list_scores(hit))
 
 
 def explain_rank(hit: PassageHit) -> str:
-    """`meaning 1st (0.71) · words 3rd (12.4) · score 4.63`."""
-
-    def leg(name: str, rank: int | None, score: float | None) -> str:
-        return f"{name} —" if rank is None or score is None else f"{name} no. {rank:,} ({score:.2f})"
-
-    parts = [leg("meaning", hit.vector_rank, hit.vector_score), leg("words", hit.keyword_rank, hit.keyword_score)]
-    read = [f"read by the model: {hit.relevance:.3f}"] if hit.relevance is not None else []
-    return " · ".join([*parts, f"score {hit.score:.2f}", *read])
+    """Why a passage was found, in words: `Best by meaning, third by words`."""
+    ranks = [("meaning", hit.vector_rank), ("words", hit.keyword_rank)]
+    parts = [f"{_spell_place(rank)} by {name}" for name, rank in ranks if rank is not None]
+    reasons = ", ".join(parts) or "Found"
+    return reasons[:1].upper() + reasons[1:] + (", read once more by the model" if hit.relevance is not None else "")
 
 
-def draw_passage(services: Services, actor: Actor, hit: PassageHit) -> None:
-    """The passage in its place: marked on the page of a PDF, or between its neighbours."""
+def _spell_place(rank: int) -> str:
+    return _PLACES[rank - 1] if 0 < rank <= len(_PLACES) else f"no. {rank:,}"
+
+
+def list_scores(hit: PassageHit) -> str:
+    """The figures behind a place: for who tunes the search."""
+    figures = [("Meaning (cosine)", hit.vector_score), ("Words (BM25)", hit.keyword_score), ("Together", hit.score)]
+    figures.append(("Read by the model", hit.relevance))
+    return "  \n".join(f"{name}: {score:.2f}" for name, score in figures if score is not None)
+
+
+def draw_passage(services: Services, actor: Actor, hit: PassageHit, question: str = "") -> None:
+    """The passage in its place: marked on the page of a PDF, or between its neighbours; the question's words marked."""
     location = [f"page {hit.page_first}"] if hit.page_first else []
     st.subheader(blocks.escape_markdown(hit.title), anchor=False)
     st.caption(
@@ -130,10 +140,13 @@ def draw_passage(services: Services, actor: Actor, hit: PassageHit) -> None:
             st.code(hit.text, language=None, wrap_lines=True)
         return
     if hit.before:
-        st.text("… " + hit.before[-_AROUND:])
-    st.code(hit.text, language=None, wrap_lines=True)
+        st.caption(passage_text.format_passage("… " + hit.before[-_AROUND:], ""))
+    with st.container(border=True):
+        st.markdown(passage_text.format_passage(hit.text, question))
     if hit.after:
-        st.text(hit.after[:_AROUND] + " …")
+        st.caption(passage_text.format_passage(hit.after[:_AROUND] + " …", ""))
+    with st.expander("As it was read", icon=":material/article:"):
+        st.code(hit.text, language=None, wrap_lines=True)
 
 
 def find_source(sources: Sequence[PassageHit], number: int) -> PassageHit | None:
