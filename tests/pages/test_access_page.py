@@ -144,7 +144,7 @@ def test_times_are_saved_and_deleting_calls_is_confirmed(visitor: Visitor) -> No
         """from lib.jobs.retention import Days
 from lib.ui import session
 from lib.ui.access import data_settings
-data_settings.confirm_dialog(session.services(), session.actor(), Days(calls=90), 3)
+data_settings.confirm_dialog(session.ensure_services(), session.require_actor(), Days(calls=90), 3)
 """,
         default_timeout=CEILING_S,
     )

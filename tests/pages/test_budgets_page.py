@@ -200,7 +200,7 @@ import streamlit as st
 from lib.ui import session
 from lib.ui.budgets import budget_cards
 session.register({"budgets": st.Page(lambda: None, url_path="budgets")})
-budget_cards.show_attention(session.services(), session.actor())
+budget_cards.show_attention(session.ensure_services(), session.require_actor())
 """
     said = words(run(AppTest.from_string(script, default_timeout=CEILING_S)))
     assert "writing" in said
