@@ -263,7 +263,7 @@ class WorkflowRuns:
             query = query.where(R.state.in_(states))
         with self._store.read() as connection:
             rows = connection.execute(query.limit(size).offset((page - 1) * size)).mappings().all()
-        return [self._build(row, actor) for row in rows]
+        return [self._build(row, actor) for row in rows if _is_in_scope(actor, row["slug"])]
 
     def list_batch(self, actor: Actor, batch_id: str) -> Sequence[Run]:
         """List the runs of a batch that the actor may see, by row."""
@@ -271,14 +271,14 @@ class WorkflowRuns:
         query = _select_runs().where(R.batch_id == batch_id, is_visible(actor)).order_by(R.batch_row)
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
-        return [self._build(row, actor) for row in rows]
+        return [self._build(row, actor) for row in rows if _is_in_scope(actor, row["slug"])]
 
     def get(self, actor: Actor, run_id: str) -> Run:
         """Get a run as it stands; raises NotFound."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
             row = connection.execute(_select_runs().where(R.id == run_id, is_visible(actor))).mappings().first()
-        if row is None:
+        if row is None or not _is_in_scope(actor, row["slug"]):
             raise NotFound("There is no such run.", "It does not exist, or it is somebody else's.")
         return self._build(row, actor)
 
@@ -537,6 +537,11 @@ def is_visible(actor: Actor) -> ColumnElement[bool]:
     if actor.can(Permission.MANAGE_WORKFLOWS) or actor.sees_all_calls:
         return or_(is_own, filter_usable(actor, R.team_id))
     return is_own
+
+
+def _is_in_scope(actor: Actor, slug: str | None) -> bool:
+    """Whether a key may use the workflow that a run is of: what it may not run it may not read either."""
+    return actor.key is None or actor.key.allows_model(f"workflow/{slug or ''}")
 
 
 def _list_again(definition: Definition, from_step: str) -> frozenset[str]:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from lib.access.grants import KeyGrant
 from lib.access.permissions import Role, make_actor
 from lib.db.tables import approvals, audit_log, webhook_outbox, workflow_actions, workflow_runs, workflow_steps
+from lib.errors import NotFound
 from lib.ledger.content_policy import NOT_SHOWN
 from lib.limited import rules
 from lib.settings import Settings
@@ -112,3 +114,15 @@ def test_an_expression_in_the_child_holds_no_other_run_up(rig: FlowRig, monkeypa
     assert rig.finish(draw(start(), node("transform", "t", value="1 + 1"), finish("{{t}}"))).output == "2"
     ready.set()
     assert rig.wait(slow).output == "slow"
+
+
+def test_a_key_reads_no_run_of_a_workflow_that_it_may_not_run(rig: FlowRig) -> None:
+    runs = rig.services.workflows.runs
+    mine = rig.finish(rig.make(draw(start("word"), finish("{{start.word}}")), "mine"), AMIRA, word="a secret")
+    rig.finish(rig.make(draw(start(), finish("x")), "yours"), AMIRA)
+    of_yours = replace(AMIRA, key=KeyGrant("k", "bot", models=("workflow/yours",)))
+    assert [run.slug for run in runs.list(of_yours)] == ["yours"]
+    for read in (runs.get, runs.steps, runs.outline, runs.cancel, runs.rerun, runs.resume):
+        with pytest.raises(NotFound):
+            read(of_yours, mine.id)
+    assert runs.get(replace(AMIRA, key=KeyGrant("k", "bot")), mine.id).output == "a secret"
