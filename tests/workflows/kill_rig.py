@@ -237,7 +237,7 @@ def main() -> None:
     """Import what a process that runs work needs, then fork one for each line, and write its number."""
     for module in ("lib.work.engine", "lib.workflows.interpreter", "lib.workflows.steps.model"):
         importlib.import_module(module)
-    via_litellm.litellm_module()
+    via_litellm.load_litellm()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever is killed leaves nothing to be waited for
     for line in sys.stdin:
         child = os.fork()
