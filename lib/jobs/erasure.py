@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, or_, select, tuple_, update
 
 from lib.access import audit
 from lib.access.permissions import Actor, Role
@@ -64,8 +64,8 @@ from lib.errors import Conflict, NotFound
 from lib.knowledge.evaluation.questions import delete_sets
 from lib.ledger.content_policy import sanitise_parameters
 
-_BATCH = 500
 _PAUSE_S = 0.01
+_BEGINNINGS = ("created_at", "started_at", "asked_at", "granted_at", "at")  # columns that say when a row was made
 # Tables whose rows go: by the column that says whose they are, children first, each by its parent's.
 DELETED: Sequence[tuple[Column[Any], Column[Any] | None, Column[Any] | None]] = (
     (message_links.c.owner_id, None, None),
@@ -148,8 +148,10 @@ class Erased:
 class Erasure:
     """Erases people. For super-admins."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, batch: int = 500) -> None:
+        """`batch`: rows that go in one transaction."""
         self._store = store
+        self._batch = batch
 
     def erase(self, actor: Actor, user_id: str) -> Erased:
         """Erase a person for good; Conflict for oneself and for the last super-admin."""
@@ -167,7 +169,7 @@ class Erasure:
         counts = {kind: count for kind, count in counts.items() if count}
         now = utc_now()
         with self._store.write() as connection:
-            pseudonym = f"erased-{user_id[-8:]}"
+            pseudonym = _make_pseudonym(user_id)
             connection.execute(
                 update(users).where(users.c.id == user_id).values(name=pseudonym, name_key=pseudonym, password_hash="")
             )
@@ -195,13 +197,14 @@ class Erasure:
             connection.execute(delete(team_members).where(team_members.c.user_id == user_id))
             own_keys = and_(api_keys.c.user_id == user_id, api_keys.c.revoked_at.is_(None))
             connection.execute(update(api_keys).where(own_keys).values(revoked_at=utc_now()))
-            audit.record(connection, actor, "person.erase_begin", f"erased-{user_id[-8:]}")
-            moments = [
-                connection.scalar(select(func.min(usage_logs.c.started_at)).where(usage_logs.c.user_id == user_id)),
-                connection.scalar(select(func.min(messages.c.created_at)).where(messages.c.owner_id == user_id)),
-                connection.scalar(select(func.min(documents.c.created_at)).where(documents.c.created_by == user_id)),
-            ]
-        return str(person.name), min((moment for moment in moments if moment is not None), default=None)
+            since = _find_first_words(connection, user_id)
+            subject = _make_pseudonym(user_id)
+            began = (audit_log.c.action == "person.erase_begin", audit_log.c.subject == subject)
+            details = connection.scalars(select(audit_log.c.detail).where(*began))  # of erasings that were killed
+            earlier = [datetime.fromisoformat(told) for detail in details if (told := detail.get("words_since"))]
+            since = min([*([since] if since else []), *earlier], default=None)
+            audit.record(connection, actor, "person.erase_begin", subject, words_since=since and since.isoformat())
+        return str(person.name), since
 
     def _empty_calls(self, user_id: str) -> int:
         """Take the words out of the person's calls; how many had some."""
@@ -211,7 +214,7 @@ class Erasure:
         while True:
             query = select(log.id, log.parameters, log.error_message).where(log.user_id == user_id, log.id > last)
             with self._store.write() as connection:
-                rows = connection.execute(query.order_by(log.id).limit(_BATCH)).all()
+                rows = connection.execute(query.order_by(log.id).limit(self._batch)).all()
                 ids = [row.id for row in rows]
                 payloads = delete(usage_payloads).where(usage_payloads.c.id.in_(ids))
                 emptied += connection.execute(payloads).rowcount if ids else 0
@@ -221,7 +224,7 @@ class Erasure:
                         values = {"parameters": parameters, "error_message": None}
                         connection.execute(update(usage_logs).where(log.id == row.id).values(**values))
                 connection.execute(update(open_calls).where(open_calls.c.user_id == user_id).values(request=None))
-            if len(rows) < _BATCH:
+            if len(rows) < self._batch:
                 return emptied
             last = ids[-1]
             time.sleep(_PAUSE_S)
@@ -234,7 +237,7 @@ class Erasure:
         while True:
             with self._store.write() as connection:
                 rows = connection.execute(
-                    select(documents.c.id, documents.c.collection_id).where(theirs).limit(_BATCH)
+                    select(documents.c.id, documents.c.collection_id).where(theirs).limit(self._batch)
                 ).all()
                 ids = [row.id for row in rows]
                 for table, column in (
@@ -247,7 +250,7 @@ class Erasure:
                 grown = update(collections).where(collections.c.id.in_(touched))
                 connection.execute(grown.values(change_seq=collections.c.change_seq + 1))
                 deleted += len(rows)
-                if len(rows) < _BATCH:
+                if len(rows) < self._batch:
                     own_ids = list(connection.scalars(own))
                     delete_sets(connection, question_sets.c.collection_id.in_(own_ids))
                     connection.execute(delete(collections).where(collections.c.id.in_(own_ids)))
@@ -259,19 +262,40 @@ class Erasure:
         condition: ColumnElement[bool] = column == user_id
         if parent_id is not None and parent_owner is not None:
             condition = column.in_(select(parent_id).where(parent_owner == user_id))
-        with self._store.write() as connection:
-            return int(connection.execute(delete(column.table).where(condition)).rowcount)
+        return self._delete_in_batches(column.table, condition)
+
+    def _delete_in_batches(self, table: Any, condition: ColumnElement[bool]) -> int:
+        """Delete rows, each batch in a transaction of its own, so that others write in between; how many those were."""
+        columns = list(table.primary_key.columns)
+        deleted = 0
+        while True:
+            with self._store.write() as connection:
+                keys = [tuple(row) for row in connection.execute(select(*columns).where(condition).limit(self._batch))]
+                if keys:
+                    connection.execute(delete(table).where(tuple_(*columns).in_(keys)))
+            deleted += len(keys)
+            if len(keys) < self._batch:
+                return deleted
+            time.sleep(_PAUSE_S)
 
     def _empty_rows(self, name: str, user_id: str) -> int:
         table: Table = metadata.tables[name]
-        with self._store.write() as connection:
-            emptied = update(table).where(table.c.user_id == user_id).values(**EMPTIED[name])
-            return int(connection.execute(emptied).rowcount)
+        emptied = 0
+        last = ""
+        while True:
+            theirs = select(table.c.id).where(table.c.user_id == user_id, table.c.id > last).order_by(table.c.id)
+            with self._store.write() as connection:
+                ids = list(connection.scalars(theirs.limit(self._batch)))
+                connection.execute(update(table).where(table.c.id.in_(ids)).values(**EMPTIED[name]))
+            emptied += len(ids)
+            if len(ids) < self._batch:
+                return emptied
+            last = ids[-1]
+            time.sleep(_PAUSE_S)
 
     def _delete_metrics(self, user_id: str) -> int:
         texts = and_(custom_metrics.c.user_id == user_id, custom_metrics.c.type.in_(("string", "json")))
-        with self._store.write() as connection:
-            return int(connection.execute(delete(custom_metrics).where(texts)).rowcount)
+        return self._delete_in_batches(custom_metrics, texts)
 
     def _list_backups(self, connection: Connection, since: datetime | None) -> tuple[str, ...]:
         if since is None:
@@ -281,3 +305,20 @@ class Erasure:
             select(audit_log.c.at, audit_log.c.subject).where(recent_backups).order_by(audit_log.c.at)
         )
         return tuple(f"{row.subject} ({row.at:%Y-%m-%d %H:%M} UTC)" for row in rows)
+
+
+def _make_pseudonym(user_id: str) -> str:
+    return f"erased-{user_id[-8:]}"
+
+
+def _find_first_words(connection: Connection, user_id: str) -> datetime | None:
+    """Since when there may be words of a person: the first moment of any row that is emptied or goes."""
+    owned = [(column.table, column) for column, parent, _ in DELETED if parent is None and column.table is not sessions]
+    owned += [(metadata.tables[name], metadata.tables[name].c.user_id) for name in EMPTIED]
+    owned += [(usage_logs, usage_logs.c.user_id), (documents, documents.c.created_by)]
+    moments = list[datetime]()
+    for table, owner in owned:
+        began = next((table.c[name] for name in _BEGINNINGS if name in table.c), None)
+        if began is not None and (moment := connection.scalar(select(func.min(began)).where(owner == user_id))):
+            moments.append(moment)
+    return min(moments, default=None)

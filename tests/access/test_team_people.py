@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, event, insert, select, update
 
 from lib.access import teams
 from lib.access.access_links import AccessLinks
@@ -159,7 +159,7 @@ def test_a_persons_words_are_erased_and_the_figures_stay(store: Store) -> None:
         figures = connection.execute(_FIGURES).all()
     with pytest.raises(PermissionDenied):
         Erasure(store).erase(jonas, jonas.user_id or "")
-    erased = Erasure(store).erase(OPERATOR, jonas.user_id or "")
+    erased = Erasure(store, batch=2).erase(OPERATOR, jonas.user_id or "")
     assert erased.counts["calls"] == 3
     assert (erased.counts["messages"], erased.counts["documents"]) == (1, 1)
     assert "between" in erased.backup_note
@@ -175,6 +175,32 @@ def test_a_persons_words_are_erased_and_the_figures_stay(store: Store) -> None:
         actions = connection.scalars(select(audit_log.c.action).where(audit_log.c.action.startswith("person"))).all()
     assert sorted(actions) == ["person.erase", "person.erase_begin"]
     assert Erasure(store).erase(OPERATOR, jonas.user_id or "").counts.get("calls") is None  # again: nothing is left
+
+
+def test_the_busiest_person_goes_in_batches_and_what_copies_may_hold_is_told_again(store: Store) -> None:
+    person(store, "root", Role.SUPER_ADMIN)
+    jonas = person(store, "jonas")
+    began = utc_now() - timedelta(days=30)
+    row = {"deadline_at": began, "tool": "t", "source": "native", "status": "ok", "user_id": jonas.user_id, "app": "a"}
+    row |= {"origin": "tool", "content_policy": "full", "arguments": {"q": SECRET}, "arguments_hash": ""}
+    talk: dict[str, Any] = {"app": "a", "title": SECRET, "last_at": began, "owner_id": jonas.user_id}
+    with store.write() as connection:
+        for number in range(7):
+            at = began + timedelta(hours=number)
+            connection.execute(insert(conversations).values(id=make_id(), created_at=at, **talk))
+            run = {"id": make_id(), "started_at": at + timedelta(minutes=1), "arguments_bytes": 1}
+            connection.execute(insert(tool_executions).values(**row, **run))
+    transactions = list[str]()
+    event.listen(store.engine, "commit", lambda _connection: transactions.append("commit"))
+    erased = Erasure(store, batch=3).erase(OPERATOR, jonas.user_id or "")
+    assert (erased.counts["conversations"], erased.counts["tool_executions"], erased.words_since) == (7, 7, began)
+    in_one_go = len(erasure.DELETED) + len(erasure.EMPTIED) + 5  # the account, calls, documents, metrics, the name
+    assert len(transactions) == in_one_go + 2 + 2, "seven rows go in three transactions"
+    with store.read() as connection:
+        assert SECRET not in repr(connection.execute(select(tool_executions)).all())
+    again = Erasure(store).erase(OPERATOR, jonas.user_id or "")
+    assert again.words_since == began, "copies still hold what is gone here"
+    assert f"{began:%Y-%m-%d %H:%M}" in again.backup_note
 
 
 _FIGURES = select(
