@@ -26,6 +26,8 @@ from lib.mcp.clients.owner import ConnectionOwner
 from lib.mcp.secrets import read_secrets
 from lib.mcp.server import ActualState, McpServer
 from lib.mcp.socket_protocol import LARGEST_LINE, encode_line
+from lib.providers import safe_logs
+from lib.providers.redaction import hide_known
 from lib.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -167,11 +169,24 @@ class ServerRunner:
             return _refuse("The server does not run.", "It is switched off, or not approved.")
         try:
             async with asyncio.timeout(min(float(question.get("seconds") or 60.0), _LONGEST_CALL_S)):
-                return {"value": await owner.ask(question)}
+                return {"value": await asyncio.to_thread(hide_secrets, await owner.ask(question))}
         except TimeoutError:
             return _refuse(f"{owner.server.name} did not answer in time.", "", kind="timeout")
         except LLMManagerError as error:
             return _refuse(error.title, error.why, error.fix)
+
+
+def hide_secrets(value: Any) -> Any:
+    """A server's answer without the secrets that it was given: whoever runs its tools is not who may know them."""
+    match value:
+        case str():
+            return hide_known(value)
+        case dict():
+            return {name: hide_secrets(inner) for name, inner in value.items()}
+        case list():
+            return [hide_secrets(inner) for inner in value]
+        case _:
+            return value
 
 
 def _refuse(title: str, why: str, fix: str = "", kind: str = "failed") -> dict[str, Any]:
@@ -189,6 +204,7 @@ def _read_first_line() -> bytes:
 def main() -> int:
     """Read where the installation is, and run."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    safe_logs.install()
     installation = json.loads(_read_first_line())
     settings = Settings(
         Path(installation["data_dir"]), installation["database_url"], master_key=installation["master_key"]

@@ -200,7 +200,7 @@ class HttpTools:
             return ToolOutput(hide_known(f"The connection failed: {str(error)[:300]}"), is_error=True)
         finally:
             client.close()
-        return read_response(request, response)
+        return await asyncio.to_thread(read_response, request, response)  # of megabytes, in which secrets are hidden
 
     def _load(self, actor: Actor, name: str) -> tuple[HttpTool, dict[str, str]]:
         with self._store.read() as connection:

@@ -1,6 +1,7 @@
 """Servers of tools are strangers: what they list, print and change is bounded, and takes no process down."""
 
 import asyncio
+import base64
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,10 @@ from sqlalchemy import select
 from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import mcp_states
-from lib.mcp import pins, records
+from lib.mcp import pins, records, runner
 from lib.mcp.clients import authorization, child, connection
 from lib.mcp.sign_in_records import Credentials, RegisteredClient
+from lib.providers.redaction import remember
 
 pytestmark = pytest.mark.feature("TOOL-3")
 
@@ -100,6 +102,15 @@ def test_a_token_lives_as_long_as_the_calendar_at_most(seconds: int) -> None:
 def test_a_refusal_that_is_nested_without_end_is_a_status() -> None:
     response = httpx2.Response(400, content=b"[" * 200_000)
     assert asyncio.run(authorization._read_refusal(response)) == "It answered 400."
+
+
+def test_a_server_tells_nobody_the_secrets_that_it_was_given() -> None:
+    remember("orchid-7319-quay")
+    words = f"it is orchid-7319-quay, or {base64.b64encode(b'orchid-7319-quay').decode()}"
+    answer = {"content": [{"type": "text", "text": words}], "structuredContent": {"a": [words, 1, None]}}
+    told = json.dumps(runner.hide_secrets(answer))
+    assert "orchid" not in told
+    assert told.count("[hidden]") == 4
 
 
 def test_a_change_is_shown_within_bounds() -> None:
