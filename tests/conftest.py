@@ -6,11 +6,13 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from lib.db import schema
 from lib.db.engine import Store
@@ -177,7 +179,8 @@ def _drop_unused_database(server: str, name: str) -> None:
     with engine.connect() as connection:
         users = connection.execute(text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name"), {"name": name})
         if users.scalar_one() == 0:
-            connection.execute(text(f"DROP DATABASE {name}"))
+            with suppress(OperationalError):  # a thread came back to it just now: it stays until the server goes
+                connection.execute(text(f"DROP DATABASE {name}"))
     engine.dispose()
 
 
