@@ -1,10 +1,10 @@
-"""People, teams and what they may do, the master key, how long things are kept, and who changed what."""
+"""People, teams and what they may do, and who changed what."""
 
 import streamlit as st
 
 from lib.access.permissions import Role
-from lib.ui import blocks, currency, session, session_keys
-from lib.ui.access import audit_log, data_settings, people, teams_tab, usage_imports
+from lib.ui import blocks, session, session_keys
+from lib.ui.access import audit_log, people, teams_tab
 
 actor = session.require_administrator()
 services = session.ensure_services()
@@ -18,9 +18,6 @@ with blocks.show_header("Access"):
 
 with blocks.show_errors():
     zone = services.preferences.report_zone(actor)
-    if not actor.rules_team:
-        data_settings.show_keys_tab(services, actor, zone)
-        st.stop()
     if not is_super_admin:
         tab_teams, tab_audit = st.tabs(
             ["Team", "Audit"], key=session_keys.OPEN_TAB, on_change="rerun", bind="query-params"
@@ -30,8 +27,8 @@ with blocks.show_errors():
         with tab_audit:
             audit_log.show_tab(services, actor, zone)
         st.stop()
-    names = ["People", "Teams", "Roles", "Keys", "Data", "Currency", "Import", "Audit"]
-    tab_people, tab_teams, tab_roles, tab_keys, tab_data, tab_currency, tab_import, tab_audit = st.tabs(
+    names = ["People", "Teams", "Roles", "Audit"]
+    tab_people, tab_teams, tab_roles, tab_audit = st.tabs(
         names, key=session_keys.OPEN_TAB, on_change="rerun", bind="query-params"
     )
     with tab_people:
@@ -40,13 +37,5 @@ with blocks.show_errors():
         teams_tab.show_tab(services, actor, zone, is_open=st.session_state.get(session_keys.OPEN_TAB) == "Teams")
     with tab_roles:
         people.show_roles()
-    with tab_keys:
-        data_settings.show_keys_tab(services, actor, zone)
-    with tab_data:
-        data_settings.show_retention_tab(services, actor, zone)
-    with tab_currency:
-        currency.show_settings(services, actor)
-    with tab_import:
-        usage_imports.show_tab(services, actor, zone)
     with tab_audit:
         audit_log.show_tab(services, actor, zone)

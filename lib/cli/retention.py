@@ -13,7 +13,7 @@ def add_commands(commands: Any) -> None:
     actions = commands.add_parser("retention", help="delete what is older than its time").add_subparsers(
         metavar="ACTION", required=True
     )
-    command = actions.add_parser("run", help="delete now; the times are set on the page Access, under Data")
+    command = actions.add_parser("run", help="delete now; the times are set on the page Settings, under Data")
     command.add_argument("--dry-run", action="store_true", help="only say what would go")
     output.add_json_option(command)
     command.set_defaults(run=run)

@@ -51,9 +51,9 @@ def require(permission: Permission) -> Actor:
 
 
 def require_administrator() -> Actor:
-    """The actor, if they administer their team or manage the encryption key; otherwise the page says so and stops."""
+    """The actor, if they administer their team; otherwise the page says so and stops."""
     signed_in = require_actor()
-    return signed_in if signed_in.rules_team else require(Permission.MANAGE_ENCRYPTION_KEYS)
+    return signed_in if signed_in.rules_team else require_super_admin()
 
 
 def require_super_admin() -> Actor:

@@ -94,7 +94,7 @@ def test_figures_charts_and_tables_are_in_the_report_currency(visitor: Visitor) 
 
 
 def test_a_rate_is_added_on_the_settings_page(visitor: Visitor) -> None:
-    page = visitor.open("access")
+    page = visitor.open("settings")
     next(one for one in page.text_input if one.label == "Currency").input("EUR")
     next(one for one in page.text_input if one.label == "For one dollar").input("0.92")
     press(page, "Add rate")

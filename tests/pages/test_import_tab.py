@@ -1,4 +1,4 @@
-"""The Access page's tab on past usage."""
+"""The Settings page's tab on past usage."""
 
 import io
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def uploaded(page: AppTest, name: str, content: bytes) -> AppTest:
 
 
 def test_a_file_is_shown_before_it_is_written(visitor: Visitor) -> None:
-    page = uploaded(visitor.open("access"), "spend.csv", (DATA / "litellm.csv").read_bytes())
+    page = uploaded(visitor.open("settings"), "spend.csv", (DATA / "litellm.csv").read_bytes())
     said = words(page)
     assert "LiteLLM SpendLogs" in said
     assert "no moment" in said
@@ -42,7 +42,7 @@ def test_a_file_is_shown_before_it_is_written(visitor: Visitor) -> None:
 
 
 def test_columns_are_chosen_where_they_tell_nothing(visitor: Visitor) -> None:
-    page = uploaded(visitor.open("access"), "own.csv", b"when,what\n2026-10-01 12:00,gpt-4o-mini\n")
+    page = uploaded(visitor.open("settings"), "own.csv", b"when,what\n2026-10-01 12:00,gpt-4o-mini\n")
     assert "No column says when calls were made." in page.error[0].proto.title
     for label, column in (("started at", "when"), ("model", "what")):
         next(box for box in page.selectbox if box.label == label).set_value(column)

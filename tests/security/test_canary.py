@@ -144,7 +144,10 @@ def test_an_echoed_key_is_nowhere(visitor: Visitor, settings: Settings, log: io.
         "audit": b"".join(services.audit.export_csv(OPERATOR, AuditCriteria())),
         "configurations": services.configurations.export_json(OPERATOR),
     }
-    seen |= {f"page {name}": drawn(visitor.open(name)) for name in ("providers", "activity", "playground", "access")}
+    seen |= {
+        f"page {name}": drawn(visitor.open(name))
+        for name in ("providers", "activity", "playground", "access", "settings")
+    }
     seen["page of the call"] = drawn(visitor.open("activity", id=views[0].log_id))
     seen |= {str(path): path.read_bytes() for path in settings.data_dir.rglob("*") if path.is_file()}
     assert len(seen) > 15

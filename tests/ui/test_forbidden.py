@@ -13,3 +13,5 @@ def test_a_closed_page_names_the_roles_that_open_it() -> None:
         "It opens for the roles super-admin and master-developer; yours is developer. "
         "Ask a super-admin for another role."
     )
+    teams = explain(make_actor("u", "jonas", Role.DEVELOPER), None)
+    assert "the roles super-admin and team-administrator;" in teams

@@ -1,4 +1,4 @@
-"""The Access page's tabs on keys and on how long things are kept."""
+"""The Settings page's tabs on keys and on how long things are kept."""
 
 from dataclasses import asdict
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""The Access page's tab on past usage: a file, what it would bring, the import, and what was imported before."""
+"""The Settings page's tab on past usage: a file, what it would bring, the import, and what was imported before."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -17,8 +17,8 @@ from lib.ui.approvals import inbox_title
 _UI = Path(__file__).parent.parent
 _PAGES = _UI.parent.parent / "pages"
 _P = Permission
-# group → (file, title, icon, permission); what Access shows besides the master key is for super-admins
-_NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
+# group → (file, title, icon, permission); None: for who administers a team
+_NAVIGATION: dict[str, list[tuple[str, str, str, Permission | None]]] = {
     "Work": [
         ("playground", "Playground", "play_circle", _P.TEST_CONFIGS),
         ("conversations", "Conversations", "forum", _P.VIEW_CONVERSATIONS),
@@ -44,7 +44,8 @@ _NAVIGATION: dict[str, list[tuple[str, str, str, Permission]]] = {
         ("budgets", "Budgets", "account_balance_wallet", _P.VIEW_STATS),
         ("keys", "API keys", "vpn_key", _P.TEST_CONFIGS),
         ("connect", "Connect your app", "cable", _P.TEST_CONFIGS),
-        ("access", "Access", "group", _P.MANAGE_ENCRYPTION_KEYS),
+        ("access", "Access", "group", None),
+        ("settings", "Settings", "settings", _P.MANAGE_ENCRYPTION_KEYS),
     ],
 }
 # A white label on the accent is hard to read in the dark theme, and no theme option changes it.
@@ -60,7 +61,7 @@ def build_navigation(actor: Actor) -> dict[str, list[st.Page]]:
     by_name: dict[str, st.Page] = {}
     for group, entries in _NAVIGATION.items():
         for name, title, icon, permission in entries:
-            if not (actor.can(permission) or (name == "access" and actor.rules_team)):
+            if not (actor.rules_team if permission is None else actor.can(permission)):
                 groups.setdefault(group, []).append(
                     st.Page(
                         partial(forbidden.draw_page, actor, title, permission),
