@@ -34,12 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     import certifi
 
-    if "SSL_CERT_FILE" not in os.environ:
-        end = "-----END CERTIFICATE-----\n"
-        trusted = Path(tempfile.mkdtemp(prefix="llm-manager-tests-")) / "trusted.pem"
-        trusted.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(end)[0] + end)
-        os.environ["SSL_CERT_FILE"] = str(trusted)
-        config.add_cleanup(lambda: shutil.rmtree(trusted.parent))
+    end = "-----END CERTIFICATE-----\n"
+    trusted = Path(tempfile.mkdtemp(prefix="llm-manager-tests-")) / "trusted.pem"
+    trusted.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(end)[0] + end)
+    os.environ["SSL_CERT_FILE"] = str(trusted)
+    config.add_cleanup(lambda: shutil.rmtree(trusted.parent))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
