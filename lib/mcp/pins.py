@@ -15,11 +15,14 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
+from lib.limited.difference import compute_unified_at_once
 from lib.patterns import compile_pattern
 
 LONGEST_NAME = 64
+_MOST_COMPARED = 400  # lines of both, one by one
 _MOST_LINES = 2_000  # of a definition, in a diff
 _LONGEST_LINE = 20_000  # characters
 _FIELDS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
@@ -185,15 +188,24 @@ def _find_drift(pin: Pin | None, definition: Mapping[str, Any] | None, is_same_s
 
 def _diff(pin: Pin | None, definition: Mapping[str, Any] | None) -> list[str]:
     """List the lines that changed since the approval, with invisible characters shown; empty when none did."""
-    old = _write_lines(pin.definition) if pin else []
-    new = _write_lines(definition) if definition else []
-    return [*difflib.unified_diff(old, new, "approved", "now", lineterm="", n=2)] if pin is not None else []
+    if pin is None:
+        return []
+    return [*_compute_diff(_write_lines(pin.definition), _write_lines(definition) if definition else ())]
 
 
-def _write_lines(definition: Mapping[str, Any]) -> list[str]:
+@lru_cache(1_000)
+def _compute_diff(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    """Compute a diff; one of many lines in linear time, since it is made anew whenever servers are listed."""
+    names = ("approved", "now")
+    if len(old) + len(new) > _MOST_COMPARED:
+        return tuple(compute_unified_at_once(old, new, names))
+    return tuple(difflib.unified_diff(old, new, *names, lineterm="", n=2))
+
+
+def _write_lines(definition: Mapping[str, Any]) -> tuple[str, ...]:
     visible_fields = {name: definition[name] for name in _FIELDS if definition.get(name) is not None}
     lines = show_invisible(json.dumps(visible_fields, indent=1, ensure_ascii=False)).splitlines()
-    return [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]]
+    return tuple(line[:_LONGEST_LINE] for line in lines[:_MOST_LINES])
 
 
 def _list_texts(value: Any) -> list[str]:

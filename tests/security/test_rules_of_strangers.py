@@ -2,6 +2,7 @@
 
 import json
 import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +116,11 @@ def test_at_most_two_children_check_rules_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(check, range(4)))
     assert max(alive) <= 2
+
+
+@pytest.mark.feature("OPS-4")
+def test_texts_are_compared_in_the_child_or_within_bounds() -> None:
+    """Comparing takes the square of a text's length, or the cube: only short definitions of tools are compared here."""
+    library = Path(rules.__file__).parents[1]
+    uses = {str(path.relative_to(library)) for path in library.rglob("*.py") if "import difflib" in path.read_text()}
+    assert uses == {"limited/difference.py", "limited/rule_program.py", "mcp/pins.py"}
