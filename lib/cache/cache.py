@@ -198,7 +198,7 @@ class Cache:
             ).all()
             counts = connection.execute(
                 select(cache_counts.c.configuration_id, cache_counts.c.outcome, func.sum(cache_counts.c.count))
-                .where(cache_counts.c.day >= since.date())
+                .where(cache_counts.c.day >= since.date(), filter_usable(actor, cache_counts.c.team_id))
                 .group_by(cache_counts.c.configuration_id, cache_counts.c.outcome)
             ).all()
         listed = []

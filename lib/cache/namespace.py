@@ -21,13 +21,16 @@ from lib.calls.request import Plan, Target
 from lib.fast_json import encode
 
 _LONGEST_END_USER = 500
+_SKETCH_DIGITS = 24
 
 
 class Keys(Struct, frozen=True):
     """How a request is found: 64 hexadecimal digits each.
 
-    `loose`, `namespace` and `pool` are None where only the same request may find the answer. `pool` is the namespace
-    without the person: a proof is about what is asked and of whom, whoever asks. `question` is what is compared.
+    `loose`, `namespace` and `pool` are None where only the same request may find the answer, and before they are
+    needed. `pool` is the namespace without the person: a proof is about what is asked and of whom, whoever asks.
+    `question` is what is compared. `sketch`, 24 digits, is how every loose key begins that the question can have: where
+    no answer's does, nobody has to know the rest.
     """
 
     exact: str
@@ -36,6 +39,7 @@ class Keys(Struct, frozen=True):
     pool: str | None = None
     question: str | None = None
     language: str | None = None
+    sketch: str | None = None
 
 
 def find_scope_exclusion(plan: Plan, rules: CacheRules) -> str | None:
@@ -49,26 +53,51 @@ def find_scope_exclusion(plan: Plan, rules: CacheRules) -> str | None:
     return "nobody named" if key is not None and key.serves_many and not find_end_user(plan) else None
 
 
-def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret, *, completely: bool = False) -> Keys:
-    """The keys of a request that may be remembered: the exact one alone where the rules compare no words.
-
-    `completely` makes them all whatever the rules: an answer is stored with those that rules may ask for later.
-    """
+def make_keys(plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys:
+    """The keys by which a request that may be remembered is looked for: the exact one, and the sketch of its words."""
     owner = _encode_scope(plan, rules.scope)
-    configuration_key = encode([plan.app, plan.configuration.id, plan.configuration.revision])
+    configuration_key = _encode_configuration(plan)
     exact = secret.hash(b"exact", owner, configuration_key, compute_fingerprint(plan))
-    compares = completely or rules.compares_words
-    question = find_question(plan) if compares else None
+    if not rules.compares_words or (question := find_question(plan)) is None:
+        return Keys(exact)
+    return Keys(exact, question=question, sketch=_make_sketch(secret, owner, configuration_key, question))
+
+
+def complete_keys(keys: Keys, plan: Plan, rules: CacheRules, secret: CacheSecret) -> Keys:
+    """All keys of a request, whatever the rules: an answer is stored with those that rules may ask for later."""
+    question = find_question(plan) if keys.namespace is None else None
     language = wording.find_language(question) if question is not None else None
     if question is None or language is None:
-        return Keys(exact)
+        return keys
+    owner = _encode_scope(plan, rules.scope)
+    configuration_key = _encode_configuration(plan)
     shape = compute_fingerprint(_strip_words(plan))
     compared = f"{language} {wording.VERSION} {guards.VERSION}".encode()
     namespace = secret.hash(b"namespace", owner, configuration_key, shape, compared)
     pool = secret.hash(b"pool", configuration_key, shape, compared)
+    sketch = keys.sketch or _make_sketch(secret, owner, configuration_key, question)
     words = wording.list_significant_words(question, language)
-    loose = None if words is None else secret.hash(b"loose", namespace.encode(), *(word.encode() for word in words))
-    return Keys(exact, loose, namespace, pool, question, language)
+    loose = None if words is None else secret.hash(b"loose", namespace.encode(), *map(_encode_word, words))
+    loose = loose and sketch + loose[_SKETCH_DIGITS:]
+    return Keys(keys.exact, loose, namespace, pool, question, language, sketch)
+
+
+def read_sketch(loose_key: str) -> str:
+    """The sketch with which a loose key begins."""
+    return loose_key[:_SKETCH_DIGITS]
+
+
+def _make_sketch(secret: CacheSecret, owner: bytes, configuration_key: bytes, question: str) -> str:
+    words = _encode_word(wording.make_sketch(question))
+    return secret.hash(b"sketch", owner, configuration_key, words)[:_SKETCH_DIGITS]
+
+
+def _encode_word(word: str) -> bytes:
+    return word.encode("utf-8", "surrogatepass")
+
+
+def _encode_configuration(plan: Plan) -> bytes:
+    return encode([plan.app, plan.configuration.id, plan.configuration.revision])
 
 
 def find_end_user(plan: Plan) -> str:

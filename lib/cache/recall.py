@@ -2,7 +2,8 @@
 
 On the calls' event loop nothing blocks: rules and the hashes of what is known stand in memory, so a configuration
 without a cache costs a look into a dictionary, and a sure miss asks no database. A thread follows what other processes
-change (rules, new entries), and writes what was remembered, served and counted.
+change (rules, new entries), and writes what was remembered, served and counted. Whatever may have to wait for a judge
+has threads of its own, and a bound on how much may wait: storing goes on beside a judge that hangs.
 """
 
 import asyncio
@@ -10,18 +11,21 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lib.cache.comparisons import Comparisons
 from lib.cache.eligibility import find_ending_exclusion, find_exclusion
 from lib.cache.entries import CacheEntry, Entries, EntryOwner, Hit, make_entry
 from lib.cache.flights import Flights
-from lib.cache.namespace import Keys, find_scope_exclusion, make_keys
+from lib.cache.namespace import Keys, complete_keys, find_scope_exclusion, make_keys, read_sketch
 from lib.cache.policy import CacheRules, CacheTier, SemanticMode
 from lib.cache.remembered import Remembered
 from lib.cache.secret import CacheSecret
@@ -33,10 +37,16 @@ from lib.clock import utc_now
 log = logging.getLogger(__name__)
 FOLLOW_S = 1.0  # how far another process's entries and rules may be behind
 _SHRINK_S = 60.0
+_LEAST_KNOWN = 20_000  # hashes, before it is asked which of them still stand for something
+_SEARCHERS = 4
+_MOST_SEARCHES = 16
+_SERVES_REWORDED = (SemanticMode.JUDGED, SemanticMode.PROVED)
+_BY_RULES = CachePolicy()
 _MOST_WAITING = 10_000  # answers and notes that wait to be written; more are not kept
 MISS = "miss"
 NO_STORE = "no-store"
 
+FindReworded = Callable[[Plan, Keys, CacheRules, datetime], CacheEntry | None]
 Later = Callable[[LiveCall, CacheEntry, Keys, CacheRules], None]
 
 
@@ -58,25 +68,29 @@ class _Stored(Struct):
 
 
 class Recall:
-    """One for a process. `judge` is asked for a reworded question that is not found by its words."""
+    """One for a process. `find_reworded` is asked for a question that is not found by its words."""
 
     def __init__(self, entries: Entries, secret: CacheSecret, load_rules: Callable[[], dict[str, CacheRules]]) -> None:
         self._entries = entries
         self._secret = secret
         self._load_rules = load_rules
         self._rules: dict[str, CacheRules] = {}
-        self._known: set[str] = set()
-        self._fresh: dict[str, CacheEntry] = {}  # by exact and loose key, until they are in SQL
+        self._known: set[str] = set()  # exact keys, and sketches of loose ones
+        self._most_known = _LEAST_KNOWN
+        self._fresh: dict[str, _Stored] = {}  # by exact key and sketch, until they are in SQL
         self._followed_to: datetime | None = None
         self._flights = Flights()
         self._leads: dict[int, _Lead] = {}  # by the identity of the plan, which its call holds
         self._hits: dict[int, tuple[Plan, CacheEntry, str]] = {}
-        self._counts: Counter[tuple[date, str, str]] = Counter()
+        self._counts: Counter[tuple[date, int, str, str]] = Counter()
         self._work: queue.Queue[tuple[str, Any]] = queue.Queue(_MOST_WAITING)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
-        self.find_reworded: Callable[[Plan, Keys, CacheRules, datetime], CacheEntry | None] | None = None
+        self._searchers = ThreadPoolExecutor(_SEARCHERS, "cache-search")  # its own: a slow judge holds up nobody else
+        self._searching = 0
+        self._comparisons = Comparisons()
+        self.find_reworded: FindReworded | None = None
         self.compare_later: Later | None = None
 
     def start(self) -> None:
@@ -92,9 +106,12 @@ class Recall:
         """Write what waits and end; what was not compared by then is not."""
         self._stopped.set()
         self.compare_later = None
+        self._comparisons.stop()
+        self._searchers.shutdown(wait=False, cancel_futures=True)
         if self._thread is not None and self._thread.is_alive():
             self._thread.join(5)
         self.flush()
+        self._entries.close()
 
     async def find(self, plan: Plan) -> AnswerSource | None:
         """The remembered answer to a plan, or None."""
@@ -103,7 +120,7 @@ class Recall:
         rules = self._rules.get(plan.configuration.id)
         if rules is None:
             return None
-        policy = plan.request.cache_policy or CachePolicy()
+        policy = plan.request.cache_policy or _BY_RULES
         reads = policy.reads is not False
         writes = policy.writes is not False
         outcome = NO_STORE if not (reads or writes) else find_exclusion(plan) or find_scope_exclusion(plan, rules)
@@ -111,50 +128,79 @@ class Recall:
             self._count(plan, outcome)
             return None
         keys = make_keys(plan, rules, self._secret)
-        ttl_s = rules.ttl_s if policy.ttl_s is None else min(policy.ttl_s, rules.ttl_s)
-        hit = await self._find(plan, keys, rules, utc_now() - timedelta(seconds=ttl_s)) if reads else None
-        if hit is not None:
-            self._hits[id(plan)] = (plan, *hit)
-            return Remembered(hit[0], hit[1], keeps_pace=rules.keeps_pace)
+        if reads and self._may_find(keys, rules):
+            ttl_s = rules.ttl_s if policy.ttl_s is None else min(policy.ttl_s, rules.ttl_s)
+            hit = await self._find(plan, keys, rules, utc_now() - timedelta(seconds=ttl_s))
+            if hit is not None:
+                return self._serve(plan, *hit, rules)
         self._count(plan, MISS)
-        return None if not writes else await self._lead(plan, keys, rules, reads=reads)
+        if not writes:
+            return None
+        leads = rules.exact and reads
+        if leads and not self._flights.lead(keys.exact):
+            entry = await self._flights.wait(keys.exact)  # an equal request is on its way
+            if entry is not None:
+                return self._serve(plan, entry, CacheTier.EXACT, rules)
+        self._leads[id(plan)] = _Lead(plan, keys, rules, leads)
+        return None
 
-    async def _find(self, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime) -> tuple[CacheEntry, str] | None:
-        if rules.exact and (fresh := self._find_fresh(keys.exact, oldest)) is not None:
-            return fresh, CacheTier.EXACT
-        if rules.exact and keys.exact in self._known:
-            entry = await asyncio.to_thread(self._entries.find, "exact_key", keys.exact, oldest)
+    def _serve(self, plan: Plan, entry: CacheEntry, tier: CacheTier, rules: CacheRules) -> AnswerSource:
+        self._hits[id(plan)] = (plan, entry, tier)
+        return Remembered(entry, tier, keeps_pace=rules.keeps_pace)
+
+    def _may_find(self, keys: Keys, rules: CacheRules) -> bool:
+        """Whether there may be an answer; most requests have none for sure, and nothing more is computed for these."""
+        if rules.semantic in _SERVES_REWORDED and keys.question is not None and self.find_reworded is not None:
+            return True
+        return (rules.exact and self._is_known(keys.exact)) or (rules.loose and self._is_known(keys.sketch))
+
+    def _is_known(self, key: str | None) -> bool:
+        return key in self._known or key in self._fresh
+
+    async def _find(
+        self, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime
+    ) -> tuple[CacheEntry, CacheTier] | None:
+        if rules.exact and self._is_known(keys.exact):
+            fresh = self._fresh.get(keys.exact)
+            entry = fresh.entry if fresh is not None and fresh.entry.created_at >= oldest else None
+            entry = entry or await self._entries.find_at_once("exact_key", keys.exact, oldest)
             if entry is not None:
                 return entry, CacheTier.EXACT
-        if rules.loose and keys.loose is not None and (fresh := self._find_fresh(keys.loose, oldest)) is not None:
-            return fresh, CacheTier.LOOSE
-        if rules.loose and keys.loose is not None and keys.loose in self._known:
-            entry = await asyncio.to_thread(self._entries.find, "loose_key", keys.loose, oldest)
+        if rules.loose and self._is_known(keys.sketch):
+            entry = await self._find_loose(complete_keys(keys, plan, rules, self._secret), oldest)
             if entry is not None:
                 return entry, CacheTier.LOOSE
-        serves = rules.semantic in (SemanticMode.JUDGED, SemanticMode.PROVED)
-        if serves and keys.namespace is not None and self.find_reworded is not None:
-            entry = await asyncio.to_thread(self.find_reworded, plan, keys, rules, oldest)
+        if rules.semantic in _SERVES_REWORDED and keys.question is not None and self.find_reworded is not None:
+            entry = await self._search(self.find_reworded, plan, keys, rules, oldest)
             if entry is not None:
                 return entry, CacheTier.SEMANTIC
         return None
 
-    def _find_fresh(self, key: str, oldest: datetime) -> CacheEntry | None:
-        """The answer with a key that is not in SQL yet, where it is not too old for who asks."""
-        fresh = self._fresh.get(key)
-        return fresh if fresh is not None and fresh.created_at >= oldest else None
+    async def _find_loose(self, keys: Keys, oldest: datetime) -> CacheEntry | None:
+        if keys.loose is None or keys.sketch is None:
+            return None
+        fresh = self._fresh.get(keys.sketch)
+        if fresh is not None and fresh.entry.created_at >= oldest and self._complete(fresh).keys.loose == keys.loose:
+            return fresh.entry
+        return await self._entries.find_at_once("loose_key", keys.loose, oldest)
 
-    async def _lead(self, plan: Plan, keys: Keys, rules: CacheRules, *, reads: bool) -> AnswerSource | None:
-        """Note that the answer is to be kept; wait for an equal request that is on its way."""
-        leads = rules.exact and reads and self._flights.lead(keys.exact)
-        if rules.exact and reads and not leads:
-            entry = await self._flights.wait(keys.exact)
-            if entry is not None:
-                self._hits[id(plan)] = (plan, entry, CacheTier.EXACT)
-                return Remembered(entry, CacheTier.EXACT, keeps_pace=rules.keeps_pace)
-            leads = True  # after a failure, or by itself
-        self._leads[id(plan)] = _Lead(plan, keys, rules, leads)
-        return None
+    async def _search(
+        self, find: FindReworded, plan: Plan, keys: Keys, rules: CacheRules, oldest: datetime
+    ) -> CacheEntry | None:
+        """Look for a question in other words; where too many are looked for already, there is none."""
+        if self._searching >= _MOST_SEARCHES:
+            self._count(plan, "search was full")
+            return None
+
+        def search() -> CacheEntry | None:
+            complete = complete_keys(keys, plan, rules, self._secret)
+            return None if complete.namespace is None else find(plan, complete, rules, oldest)
+
+        self._searching += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._searchers, search)
+        finally:
+            self._searching -= 1
 
     def take(self, call: LiveCall) -> None:
         """Keep the answer of a call that has ended, or note that it was served from memory."""
@@ -169,10 +215,11 @@ class Recall:
             self._count(call.plan, exclusion)
         else:
             entry = make_entry(call, lead.keys.question)
-            fresh = {key: entry for key in (lead.keys.exact, lead.keys.loose) if key is not None}
-            self._fresh.update(fresh)
-            if not self._put("store", _Stored(entry, lead.keys, lead.rules, call, build_owner(call))):
-                self._drop_fresh(entry, fresh)
+            stored = _Stored(entry, lead.keys, lead.rules, call, build_owner(call))
+            for key in _list_fresh_keys(stored):
+                self._fresh[key] = stored
+            if not self._put("store", stored):
+                self._drop_fresh(stored)
         if lead.leads:
             self._flights.land(lead.keys.exact, entry)
 
@@ -183,12 +230,13 @@ class Recall:
         self._put("hit", Hit(call.call_id, entry, str(tier), build_owner(call)))
 
     def _count(self, plan: Plan, outcome: str) -> None:
+        key = (utc_now().date(), plan.request.actor.team_id, plan.configuration.id, str(outcome)[:24])
         with self._lock:
-            self._counts[utc_now().date(), plan.configuration.id, str(outcome)[:24]] += 1
+            self._counts[key] += 1
 
-    def _drop_fresh(self, entry: CacheEntry, keys: Iterable[str | None]) -> None:
-        for key in keys:
-            if key is not None and self._fresh.get(key) is entry:
+    def _drop_fresh(self, stored: _Stored) -> None:
+        for key in _list_fresh_keys(stored):
+            if self._fresh.get(key) is stored:
                 del self._fresh[key]
 
     def _put(self, kind: str, job: Any) -> bool:
@@ -202,20 +250,42 @@ class Recall:
 
     def follow(self) -> None:
         """Read the rules in force, and what other processes have remembered."""
-        self._rules = {key: rules for key, rules in self._load_rules().items() if rules.is_on}
+        self._rules = self._load_active_rules()
         if not self._rules:
             return
+        if len(self._known) > self._most_known:  # many of them have gone from SQL since
+            self.forget()
+        else:
+            self._learn()
+        self._entries.forget_opened()
+
+    def _load_active_rules(self) -> dict[str, CacheRules]:
+        return {key: rules for key, rules in self._load_rules().items() if rules.is_on}
+
+    def _learn(self) -> None:
         keys, self._followed_to = self._entries.keys_since(self._followed_to)
         for exact, loose in keys:
-            self._known.add(exact)
-            if loose is not None:
-                self._known.add(loose)
+            self._know(exact, loose)
+
+    def _know(self, exact: str, loose: str | None) -> None:
+        self._known.add(exact)
+        if loose is not None:
+            self._known.add(read_sketch(loose))
 
     def forget(self) -> None:
         """Read all known hashes anew, after entries were deleted."""
+        self._entries.forget_opened(everything=True)
         self._known = set()
         self._followed_to = None
-        self.follow()
+        self._rules = self._load_active_rules()
+        if self._rules:
+            self._learn()
+        self._most_known = max(_LEAST_KNOWN, 2 * len(self._known))
+
+    def settle(self) -> None:
+        """Write what waits, and compare what is new with what was known; as long as a judge takes."""
+        self.flush()
+        self._comparisons.wait()
 
     def flush(self) -> None:
         """Write what waits."""
@@ -232,7 +302,7 @@ class Recall:
                 self._store(stored)
             finally:  # what could not be written is not served either: nobody could purge it
                 for note in stored:
-                    self._drop_fresh(note.entry, (note.keys.exact, note.keys.loose))
+                    self._drop_fresh(note)
         if hits:
             self._entries.note_hits(hits)
         with self._lock:
@@ -243,10 +313,9 @@ class Recall:
 
     def _complete(self, note: _Stored) -> _Stored:
         """Complete what is stored by the keys and the question that rules may ask for later."""
-        if note.rules.compares_words:
-            return note
-        keys = make_keys(note.call.plan, note.rules, self._secret, completely=True)
-        return replace(note, keys=keys, entry=replace(note.entry, question=keys.question))
+        keys = complete_keys(note.keys, note.call.plan, note.rules, self._secret)
+        question = keys.question if keys.namespace is not None else None
+        return replace(note, keys=keys, entry=replace(note.entry, question=question))
 
     def _store(self, stored: list[_Stored]) -> None:
         stored = [self._complete(note) for note in stored]
@@ -259,12 +328,17 @@ class Recall:
                 rows.append(row)
         self._entries.store(rows)
         for row in rows:
-            self._known.add(row["exact_key"])
-            if row["loose_key"] is not None:
-                self._known.add(row["loose_key"])
+            self._know(row["exact_key"], row["loose_key"])
+        stored_ids = {row["id"] for row in rows}
         for note in stored:
-            if self.compare_later is not None and note.keys.namespace is not None:
-                self.compare_later(note.call, note.entry, note.keys, note.rules)
+            if note.entry.id in stored_ids and note.keys.namespace is not None:
+                self._compare(note)
+
+    def _compare(self, note: _Stored) -> None:
+        if note.rules.semantic is SemanticMode.OFF or (compare := self.compare_later) is None:
+            return
+        if not self._comparisons.put(partial(compare, note.call, note.entry, note.keys, note.rules)):
+            self._count(note.call.plan, "not compared")
 
     def _repeat(self) -> None:
         shrunk = monotonic()
@@ -283,3 +357,8 @@ def build_owner(call: LiveCall) -> EntryOwner:
     """Whose a call's answer is."""
     plan = call.plan
     return EntryOwner(plan.configuration.id, plan.app, call.user_id, plan.request.actor.team_id)
+
+
+def _list_fresh_keys(stored: _Stored) -> list[str]:
+    keys = stored.keys
+    return [keys.exact] if keys.sketch is None else [keys.exact, keys.sketch]

@@ -31,10 +31,8 @@ class CacheSecret:
 
     def hash(self, *parts: bytes) -> str:
         """64 hexadecimal digits of the parts, whose limits count: `ab`, `c` is not `a`, `bc`."""
-        digest = hashlib.blake2b(key=self._key[:32], digest_size=32)
-        for part in parts:
-            digest.update(len(part).to_bytes(8, "big"))
-            digest.update(part)
+        digest = self._keyed.copy()  # half the price of a fresh one
+        digest.update(b"".join([len(part).to_bytes(8, "big") + part for part in parts]))
         return digest.hexdigest()
 
     def seal(self, document: Any) -> str:
@@ -47,6 +45,10 @@ class CacheSecret:
             return decode(zlib.decompress(self._fernet.decrypt(sealed.encode())))
         except (InvalidToken, zlib.error, ValueError):
             return None
+
+    @cached_property
+    def _keyed(self) -> "hashlib.blake2b":
+        return hashlib.blake2b(key=self._key[:32], digest_size=32)
 
     @cached_property
     def _fernet(self) -> Fernet:

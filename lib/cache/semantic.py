@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
@@ -25,6 +26,7 @@ from lib.calls.calls import Calls
 from lib.calls.live_call import LiveCall
 from lib.calls.request import NOT_REMEMBERED, CallRequest, Origin, Plan, Within
 from lib.clock import make_id, make_id_at, utc_now
+from lib.configs.routing import Deadlines
 from lib.db.engine import Store
 from lib.db.tables import cache_blocked_pairs, cache_decisions, cache_entries
 from lib.errors import LLMManagerError
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _E = cache_entries.c
 NEAREST = 5  # candidates that are looked at
 LEAST_SIMILARITY = 0.80  # cosine: below that nothing is a candidate
+LONGEST_JUDGING_S = 10.0  # of one question, whatever deadlines the judge's configuration has
 EXPLORED = 0.05  # of would-be hits in the mode `proved`: asked of the model all the same, for ever
 _MOST_INDEXES = 64
 _BATCH = 1_000  # vectors that are read at once
@@ -112,10 +115,13 @@ class Semantic:
         is_proved = rules.semantic is SemanticMode.PROVED and self._is_proved(keys.pool, rules)
         if rules.semantic is SemanticMode.PROVED and (not is_proved or random.random() < EXPLORED):  # noqa: S311
             return None
+        ends_at = monotonic() + LONGEST_JUDGING_S
         for entry, similarity, refusal in self._candidates(keys, oldest):
             if refusal is not None:
                 continue
-            verdict = None if is_proved else self.judge(rules, keys.question or "", entry.question or "")
+            if (seconds := ends_at - monotonic()) <= 0:
+                break
+            verdict = None if is_proved else self.judge(rules, keys.question or "", entry.question or "", seconds)
             if verdict in (None, SAME):
                 self._note(plan, keys, entry, similarity, None, verdict, was_served=True)
                 return entry
@@ -126,9 +132,10 @@ class Semantic:
         if rules.semantic is SemanticMode.OFF or keys.namespace is None or keys.question is None:
             return
         oldest = utc_now() - timedelta(seconds=rules.ttl_s)
-        for entry, similarity, refusal in self._candidates(keys, oldest):
-            if entry.id == stored.id:
-                continue
+        vector = self._embed(keys.question)
+        candidates = self._candidates(keys, oldest, vector, stored.id)
+        self._add(stored.id, vector)
+        for entry, similarity, refusal in candidates:
             verdict = label = None
             if refusal is None:
                 verdict = self.judge(rules, keys.question, entry.question or "")
@@ -136,16 +143,17 @@ class Semantic:
             self._note(call.plan, keys, entry, similarity, refusal, verdict, label=label, call_id=call.call_id)
             if refusal is None:
                 break
-        self._add(stored.id, keys)
 
     def forget(self) -> None:
         """Make every index anew, after entries were deleted."""
         with self._lock:
             self._indexes.clear()
 
-    def judge(self, rules: CacheRules, first: str, second: str) -> str | None:
+    def judge(
+        self, rules: CacheRules, first: str, second: str, seconds: float = LONGEST_JUDGING_S
+    ) -> str | None:
         """Ask the judge whether two questions mean the same: same, different or failed; None without a judge."""
-        return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second)
+        return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second, seconds)
 
     def _compare_answers(self, rules: CacheRules, first: CacheEntry, second: CacheEntry) -> str | None:
         if " ".join(first.answer.text.split()) == " ".join(second.answer.text.split()):
@@ -153,7 +161,9 @@ class Semantic:
         verdict = self._ask_judge(rules, _QUESTION_OF_ANSWERS, first.answer.text[:8_000], second.answer.text[:8_000])
         return verdict if verdict in (SAME, DIFFERENT) else None
 
-    def _ask_judge(self, rules: CacheRules, template: str, first: str, second: str) -> str | None:
+    def _ask_judge(
+        self, rules: CacheRules, template: str, first: str, second: str, seconds: float = LONGEST_JUDGING_S
+    ) -> str | None:
         if rules.judge_configuration_id is None:
             return None
         request = CallRequest(
@@ -166,6 +176,7 @@ class Semantic:
             tags={"purpose": "cache"},
             within=Within(),
             stream=False,
+            deadlines=Deadlines(seconds, seconds, seconds),
             cache_policy=NOT_REMEMBERED,
         )
         try:
@@ -175,15 +186,22 @@ class Semantic:
         words = view.text.strip().strip(".").upper() if view.status == "ok" else ""
         return {"SAME": SAME, "DIFFERENT": DIFFERENT}.get(words, FAILED)
 
-    def _candidates(self, keys: Keys, oldest: datetime) -> Sequence[tuple[CacheEntry, float, str | None]]:
-        """The nearest entries of the namespace, nearest first, each with the guard that refuses it."""
+    def _candidates(
+        self, keys: Keys, oldest: datetime, vector: "np.ndarray | None" = None, but: str = ""
+    ) -> Sequence[tuple[CacheEntry, float, str | None]]:
+        """The nearest entries of the namespace, nearest first, each with the guard that refuses it.
+
+        `vector` is the question's, where it is known; the entry `but` is no candidate.
+        """
         assert keys.namespace is not None  # noqa: S101
         assert keys.pool is not None  # noqa: S101
         question = keys.question or ""
-        vector = self._embed(question)
+        if vector is None:
+            vector = self._embed(question)
         with self._lock:
             index = self._open_index(keys.namespace, vector)
-            near = [(entry_id, cosine) for entry_id, cosine in index.nearest(vector) if cosine >= LEAST_SIMILARITY]
+            nearest = index.nearest(vector)
+        near = [(entry_id, cosine) for entry_id, cosine in nearest if cosine >= LEAST_SIMILARITY and entry_id != but]
         if not near:
             return []
         entries = {entry.id: entry for entry in self._entries.get_many([i for i, _ in near], keys.namespace, oldest)}
@@ -225,8 +243,7 @@ class Semantic:
         index.followed_to = max(created.values(), default=index.followed_to)
         return index
 
-    def _add(self, entry_id: str, keys: Keys) -> None:
-        vector = self._embed(keys.question or "")
+    def _add(self, entry_id: str, vector: "np.ndarray") -> None:
         with self._store.write() as connection:
             connection.execute(update(cache_entries).where(_E.id == entry_id).values(vector=vector.tobytes()))
 

@@ -148,6 +148,11 @@ class NonBlockingConnection:
         if self._driver.in_transaction:
             self._driver.execute("ROLLBACK")
 
+    @property
+    def reader(self) -> Connection:
+        """The connection for single statements that only read: each sees what is committed, and waits for no writer."""
+        return self._connection
+
     def close(self) -> None:
         """Close the connection; a transaction that is open is rolled back."""
         self._connection.close()

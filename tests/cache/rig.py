@@ -46,5 +46,5 @@ class CacheRig(Rig):
         told = []
         for prompt in prompts:
             told.append(self.tier(self.ask(prompt, **more)))
-            self.services.cache.recall.flush()
+            self.services.cache.recall.settle()
         return told

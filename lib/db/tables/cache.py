@@ -73,6 +73,7 @@ cache_counts = Table(
     "cache_counts",
     metadata,
     Column("day", Date, primary_key=True),
+    Column("team_id", Integer, primary_key=True, autoincrement=False, server_default="1"),
     id_column("configuration_id", primary_key=True),
     Column("outcome", String(24), primary_key=True),  # a tier, `miss`, or the rule that left a request out
     Column("count", Integer, nullable=False),
