@@ -131,6 +131,8 @@ class Leases:
         `amount` is the most that the call may cost, in nano-dollars: 0 is a free call; where it is None, nobody knows
         the cost and the call takes `wished`.
         """
+        if amount == 0:  # nothing is held for it, so nobody has to be asked
+            return Taken(facts)
         now = time.monotonic()
         demand = self._demand.get(facts)
         if demand is None:
@@ -142,8 +144,6 @@ class Leases:
         grant = self._grants.get(facts)
         if grant is None or now >= grant.until:
             return None
-        if amount == 0:
-            return Taken(facts)
         if amount is None and grant.blocks_unpriced:
             return None
         if any(lease.free < max(needed, 1) for lease in grant.leases):

@@ -5,7 +5,7 @@ import logging
 import math
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -267,14 +267,14 @@ class Entries:
             uses = Counter(hit.entry.id for hit in hits)
             _NOTE_USES.run(connection, [{"entry_id": i, "now": now, "more": count} for i, count in uses.items()])
 
-    def note_counts(self, counts: Iterable[tuple[tuple[date, int, str, str], int]]) -> None:
-        """Add to the counts of (day, team, configuration, outcome)."""
+    def note_counts(self, day: date, counts: Mapping[tuple[int, str, str], int]) -> None:
+        """Add to a day's counts of (team, configuration, outcome)."""
         dialect = sqlite if self._store.is_sqlite else postgresql
         keys = ["day", "team_id", "configuration_id", "outcome"]
         with self._store.write() as connection:
-            for key, count in counts:
-                named = dict(zip(keys, key, strict=True))
-                statement = dialect.insert(cache_counts).values(**named, count=count)
+            for (team_id, configuration_id, outcome), count in counts.items():
+                named = {"team_id": team_id, "configuration_id": configuration_id, "outcome": str(outcome)[:24]}
+                statement = dialect.insert(cache_counts).values(day=day, **named, count=count)
                 raised = {"count": cache_counts.c.count + count}
                 connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=raised))
 

@@ -17,7 +17,7 @@ LONGEST_WAIT_S = 120.0  # then one asks by itself
 
 class _Flight(Struct):
     began: float
-    waiting: deque[asyncio.Future[CacheEntry | None]]
+    waiting: deque[asyncio.Future[CacheEntry | None]] | None = None  # None: nobody has waited yet
 
 
 class Flights:
@@ -31,14 +31,15 @@ class Flights:
         flight = self._flights.get(key)
         if flight is not None and monotonic() - flight.began < LONGEST_WAIT_S:
             return False
-        waiting = flight.waiting if flight is not None else deque[asyncio.Future[CacheEntry | None]]()
-        self._flights[key] = _Flight(monotonic(), waiting)
+        self._flights[key] = _Flight(monotonic(), None if flight is None else flight.waiting)
         return True
 
     async def wait(self, key: str) -> CacheEntry | None:
         """The answer of the one that leads; None: the caller leads now, or has waited for too long."""
         flight = self._flights[key]
         future: asyncio.Future[CacheEntry | None] = asyncio.get_running_loop().create_future()
+        if flight.waiting is None:
+            flight.waiting = deque()
         flight.waiting.append(future)
         try:
             return await asyncio.wait_for(future, LONGEST_WAIT_S)

@@ -22,6 +22,7 @@ from lib.fast_json import encode
 
 _LONGEST_END_USER = 500
 _SKETCH_DIGITS = 24
+_END_USER_FIELDS = frozenset(("safety_identifier", "user", "metadata"))
 
 
 class Keys(Struct, frozen=True):
@@ -104,6 +105,8 @@ def find_end_user(plan: Plan) -> str:
     """Whom a program asks for, as it names them (`user`, `safety_identifier`, `metadata.user_id`); empty: nobody."""
     request = plan.request
     for parameters in (request.wire.body if request.wire is not None else {}, request.extra, request.parameters):
+        if _END_USER_FIELDS.isdisjoint(parameters):
+            continue
         for name in ("safety_identifier", "user"):
             if isinstance(end_user := parameters.get(name), str) and end_user:
                 return end_user[:_LONGEST_END_USER]
@@ -150,4 +153,4 @@ def _strip(target: Target) -> Target:
 
 def _strip_person(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Without whom a program asks for, which is a part of the scope."""
-    return {name: value for name, value in fields.items() if name not in ("user", "safety_identifier", "metadata")}
+    return {name: value for name, value in fields.items() if name not in _END_USER_FIELDS}

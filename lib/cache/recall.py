@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -82,7 +82,7 @@ class Recall:
         self._flights = Flights()
         self._leads: dict[int, _Lead] = {}  # by the identity of the plan, which its call holds
         self._hits: dict[int, tuple[Plan, CacheEntry, str]] = {}
-        self._counts: Counter[tuple[date, int, str, str]] = Counter()
+        self._counts: Counter[tuple[int, str, str]] = Counter()
         self._work: queue.Queue[tuple[str, Any]] = queue.Queue(_MOST_WAITING)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -230,7 +230,7 @@ class Recall:
         self._put("hit", Hit(call.call_id, entry, str(tier), build_owner(call)))
 
     def _count(self, plan: Plan, outcome: str) -> None:
-        key = (utc_now().date(), plan.request.actor.team_id, plan.configuration.id, str(outcome)[:24])
+        key = (plan.request.actor.team_id, plan.configuration.id, outcome)
         with self._lock:
             self._counts[key] += 1
 
@@ -309,7 +309,7 @@ class Recall:
             counts = self._counts
             self._counts = Counter()
         if counts:
-            self._entries.note_counts(counts.items())
+            self._entries.note_counts(utc_now().date(), counts)
 
     def _complete(self, note: _Stored) -> _Stored:
         """Complete what is stored by the keys and the question that rules may ask for later."""

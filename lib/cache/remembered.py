@@ -8,7 +8,7 @@ from lib.calls.live_call import LiveCall
 from lib.calls.sources import FREE, Bound
 from lib.clock import utc_now
 from lib.errors import Throttled
-from lib.providers.chunks import Finish, Piece, ReasoningDelta, ServedModel, TextDelta
+from lib.providers.chunks import Finish, Piece, ReasoningDelta, ServedModel, TextDelta, Usage, UsageReport
 
 _LANE = "cache"
 _PIECE = 48  # characters of a piece that is told at its first pace
@@ -50,6 +50,8 @@ class Remembered:
             yield TextDelta(text)
             if paced:
                 await asyncio.sleep(pause_s)
+        if answer.prompt_tokens is not None and answer.completion_tokens is not None:
+            yield UsageReport(Usage(answer.prompt_tokens, answer.completion_tokens))  # of the first time
         yield Finish("stop")
 
     def compute_saved_nano(self, call: LiveCall) -> int | None:

@@ -20,7 +20,8 @@ from lib.patterns import compile_pattern
 VERSION = 1
 _FOLDER = Path(__file__).resolve().parent.parent.parent / "data" / "guards"
 _WORD = compile_pattern(r"[^\W_]+(?:['’\-.][^\W_]+)*|[^\w\s]|_")
-_ANY_WORD = compile_pattern(r"[^\W_]+(?:['’\-.][^\W_]+)*")
+_RUN = compile_pattern(r"[^\W_]+")
+_BLANKS = {code: " " for code in range(128) if not chr(code).isalnum()}
 _SIGN_FOR_SIGN = compile_pattern(r"[`\"“”„«»‹›{}<>\[\]=\\|]|\n")
 _MOST_PHRASES = 4  # of politeness, at each end
 _LEAST_COMMON = 0.2  # of the words: how many the commonest words of a language have to be
@@ -77,7 +78,7 @@ def _list_polite_words() -> frozenset[str]:
     """Every word of a phrase that may be taken off an end, in any language."""
     lexicons = [load_lexicon(code) for code in list_languages()]
     phrases = [phrase for lexicon in lexicons for name in ("openings", "closings") for phrase in lexicon[name]]
-    return frozenset(word for phrase in phrases for word in phrase)
+    return frozenset(run for phrase in phrases for run in _split_runs(" ".join(phrase)))
 
 
 def make_sketch(text: str) -> str:
@@ -85,11 +86,16 @@ def make_sketch(text: str) -> str:
 
     Lower-case words in their order, without any that politeness is made of: others may have the same sketch.
     """
-    text = text.lower()
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text).replace("’", "'")
     polite_words = _list_polite_words()
-    return " ".join([word for word in _ANY_WORD.findall(text) if word not in polite_words])
+    return " ".join([word for word in _split_runs(text) if word not in polite_words])
+
+
+def _split_runs(text: str) -> list[str]:
+    """Split off the runs of letters and digits of a text, in lower case."""
+    text = text.lower()
+    if text.isascii():
+        return text.translate(_BLANKS).split()
+    return _RUN.findall(unicodedata.normalize("NFC", text))
 
 
 def list_significant_words(text: str, language: str) -> list[str] | None:

@@ -23,6 +23,7 @@ from lib.fast_json import encode
 from lib.providers.chunks import Endpoint, ModelRequest, Wire
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_PLAIN = frozenset((str, int, float, bool, dict, list, type(None)))  # of which nothing is picked
 _FORMS = frozenset({"stream", "stream_options"})  # of a body: how the answer leaves
 
 
@@ -89,7 +90,7 @@ def _pick(value: Any) -> Any:
     """A value with the counted fields of each type alone, in one order."""
     names = _COUNTED.get(type(value))
     if names is not None:
-        picked = {name: _pick(getattr(value, name)) for name in names}
+        picked = {name: part if type(part := getattr(value, name)) in _PLAIN else _pick(part) for name in names}
         if type(value) is Wire:
             picked["body"] = {name: part for name, part in value.body.items() if name not in _FORMS}
         return picked

@@ -24,15 +24,18 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
         return
     first: Any = rows[0]
     is_record = isinstance(first, Struct)
-    get: Any = attrgetter if is_record else itemgetter
-    names = tuple(
-        name
-        for name in (first.__struct_fields__ if is_record else tuple(first))
-        if any(value is not None for value in map(get(name), rows)) or _has_default(table, name)
-    )
+    all_names = first.__struct_fields__ if is_record else tuple(first)
+    read_values = _make_reader(all_names, is_record=is_record)
+    columns = list(zip(*map(read_values, rows), strict=True))
+    nones = len(rows)
+    used = [
+        index
+        for index, has_default in enumerate(_list_defaulted(table, all_names))
+        if has_default or columns[index].count(None) != nones
+    ]
+    names = tuple([all_names[index] for index in used])
     statement, converters = _prepare_insert(table, names, connection.dialect)
-    read_values: Any = get(*names) if len(names) > 1 else lambda row: (get(names[0])(row),)
-    values = list(map(list, map(read_values, rows)))
+    values = list(map(list, zip(*[columns[index] for index in used], strict=True)))
     for index, convert in converters:
         for row_values in values:
             row_values[index] = convert(row_values[index])
@@ -80,6 +83,19 @@ def insert_columns(connection: Connection, table: Table, columns: Mapping[str, S
 def _has_default(table: Table, name: str) -> bool:
     """Whether leaving a column out gives it a value."""
     return table.c[name].server_default is not None
+
+
+@lru_cache(maxsize=256)
+def _make_reader(names: tuple[str, ...], *, is_record: bool) -> Any:
+    """Make what reads a row's values in the order of the names."""
+    get: Any = attrgetter if is_record else itemgetter
+    return get(*names) if len(names) > 1 else lambda row: (get(names[0])(row),)
+
+
+@lru_cache(maxsize=256)
+def _list_defaulted(table: Table, names: tuple[str, ...]) -> tuple[bool, ...]:
+    """For each of the columns, whether leaving it out gives it a value; an unknown one is a KeyError."""
+    return tuple([_has_default(table, name) for name in names])
 
 
 @lru_cache(maxsize=256)

@@ -39,7 +39,7 @@ def estimate_tokens(text: str) -> int:
     one more per three, for vocabularies know usual words and marks that go together; of what is not ASCII, letters with
     accents and ideographs count one, other letters of two bytes (Cyrillic, Arabic) .6, emoji two.
     """
-    return measure_text(text).estimate
+    return measure_text(text).estimate if text else 0
 
 
 def measure_text(text: str) -> TextSize:

@@ -123,3 +123,52 @@ def test_without_a_judge_it_serves_only_what_is_proved_and_a_person_takes_that_b
     entries = rig.services.audit.page(AMIRA, AuditCriteria(), size=50).entries
     assert [entry.action for entry in entries].count("cache.label") == 5
     assert rig.tiers("Which town is the capital of France?", **COLD) == ["none"]
+
+
+def test_storing_and_serving_go_on_beside_a_judge_that_hangs(rig: CacheRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    from lib.cache.semantic import Semantic
+
+    judging = threading.Event()
+    goes_on = threading.Event()
+
+    def hang(*_args: Any) -> str:
+        judging.set()
+        assert goes_on.wait(60)
+        return "same"
+
+    monkeypatch.setattr(Semantic, "_ask_judge", hang)
+    judge = rig.configurations.create(AMIRA, slug="judge", app="tests", provider="scripted", model="say:SAME")
+    set_rules(rig, semantic=SemanticMode.SHADOW, judge_configuration_id=judge.id)
+    recall = rig.services.cache.recall
+    for question in (FIRST, REWORDED, "How deep is the sea?"):
+        assert rig.tier(rig.ask(question, **COLD)) == "none"
+        recall.flush()
+    try:
+        assert judging.wait(60)
+        assert [rig.tier(rig.ask(question, **COLD)) for question in (REWORDED, "How deep is the sea?")] == ["exact"] * 2
+        with rig.services.store.read() as connection:
+            assert len(connection.execute(select(cache_entries.c.id)).all()) == 3
+        assert decisions(rig) == []
+    finally:
+        goes_on.set()
+    recall.settle()
+    assert [row.verdict for row in decisions(rig)] == ["same"]
+
+
+def test_what_can_not_be_compared_in_time_is_left_out_and_counted() -> None:
+    import threading
+
+    from lib.cache.comparisons import Comparisons
+
+    goes_on = threading.Event()
+    compared: list[int] = []
+    comparisons = Comparisons(most_waiting=2)
+    taken = [comparisons.put(lambda number=number: goes_on.wait(60) and compared.append(number)) for number in range(9)]
+    assert taken.count(False) >= 5, "two are being made, two wait"
+    goes_on.set()
+    comparisons.wait()
+    assert len(compared) == taken.count(True)
+    comparisons.stop()
+    assert not comparisons.put(lambda: None)

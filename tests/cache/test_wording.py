@@ -71,6 +71,11 @@ def test_the_same_question_politely(language: str) -> None:
     assert [wording.find_language(text) for text in SAME[language]] == [language] * len(SAME[language])
 
 
+@pytest.mark.parametrize("language", SAME)
+def test_questions_with_the_same_words_have_one_sketch(language: str) -> None:
+    assert len({wording.make_sketch(text) for text in SAME[language]}) == 1
+
+
 @pytest.mark.parametrize(
     ("language", "question", "other"), [(code, *pair) for code, pairs in NEAR_MISSES.items() for pair in pairs]
 )
