@@ -41,9 +41,9 @@ _NEWEST = {  # made once: to make a statement takes longer than to run it
     )
     for column in (_E.exact_key, _E.loose_key)
 }
-_ANSWER = CompiledStatement(select(*(column for column in _COLUMNS if column is not _E.question)).where(
-    _E.id == bindparam("entry_id")
-))
+_ANSWER = CompiledStatement(
+    select(*(column for column in _COLUMNS if column is not _E.question)).where(_E.id == bindparam("entry_id"))
+)
 _NOTE_USES = CompiledStatement(
     update(cache_entries)
     .where(_E.id == bindparam("entry_id"))

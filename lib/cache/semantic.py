@@ -149,9 +149,7 @@ class Semantic:
         with self._lock:
             self._indexes.clear()
 
-    def judge(
-        self, rules: CacheRules, first: str, second: str, seconds: float = LONGEST_JUDGING_S
-    ) -> str | None:
+    def judge(self, rules: CacheRules, first: str, second: str, seconds: float = LONGEST_JUDGING_S) -> str | None:
         """Ask the judge whether two questions mean the same: same, different or failed; None without a judge."""
         return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second, seconds)
 

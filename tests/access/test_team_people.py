@@ -224,7 +224,15 @@ def test_every_table_of_a_team_keeps_it_from_going_or_is_what_was_done_in_it() -
     """A new table with a team's id is asked before the team is removed, or keeps the id of a team that is gone."""
     done = {
         *("approval_grants", "approvals", "audit_log", "cache_counts", "cache_decisions", "cache_entries"),
-        *("cache_hits", "cache_policies", "conversations", "custom_metrics", "experiments", "message_links", "open_calls"),
+        *(
+            "cache_hits",
+            "cache_policies",
+            "conversations",
+            "custom_metrics",
+            "experiments",
+            "message_links",
+            "open_calls",
+        ),
         *("playground_runs", "saved_views", "stored_messages", "tool_executions", "tool_turns", "usage_logs"),
         "workflow_runs",
     }
