@@ -296,7 +296,10 @@ class Finder:
         answers: dict[str, Answer] = {"exact": exact, "exact and loose": loose}
         order, cosines = self._find_nearest(place)
         passed = [other for other in order if self._passes(question, self._questions[other], language)]
-        judged = next((other for other in passed if self._is_judged_same(question, self._questions[other])), None)
+        judgeable = [
+            other for other in order if self._passes(question, self._questions[other], language, has_judge=True)
+        ]
+        judged = next((other for other in judgeable if self._is_judged_same(question, self._questions[other])), None)
         answers["and guards alone"] = loose if loose is not None else next(iter(passed), None)
         answers["and guards, scripted judge"] = loose if loose is not None else judged
         for threshold in THRESHOLDS:
@@ -316,10 +319,10 @@ class Finder:
         near = [(self._stored[index], float(cosines[index])) for index in best if cosines[index] >= LEAST_SIMILARITY]
         return [other for other, _ in near], [cosine for _, cosine in near]
 
-    def _passes(self, question: Question, other: Question, language: str | None) -> bool:
+    def _passes(self, question: Question, other: Question, language: str | None, *, has_judge: bool = False) -> bool:
         if language is None or wording.find_language(other.text) != language:
             return False
-        return guards.find_refusal(question.text, other.text, language) is None
+        return guards.find_refusal(question.text, other.text, language, has_judge=has_judge) is None
 
     def _is_judged_same(self, question: Question, other: Question) -> bool:
         return (question.meaning == other.meaning) != (self._judge.random() < JUDGE_ERROR)

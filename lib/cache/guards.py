@@ -3,7 +3,8 @@
 Vectors of questions that share a form are nearest where one slot differs ("in miles", "in kilometers"), so a
 similarity alone serves another question's answer. Each guard names a class of words, or of text, whose members have to
 be the same in both. None of them proves that two questions are equal: they only refuse. Word lists don't know every
-word, so what they let pass still needs a judge or a proof.
+word, so where no judge decides the form itself is looked at, too: one word in another's place, a word more, another
+question word, or a word that is denied or counted in one and not in the other. That refuses many a rewording as well.
 
 Classes of words stand in `data/guards`, by language.
 """
@@ -14,10 +15,18 @@ from typing import Any
 from lib.cache import wording
 from lib.patterns import compile_pattern
 
-VERSION = 1
-_DIGITS = compile_pattern(r"\d+(?:[.,:/]\d+)*")
+VERSION = 2
+_DIGITS = compile_pattern(r"[-−+]?\d++(?:[.,:/]\d++)*+\w*+")  # with what is written to it: a sign, 5kg, 2nd
 _SPAN = compile_pattern(r"`[^`]*`|\"[^\"]*\"|“[^“”]*”|«[^«»]*»|„[^„“]*“")
-_CODE_SIGNS = frozenset("{}[]<>=\\|_#$%^~@&*+/")
+_CODE_SIGNS = frozenset("{}[]<>=\\|_#$%^~@&*+/€£¥°§")
+_OPEN_QUESTION_WORDS = frozenset(  # that stand for each other: "what is the weather", "how is the weather"
+    {
+        "che", "come", "comment", "como", "cosa", "cuál", "cuáles", "cómo", "how", "qual", "quale", "quali", "quais",
+        "que", "quel", "quelle", "quelles", "quels", "quoi", "qué", "was", "welche", "welcher", "welches", "what",
+        "which", "wie",
+    }
+)  # fmt: skip
+_LONGEST_SLOT = 3
 _MOST_DIFFERENT_LENGTHS = 2.0
 _CLASSES = (
     ("negation", "negation"),
@@ -31,8 +40,11 @@ _CLASSES = (
 )
 
 
-def find_refusal(question: str, candidate: str, language: str) -> str | None:
-    """The guard that tells the two apart, or None. Both are in `language`; their order does not matter."""
+def find_refusal(question: str, candidate: str, language: str, *, has_judge: bool = False) -> str | None:
+    """The guard that tells the two apart, or None. Both are in `language`; their order does not matter.
+
+    `has_judge`: a judge looks at what passes, so the guards of form are left out.
+    """
     lexicon = wording.load_lexicon(language)
     question_words = wording.split(question)
     candidate_words = wording.split(candidate)
@@ -47,7 +59,60 @@ def find_refusal(question: str, candidate: str, language: str) -> str | None:
         return "opposite"
     if _list_names(question_words, lexicon) != _list_names(candidate_words, lexicon):
         return "name"
-    return "order" if _is_reordered(*lowered, lexicon) else None
+    if _is_reordered(*lowered, lexicon):
+        return "order"
+    return None if has_judge else _find_form_refusal(question_words, candidate_words, lexicon)
+
+
+def _find_form_refusal(
+    question_words: Sequence[str], candidate_words: Sequence[str], lexicon: Mapping[str, Any]
+) -> str | None:
+    first, second = (_fold_firsts(words) for words in (question_words, candidate_words))
+    asked = [[word for word in words if word in lexicon["asked"]] for words in (first, second)]
+    if ("?" in question_words) != ("?" in candidate_words) and not all(asked):
+        return "statement"
+    if _pick(asked[0], lexicon["asked"] - _OPEN_QUESTION_WORDS) != _pick(
+        asked[1], lexicon["asked"] - _OPEN_QUESTION_WORDS
+    ):
+        return "question word"
+    if _list_scopes(first, lexicon) != _list_scopes(second, lexicon):
+        return "scope"
+    changes = [
+        (first[start:end], second[from_:to])
+        for tag, start, end, from_, to in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
+        if tag != "equal"
+    ]
+    if any(_is_slot(here, there) for here, there in changes):
+        return "replaced word"
+    has_more = [any(word not in lexicon["common"] for word in side) for side in _join_sides(changes)]
+    is_longer = any(not any(change[side] for change in changes) for side in (0, 1))
+    return "added word" if is_longer and any(has_more) else None
+
+
+def _fold_firsts(words: Sequence[str]) -> list[str]:
+    """The words without signs; one that begins a sentence in small letters, for there a capital says nothing."""
+    return [word.lower() if is_first else word for word, is_first in wording.mark_firsts(words) if word[:1].isalnum()]
+
+
+def _is_slot(here: Sequence[str], there: Sequence[str]) -> bool:
+    """Whether words stand in the place of as many others: a form that is filled in another way."""
+    if not 0 < len(here) == len(there) <= _LONGEST_SLOT:
+        return False
+    return any(not {word, other} <= _OPEN_QUESTION_WORDS for word, other in zip(here, there, strict=True))
+
+
+def _join_sides(changes: Sequence[tuple[Sequence[str], Sequence[str]]]) -> tuple[list[str], list[str]]:
+    return [word for here, _ in changes for word in here], [word for _, there in changes for word in there]
+
+
+def _list_scopes(words: Sequence[str], lexicon: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each word that denies or counts, with the word behind it: "not all are", "all are not"."""
+    scoping = lexicon["negation"] | lexicon["quantity"]
+    return sorted(
+        (word.lower(), following.lower())
+        for word, following in zip(words, [*words[1:], ""], strict=True)
+        if word.lower() in scoping
+    )
 
 
 def _build_pattern_guard(pattern: Any) -> Callable[[str, str, Sequence[str], Sequence[str]], bool]:
@@ -98,7 +163,8 @@ def _list_names(words: Sequence[str], lexicon: Mapping[str, Any]) -> list[str]:
         if not word[:1].isalnum():
             is_first = is_first or word in (".", "!", "?", ":")
             continue
-        is_plain = word.lower() in lexicon["common"] or word.lower() in lexicon["asked"]
+        is_short_for = word.isupper() and len(word) > 1  # IT, US: other words than it, us
+        is_plain = not is_short_for and (word.lower() in lexicon["common"] or word.lower() in lexicon["asked"])
         if word[:1].isupper() and not is_plain and not (is_first and word[1:].islower()):
             names.append(word)
         is_first = False

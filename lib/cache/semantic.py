@@ -116,7 +116,8 @@ class Semantic:
         if rules.semantic is SemanticMode.PROVED and (not is_proved or random.random() < EXPLORED):  # noqa: S311
             return None
         ends_at = monotonic() + LONGEST_JUDGING_S
-        for entry, similarity, refusal in self._candidates(keys, oldest):
+        has_judge = rules.semantic is SemanticMode.JUDGED
+        for entry, similarity, refusal in self._candidates(keys, oldest, has_judge=has_judge):
             if refusal is not None:
                 continue
             if (seconds := ends_at - monotonic()) <= 0:
@@ -185,11 +186,17 @@ class Semantic:
         return {"SAME": SAME, "DIFFERENT": DIFFERENT}.get(words, FAILED)
 
     def _candidates(
-        self, keys: Keys, oldest: datetime, vector: "np.ndarray | None" = None, but: str = ""
+        self,
+        keys: Keys,
+        oldest: datetime,
+        vector: "np.ndarray | None" = None,
+        but: str = "",
+        *,
+        has_judge: bool = False,
     ) -> Sequence[tuple[CacheEntry, float, str | None]]:
         """The nearest entries of the namespace, nearest first, each with the guard that refuses it.
 
-        `vector` is the question's, where it is known; the entry `but` is no candidate.
+        `vector` is the question's, where it is known; the entry `but` is no candidate. `has_judge`: as guards have it.
         """
         assert keys.namespace is not None  # noqa: S101
         assert keys.pool is not None  # noqa: S101
@@ -210,7 +217,7 @@ class Semantic:
                 continue
             if len(candidates) == NEAREST:
                 break
-            refusal = guards.find_refusal(question, entry.question, keys.language or "")
+            refusal = guards.find_refusal(question, entry.question, keys.language or "", has_judge=has_judge)
             if refusal is None and self._is_blocked(keys.pool, question, entry.question):
                 refusal = "blocked pair"
             candidates.append((entry, similarity, refusal))

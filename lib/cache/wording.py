@@ -10,7 +10,7 @@ The words of each language stand in `data/guards`; another version of them is an
 
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def list_significant_words(text: str, language: str) -> list[str] | None:
     words = _strip_last_sign(words, words_of_language)
     if len([word for word in words if word[:1].isalnum()]) < 2:
         return None
-    return [word.lower() if is_first else word for word, is_first in _mark_firsts(words)]
+    return [word.lower() if is_first else word for word, is_first in mark_firsts(words)]
 
 
 def _strip_politeness(words: list[str], words_of_language: Mapping[str, Any]) -> list[str]:
@@ -162,7 +162,7 @@ def _strip_last_sign(words: list[str], words_of_language: Mapping[str, Any]) -> 
     return words[1:] if words and words[0] in ("¿", "¡") and asks else words
 
 
-def _mark_firsts(words: list[str]) -> list[tuple[str, bool]]:
+def mark_firsts(words: Sequence[str]) -> list[tuple[str, bool]]:
     """Each word with whether it begins a sentence, where a capital letter says nothing."""
     marked = []
     is_first = True

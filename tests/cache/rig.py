@@ -3,10 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import select
+
 from lib.access.permissions import Actor
 from lib.cache.policy import CacheRules
 from lib.calls.live_call import CallView
 from lib.calls.request import CallRequest
+from lib.db.tables import usage_logs
 from lib.settings import Settings
 from tests.calls.rig import AMIRA, JONAS, Rig
 
@@ -48,3 +51,10 @@ class CacheRig(Rig):
             told.append(self.tier(self.ask(prompt, **more)))
             self.services.cache.recall.settle()
         return told
+
+    def find_tiers(self) -> dict[str, str]:
+        """The column `cache` of every call."""
+        with self.services.store.read() as connection:
+            return {
+                row.call_id: row.cache for row in connection.execute(select(usage_logs.c.call_id, usage_logs.c.cache))
+            }

@@ -3,6 +3,8 @@
 import pytest
 
 from lib.cache import guards, wording
+from tests.cache.wording_pairs import NEAR_MISSES as UNSEEN
+from tests.cache.wording_pairs import PARAPHRASES
 
 pytestmark = [pytest.mark.feature("CACHE-2"), pytest.mark.feature("CACHE-4")]
 
@@ -88,20 +90,35 @@ def test_near_misses_have_other_words_and_a_guard_that_refuses_most_of_them(
 
 
 def test_guards_refuse_near_misses_whichever_comes_first() -> None:
-    """Word lists don't know every word, so a few pass: these need a judge. What is known must not get worse."""
+    """None of these passes where no judge looks at them."""
     passed = [
         (question, other)
         for language, pairs in NEAR_MISSES.items()
         for question, other in pairs
         if guards.find_refusal(question, other, language) is None
     ]
-    assert passed == [
-        ("Paris is the capital of France.", "Paris is the capital of France?"),
-    ]
+    assert passed == []
     for language, pairs in NEAR_MISSES.items():
         for question, other in pairs:
             there = guards.find_refusal(question, other, language)
             assert (there is None) == (guards.find_refusal(other, question, language) is None)
+
+
+@pytest.mark.parametrize("language", UNSEEN)
+def test_near_misses_that_no_list_was_made_for_have_other_words_and_are_refused_where_no_judge_looks(
+    language: str,
+) -> None:
+    for question, other in UNSEEN[language]:
+        for first, second in ((question, other), (other, question)):
+            assert guards.find_refusal(first, second, language) is not None, (first, second)
+        words = [wording.list_significant_words(text, language) for text in (question, other)]
+        assert words[0] is None or words[0] != words[1], (question, other)
+
+
+def test_some_rewordings_pass_every_guard() -> None:
+    pairs = [(language, *pair) for language, listed in PARAPHRASES.items() for pair in listed]
+    passed = [pair for pair in pairs if guards.find_refusal(pair[1], pair[2], pair[0]) is None]
+    assert len(passed) >= 5, passed
 
 
 @pytest.mark.parametrize("language", SAME)
