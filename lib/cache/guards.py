@@ -9,6 +9,7 @@ question word, or a word that is denied or counted in one and not in the other. 
 Classes of words stand in `data/guards`, by language.
 """
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ _OPEN_QUESTION_WORDS = frozenset(  # that stand for each other: "what is the wea
     }
 )  # fmt: skip
 _LONGEST_SLOT = 3
+_MOST_ALIGNED = 60
 _MOST_DIFFERENT_LENGTHS = 2.0
 _CLASSES = (
     ("negation", "negation"),
@@ -68,6 +70,8 @@ def _find_form_refusal(
     question_words: Sequence[str], candidate_words: Sequence[str], lexicon: Mapping[str, Any]
 ) -> str | None:
     first, second = (_fold_firsts(words) for words in (question_words, candidate_words))
+    if max(len(first), len(second)) > _MOST_ALIGNED:  # aligning takes the square of their number
+        return "long"
     asked = [[word for word in words if word in lexicon["asked"]] for words in (first, second)]
     if ("?" in question_words) != ("?" in candidate_words) and not all(asked):
         return "statement"
