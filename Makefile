@@ -13,19 +13,19 @@ run: environment
 	@exec $(VENV) -m lib serve
 
 test: environment-dev
-	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" $(VENV) -m pytest -n 2 --dist loadfile $(TESTS)
+	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" $(VENV) -m pytest -n 3 --dist loadfile $(TESTS)
 
 quick: environment-dev
-	@$(VENV) -m pytest -n 2 --dist loadfile -m quick $(TESTS)
+	@$(VENV) -m pytest -n 3 --dist loadfile -m quick $(TESTS)
 
 proof: environment-dev
 	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_PROOF=1 LLM_MANAGER_BROWSER="$$browser" \
-		$(VENV) -m pytest -n 2 --dist loadfile $(TESTS)
+		$(VENV) -m pytest -n 3 --dist loadfile $(TESTS)
 
 coverage: environment-dev
 	@rm -f .coverage .coverage.*
 	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" \
-		$(VENV) -m coverage run -m pytest -n 2 --dist loadfile $(TESTS)
+		$(VENV) -m coverage run -m pytest -n 3 --dist loadfile $(TESTS)
 	@$(VENV) -m coverage combine -q && $(VENV) -m coverage report
 
 soak: environment-dev

@@ -212,8 +212,8 @@ def _read_owners(connection: Connection, rows: Sequence[Any]) -> dict[tuple[str,
     for row in connection.execute(select(teams.c.id, teams.c.name)):
         owners[StopKind.TEAM, str(row.id)] = (row.name, row.id)
     keys = select(api_keys.c.id, api_keys.c.name, api_keys.c.team_id).where(api_keys.c.id.in_(of_kind[StopKind.KEY]))
-    for row in connection.execute(keys):
-        owners[StopKind.KEY, row.id] = (row.name, row.team_id)
+    for key in connection.execute(keys):
+        owners[StopKind.KEY, key.id] = (key.name, key.team_id)
     server_of = {subject: subject.partition("__")[0] for subject in of_kind[StopKind.TOOL] if "__" in subject}
     names = {*of_kind[StopKind.SERVER], *server_of.values()}
     servers = select(mcp_servers.c.name, mcp_servers.c.team_id).where(mcp_servers.c.name.in_(names))

@@ -126,6 +126,7 @@ def test_servers_that_every_team_used_stay_every_teams(
     schema.upgrade(store)
     with store.read() as connection:
         assert connection.scalars(select(metadata.tables["mcp_servers"].c.team_id)).all() == [of_server]
-        team_of = dict(map(tuple, connection.execute(select(metadata.tables["tools"].c["name", "team_id"]))))
+        tools = metadata.tables["tools"].c
+        team_of = {name: team_id for name, team_id in connection.execute(select(tools.name, tools.team_id))}
     assert team_of == {"farm__feed": of_tool, "database__query": 0}
     store.dispose()

@@ -246,7 +246,8 @@ def test_a_hold_is_renewed_while_a_trial_lasts_longer_than_it(
         if not taken:
             time.sleep(0.8)
             taken.append(studying.optimiser.run_due())
-        return tried(*given)
+        trial: TrialResult = tried(*given)
+        return trial
 
     studying.optimiser.try_search = slow
     assert studying.optimiser.run(studying.amira, study_id).state == State.DONE

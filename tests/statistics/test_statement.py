@@ -45,8 +45,8 @@ def test_the_statement_is_what_the_ledger_says(store: Store) -> None:
         ],
     )
     statistics = Statistics(store)
-    costs = [SharedCost("server", 100_000_000_003, SharedBy.COST, "2026-10")]
-    lines = make_statement(OPERATOR, statistics, teams, "2026-10", costs)
+    shared = [SharedCost("server", 100_000_000_003, SharedBy.COST, "2026-10")]
+    lines = make_statement(OPERATOR, statistics, teams, "2026-10", shared)
     with store.read() as connection:
         borders = {"start": start, "end": end}
         if store.is_sqlite:

@@ -146,8 +146,9 @@ class KillRig(FlowRig):
     def _begin_parent(self) -> "subprocess.Popen[str]":
         own = {"LLM_MANAGER_DATA": str(self.settings.data_dir), "DATABASE_URL": self.settings.database_url}
         command = [sys.executable, "-m", "tests.workflows.kill_rig"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        return subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **own}, text=True, **pipes)
+        env = {**os.environ, **own}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=PROJECT, env=env, text=True, stdin=pipe, stdout=pipe)
 
     def list_executors(self) -> set[str]:
         """Names of the processes that say that they run work."""

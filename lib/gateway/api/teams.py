@@ -210,13 +210,13 @@ def create_team(asking: Asking[Nothing, NewTeamBody]) -> TeamBody:
 
 def read_team(asking: Asking[Nothing, Nothing]) -> TeamBody:
     """A team of the key's owner."""
-    return _describe(asking, _find_team(asking))
+    return _describe_named(asking)
 
 
 def rename_team(asking: Asking[Nothing, TeamNameBody]) -> TeamBody:
     """Give a team another name."""
     asking.services.teams.rename(asking.actor, _find_team(asking).id, asking.body.name)
-    return read_team(asking)
+    return _describe_named(asking)
 
 
 def delete_team(asking: Asking[Nothing, Nothing]) -> TeamBody:
@@ -229,40 +229,40 @@ def delete_team(asking: Asking[Nothing, Nothing]) -> TeamBody:
 def add_member(asking: Asking[Nothing, NewMemberBody]) -> TeamBody:
     """Add a person who has an account."""
     asking.services.teams.add(asking.actor, _find_team(asking).id, asking.body.name, asking.body.role)
-    return read_team(asking)
+    return _describe_named(asking)
 
 
 def set_role(asking: Asking[Nothing, MemberRoleBody]) -> TeamBody:
     """Give a member another role in the team."""
     team = _find_team(asking)
     asking.services.teams.set_role(asking.actor, team.id, _find_member(asking, team).user_id, asking.body.role)
-    return read_team(asking)
+    return _describe_named(asking)
 
 
 def remove_member(asking: Asking[Nothing, Nothing]) -> TeamBody:
     """Take a person out of a team."""
     team = _find_team(asking)
     asking.services.teams.remove(asking.actor, team.id, _find_member(asking, team).user_id)
-    return read_team(asking)
+    return _describe_named(asking)
 
 
 def set_limits(asking: Asking[Nothing, TeamLimitsBody]) -> TeamBody:
     """Set or end the limits of a team."""
     limits = Limits(asking.body.requests_per_minute, asking.body.tokens_per_minute)
     asking.services.limits.set_team(asking.actor, _find_team(asking).id, limits)
-    return read_team(asking)
+    return _describe_named(asking)
 
 
 def stop_team(asking: Asking[Nothing, StopBody]) -> TeamBody:
     """Stop all calls of a team."""
     asking.services.stops.stop(asking.actor, StopKind.TEAM, str(_find_team(asking).id), asking.body.reason)
-    return read_team(asking)
+    return _describe_named(asking)
 
 
 def start_team(asking: Asking[Nothing, Nothing]) -> TeamBody:
     """Let a stopped team's calls run again."""
     asking.services.stops.start(asking.actor, StopKind.TEAM, str(_find_team(asking).id))
-    return read_team(asking)
+    return _describe_named(asking)
 
 
 def invite(asking: Asking[Nothing, InvitationBody]) -> LinkBody:
@@ -362,6 +362,10 @@ def _find_team(asking: Asking[Any, Any]) -> Team:
     return asking.services.teams.get(asking.actor, asking.path["team"])
 
 
+def _describe_named(asking: Asking[Any, Any]) -> TeamBody:
+    return _describe(asking, _find_team(asking))
+
+
 def _find_member(asking: Asking[Any, Any], team: Team) -> Member:
     named = asking.path["member"]
     for member in asking.services.teams.members(asking.actor, team.id):
@@ -419,7 +423,7 @@ def _is_of_team(state: BudgetState, subject: str) -> bool:
 
 def _describe_budget(state: BudgetState) -> TeamBudgetBody:
     budget = state.budget
-    period: PeriodName = budget.period.value  # type: ignore[assignment]
+    period: PeriodName = budget.period.value
     return TeamBudgetBody(
         id=budget.id,
         period=period,
