@@ -168,7 +168,7 @@ def plan_for(services: Services, slug: str, number: int) -> Plan:
     """The plan of a question that was not asked before."""
     messages = [{"role": "user", "content": f"Which way does the river number {number} run, and why?"}]
     request = CallRequest(actor=OPERATOR, messages=messages, configuration=slug, parameters={"temperature": 0})
-    return services.calls._plans.plan(request, reading=True)
+    return services.calls.plans.plan(request, reading=True)
 
 
 def measure_misses(services: Services, calls: int) -> bool:

@@ -87,7 +87,7 @@ class Calls:
         self._prices = prices
         self._limits = limits
         self._lookups = PlanSources(configurations, providers, overrides)
-        self._plans = Plans(CachedPlanSources(configurations, providers, overrides))
+        self.plans = Plans(CachedPlanSources(configurations, providers, overrides))
         self._circuits = circuits
         self._pools = Pools()
         self._runs = PastCalls(store)
@@ -124,7 +124,7 @@ class Calls:
 
     def quote(self, request: CallRequest, more_tokens: int = 0) -> Quote:
         """The least and the most that a call may cost, its prompt `more_tokens` longer; raises as `start` does."""
-        return quote(self._plans.plan(request, reading=True), self._prices, self._observed, more_tokens)
+        return quote(self.plans.plan(request, reading=True), self._prices, self._observed, more_tokens)
 
     def beyond_holds(self, actor: Actor) -> list[ExceededBound]:
         """Models whose providers counted more than was held for, in this process or another."""
@@ -145,9 +145,9 @@ class Calls:
         self._answering += 1
         try:
             try:
-                plan = self._plans.plan(request)
+                plan = self.plans.plan(request)
             except NotCached:
-                plan = await asyncio.to_thread(self._plans.plan, request, reading=True)
+                plan = await asyncio.to_thread(self.plans.plan, request, reading=True)
             if not self._stops.is_fresh:
                 await asyncio.to_thread(self._stops.refresh)
             self._stops.check(request.actor)

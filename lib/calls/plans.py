@@ -25,7 +25,6 @@ from lib.errors import InvalidInput, NotFound, UserError
 from lib.providers.chunks import ModelRequest
 from lib.tokens.message_text import has_content, read_message_text
 
-_SAME_FOR_S = 1.0
 _MOST_KEPT = 1_000
 
 
@@ -146,7 +145,9 @@ class Plans:
     A plan is made anew once a second; in between, its like is filled with the new messages.
     """
 
-    def __init__(self, lookups: CachedPlanSources) -> None:
+    def __init__(self, lookups: CachedPlanSources, same_for_s: float = 1.0) -> None:
+        """`same_for_s`: seconds for which a plan is used again."""
+        self.same_for_s = same_for_s
         self._lookups = lookups
         self._cached: dict[Hashable, tuple[float, Plan]] = {}
 
@@ -155,7 +156,7 @@ class Plans:
         kind = build_plan_key(request)
         now = time.monotonic()
         at, like = self._cached.get(kind, (0.0, None))
-        if like is not None and now - at < _SAME_FOR_S:
+        if like is not None and now - at < self.same_for_s:
             return check_scope(_fill_plan(like, request))
         plan = make_plan(request, self._lookups.reading if reading else self._lookups)
         if len(self._cached) >= _MOST_KEPT:

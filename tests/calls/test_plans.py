@@ -1,10 +1,8 @@
 """A plan that is used again is the same but for the words."""
 
-import pytest
 from msgspec.structs import asdict, fields, replace
 
 from lib.access.permissions import OPERATOR
-from lib.calls import plans as plans_module
 from lib.calls.fingerprint import KEY_OF_REQUEST, build_plan_key
 from lib.calls.plan_sources import CachedPlanSources
 from lib.calls.plans import Plans
@@ -58,13 +56,13 @@ def without_words(plan: Plan) -> dict[str, object]:
     return contents
 
 
-def test_a_plan_used_again_differs_in_its_words_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans_module, "_SAME_FOR_S", 3600.0)
+def test_a_plan_used_again_differs_in_its_words_alone(settings: Settings) -> None:
     services = build(settings)
     try:
         services.providers.create(OPERATOR, name="upstream", kind="openai", api_key="sk-test-key-of-nobody-12345")
         services.configurations.create(OPERATOR, slug="bot", app="bot", provider="upstream", model="gpt-4o")
-        plans = Plans(CachedPlanSources(services.configurations, services.providers, services.overrides))
+        sources = CachedPlanSources(services.configurations, services.providers, services.overrides)
+        plans = Plans(sources, same_for_s=3600.0)
 
         def ask(words: str) -> CallRequest:
             return CallRequest(OPERATOR, [{"role": "user", "content": words}], configuration="bot")

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import select, update
 
 from lib.access.permissions import OPERATOR
-from lib.calls import plans
 from lib.db.tables import workflow_versions
 from lib.errors import Conflict
 from lib.prompts.template import VersionDraft
@@ -30,9 +29,9 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def fresh_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+def fresh_plans(rig: FlowRig) -> None:
     """A changed configuration counts at once."""
-    monkeypatch.setattr(plans, "_SAME_FOR_S", 0.0)
+    rig.services.calls.plans.same_for_s = 0.0
 
 
 def hold_after_first(rig: FlowRig, second: dict[str, Any]) -> Run:

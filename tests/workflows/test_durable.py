@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from lib.calls import plans
 from lib.clock import utc_now
 from lib.db.tables import usage_logs, workflow_runs
 from lib.errors import Conflict
@@ -95,10 +94,8 @@ def kill_after(rig: FlowRig, settings: Settings, calls: int) -> str:
 
 
 @pytest.mark.feature("FLOW-2")
-def test_a_cancelled_run_ends_its_call_in_flight_and_can_be_gone_on_with(
-    rig: FlowRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plans, "_SAME_FOR_S", 0.0)  # a changed configuration counts at once
+def test_a_cancelled_run_ends_its_call_in_flight_and_can_be_gone_on_with(rig: FlowRig) -> None:
+    rig.services.calls.plans.same_for_s = 0.0  # a changed configuration counts at once
     slug = rig.configure("say:done+wait:60s")
     quick = rig.configure("echo")
     ask = [
