@@ -10,9 +10,11 @@ import csv
 import io
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from lib.access.grants import NO_LIMITS
 from lib.access.permissions import OPERATOR, Actor
 from lib.access.teams import Team, Teams
 from lib.files.cells import neutralise
@@ -66,7 +68,9 @@ def make_statement(
     actor.require_team_administrator(actor.team_id, "read statements")
     start, end = parse_month(month)
     sums = _sum_by_team(statistics, StatisticsFilter(start, end))
-    all_teams = teams.list(OPERATOR)
+    all_teams = list(teams.list(OPERATOR))
+    removed = set(sums) - {str(team.id) for team in all_teams}
+    all_teams += [_make_removed_team(int(team_id), start) for team_id in sorted(removed, key=int)]
     of_teams = [sums.get(str(team.id), {}) for team in all_teams]
     parts = [0] * len(all_teams)
     for cost in costs:
@@ -81,6 +85,11 @@ def make_statement(
     return [
         line for team, line in zip(all_teams, lines, strict=True) if actor.sees_every_team or team.id == actor.team_id
     ]
+
+
+def _make_removed_team(team_id: int, moment: datetime) -> Team:
+    """A team that is no more, and whose calls of the month are."""
+    return Team(team_id, f"removed-{team_id}", "a team that was removed", NO_LIMITS, moment, 0, 0)
 
 
 def _compute_shares(

@@ -126,6 +126,19 @@ def test_what_ten_teams_share_is_kept_and_split_as_the_ledger_says(store: Store)
     statistics.close()
 
 
+def test_a_removed_teams_calls_are_stated(store: Store) -> None:
+    start, _ = parse_month("2026-10")
+    log_all(store, [{"at": start, "team_id": team, "cost_nano_usd": 4, "user_id": None} for team in (1, 7)])
+    statistics = Statistics(store)
+    costs = [SharedCost("server", 10, SharedBy.COST, "2026-10")]
+    lines = make_statement(OPERATOR, statistics, Teams(store), "2026-10", costs)
+    assert [(line.team, line.cost_nano, line.shared_nano) for line in lines] == [
+        ("first-team", 4, 5),
+        ("removed-7", 4, 5),
+    ]
+    statistics.close()
+
+
 @given(st.integers(0, 10**15), st.lists(st.integers(0, 10**12), min_size=1, max_size=12).filter(any))
 def test_parts_are_whole_and_add_up(amount: int, weights: list[int]) -> None:
     total = sum(weights)
