@@ -9,7 +9,6 @@ question word, or a word that is denied or counted in one and not in the other. 
 Classes of words stand in `data/guards`, by language.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -81,11 +80,7 @@ def _find_form_refusal(
         return "question word"
     if _list_scopes(first, lexicon) != _list_scopes(second, lexicon):
         return "scope"
-    changes = [
-        (first[start:end], second[from_:to])
-        for tag, start, end, from_, to in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes()
-        if tag != "equal"
-    ]
+    changes = _list_changes(first, second)
     if any(_is_slot(here, there) for here, there in changes):
         return "replaced word"
     has_more = [any(word not in lexicon["common"] for word in side) for side in _join_sides(changes)]
@@ -96,6 +91,29 @@ def _find_form_refusal(
 def _fold_firsts(words: Sequence[str]) -> list[str]:
     """The words without signs; one that begins a sentence in small letters, for there a capital says nothing."""
     return [word.lower() if is_first else word for word, is_first in wording.mark_firsts(words) if word[:1].isalnum()]
+
+
+def _list_changes(first: Sequence[str], second: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+    """What stands between the words that both have in common order: the words of each, by place."""
+    common = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]  # of what follows: the most words in order
+    for i in reversed(range(len(first))):
+        for j in reversed(range(len(second))):
+            is_same = first[i] == second[j]
+            common[i][j] = common[i + 1][j + 1] + 1 if is_same else max(common[i + 1][j], common[i][j + 1])
+    changes: list[tuple[list[str], list[str]]] = [([], [])]
+    i = j = 0
+    while i < len(first) or j < len(second):
+        if i < len(first) and j < len(second) and first[i] == second[j]:
+            changes.append(([], []))
+            i += 1
+            j += 1
+        elif j == len(second) or (i < len(first) and common[i + 1][j] >= common[i][j + 1]):
+            changes[-1][0].append(first[i])
+            i += 1
+        else:
+            changes[-1][1].append(second[j])
+            j += 1
+    return [change for change in changes if any(change)]
 
 
 def _is_slot(here: Sequence[str], there: Sequence[str]) -> bool:
