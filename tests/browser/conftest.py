@@ -82,7 +82,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     services = build(Settings(data, f"sqlite:///{data / 'llm_manager.db'}", admin_user=USER, admin_password=PASSWORD))
     services.providers.create(OPERATOR, name="scripted", kind="scripted")
     add = services.configurations.create
-    add(OPERATOR, slug="slow", app="tests", provider="scripted", model="lorem:400+slow:50ms+priced")
+    add(OPERATOR, slug="slow", app="tests", provider="scripted", model="lorem:4000+slow:50ms+priced")
     add(OPERATOR, slug="quick", app="tests", provider="scripted", model="say:The ledger is exact+priced")
     services.close()
     made = start_server(data)
