@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -12,6 +13,9 @@ from lib.knowledge.documents.chunking import Chunking
 from lib.knowledge.documents.document_service import KINDS, TAKEN_IN, About, Chunk, Document
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session_keys
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _STATES = {
     "queued": ("○ waiting", "gray"),
@@ -159,7 +163,7 @@ def _draw_table(documents: Sequence[Document]) -> None:
         frame,
         [document.id for document in documents],
         {
-            "title": text("Document", width=150 if blocks.is_compact() else 250 if narrow else "large"),
+            "title": text("Document", width=150 if blocks.is_compact() else 250 if narrow else 330),
             "state": st.column_config.MultiselectColumn(
                 "State", width=118, options=labels, color=[colour for _, colour in _STATES.values()]
             ),
@@ -169,11 +173,18 @@ def _draw_table(documents: Sequence[Document]) -> None:
             "language": text("Language", width=90),
             "tags": text("Tags", width=110),
         },
-        order=["title", "state", "passages"] if narrow else list(frame.columns),
+        order=_order_columns(frame, narrow=narrow),
         height="content" if len(documents) < 18 else grammar.TABLE_HEIGHT,
         parameter=_OPENED,
         alt="Documents, the newest change first",
     )
+
+
+def _order_columns(frame: "pd.DataFrame", *, narrow: bool) -> list[str]:
+    """The columns that fit; tags where a document has one."""
+    if narrow:
+        return ["title", "state"] if blocks.is_compact() else ["title", "state", "passages"]
+    return [name for name in frame.columns if name != "tags" or frame["tags"].notna().any()]
 
 
 def _draw_document(services: Services, actor: Actor, collection: Collection, document: Document) -> None:
