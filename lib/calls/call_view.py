@@ -49,6 +49,7 @@ def view_call(call: LiveCall, prices: PriceBook) -> CallView:
         reasoning_tokens=usage.reasoning_tokens,
         retry_after=call.retry_after,
         cache=attempt.cache,
+        age_s=attempt.age_s,
         saved_nano_usd=row.saved_nano_usd if row is not None else None,
         tool_calls=tuple(dict(tool) for tool in attempt.tool_calls.values()),
         **outcome,

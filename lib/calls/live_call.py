@@ -110,6 +110,7 @@ class CallView:
     retry_after: float | None = None  # of a call here that was refused; as `LiveCall` has it
     cache: str = NO_CACHE  # which kind of remembered answer it is
     saved_nano_usd: int | None = None
+    age_s: int | None = None  # of a remembered answer when it was served; None also for a call of the ledger
 
     @property
     def running(self) -> bool:

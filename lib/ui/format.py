@@ -68,6 +68,15 @@ def format_duration(milliseconds: float | None) -> str:
     return f"{minutes} min {seconds:02d} s"
 
 
+def format_age(seconds: int) -> str:
+    """`a moment`, `5 min`, `3 h`, `12 days`: how long ago something was."""
+    if seconds < 60:
+        return "a moment"
+    if seconds < 3_600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3_600} h" if seconds < 2 * 86_400 else f"{seconds // 86_400} days"
+
+
 def format_size(octets: int) -> str:
     """`120 bytes`, `4 kB`, `1.2 MB`, in steps of 1,024."""
     if octets < 1024:

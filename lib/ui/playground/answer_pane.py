@@ -106,8 +106,9 @@ def draw_answer(
             st.badge("Cut at max output tokens", icon=":material/content_cut:", color="orange")
         if view.cache != NO_CACHE and not is_hidden:
             saved = f" · saved {format_money(view.saved_nano_usd)}" if view.saved_nano_usd else ""
+            since = f" · given {format.format_age(view.age_s)} before" if view.age_s is not None else ""
             st.badge(
-                blocks.escape_markdown(f"From memory{saved}"),
+                blocks.escape_markdown(f"From memory{saved}{since}"),
                 icon=":material/cached:",
                 color="green",
                 help=_MEMORY[view.cache],
