@@ -12,6 +12,7 @@ from lib.access.grants import KeyGrant
 from lib.cache.eligibility import is_personal
 from lib.cache.policy import CacheRules, SharingScope
 from lib.calls.request import CachePolicy, CallRequest
+from lib.clock import utc_now
 from lib.db.tables import cache_entries, cache_hits, usage_logs
 from lib.errors import Conflict, PermissionDenied
 from lib.settings import Settings
@@ -286,3 +287,12 @@ def test_a_configuration_without_rules_is_not_looked_at(settings: Settings) -> N
         assert rig.services.cache.recall._rules == {}
     finally:
         rig.services.close()
+
+
+@pytest.mark.feature("CACHE-1")
+def test_what_was_not_found_is_counted_by_the_team_that_asked(rig: CacheRig) -> None:
+    rig.tiers("How deep is the sea?", "How high is the sky?")
+    rig.services.cache._entries.note_counts(utc_now().date(), {(7, _id(rig), "miss"): 5})
+    counted = [rig.services.cache.figures(actor)[0].outcomes["miss"] for actor in (AMIRA, JONAS)]
+    assert [AMIRA.sees_every_team, JONAS.sees_every_team] == [True, False]
+    assert counted == [7, 2]
