@@ -42,7 +42,7 @@ if criteria.configurations or criteria.api_keys:
     )
 call_filters.show_scope_line(criteria, zone, display_names, own_only=not actor.sees_all_calls)
 
-rows = partial(call_table.rows, page, criteria, names, zone, selected)
+rows = partial(call_table.show_rows, page, criteria, names, zone, selected)
 detail = None
 if selected is not None:
     panel = partial(call_panel.show_panel, services, actor, selected, names, zone)

@@ -47,7 +47,7 @@ if newest is None:
 
 configurations = ids.name_configurations(services, actor)
 api_keys = ids.name_api_keys(services, actor)
-options = statistics_filters.options(ask, actor, configurations, api_keys)
+options = statistics_filters.list_options(ask, actor, configurations, api_keys)
 names = {
     **configurations,
     **api_keys,

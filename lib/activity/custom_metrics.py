@@ -191,7 +191,7 @@ class Metrics:
 
 def _may_record(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     is_operator = actor.user_id is None and actor.role is Role.SUPER_ADMIN
-    return true() if is_operator else visible_calls.own(actor, table)
+    return true() if is_operator else visible_calls.is_own(actor, table)
 
 
 def _read_call(

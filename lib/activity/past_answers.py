@@ -59,7 +59,7 @@ def _load(actor: Actor, store: Store, call_ids: Collection[str]) -> dict[str, Pa
         .add_columns(words.messages_id)
         .join(usage_payloads, words.id == calls.id)
         .outerjoin(configurations, configurations.c.id == calls.configuration_id)
-        .where(visible_calls.own(actor, usage_logs), build_any_final_condition(call_ids))
+        .where(visible_calls.is_own(actor, usage_logs), build_any_final_condition(call_ids))
     )
     with store.read() as connection:
         rows = connection.execute(query).mappings().all()

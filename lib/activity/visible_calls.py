@@ -30,16 +30,16 @@ _OF_ENDED |= {"service_tier": "service_tiers", "cache": "caches"}
 def is_visible(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows whose figures and state the actor may see."""
     if not actor.sees_all_calls:
-        return own(actor, table)
+        return is_own(actor, table)
     return true() if actor.sees_every_team else table.c.team_id == actor.team_id
 
 
 def is_readable(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows whose words the actor may read; whoever may read those of nobody may read all."""
-    return true() if actor.reads_content_of(None) else own(actor, table)
+    return true() if actor.reads_content_of(None) else is_own(actor, table)
 
 
-def own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
+def is_own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
     """Rows of calls that the actor made; with a key, for the key's app."""
     # Rows without a user belong to nobody: `= NULL` must not become `IS NULL`.
     if actor.user_id is None:

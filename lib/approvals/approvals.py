@@ -94,7 +94,7 @@ class Approvals:
             statement = statement.on_conflict_do_nothing(index_elements=["request_key"])
             if connection.scalar(statement.returning(_A.id)) is None:
                 return self._get_row(connection, _A.request_key == request.key)  # another process was quicker
-            deciders = request.deciders or _default_deciders(actor)
+            deciders = request.deciders or _choose_deciders(actor)
             add_deciders(connection, approval_id, deciders, request.escalation, now)
             approval = self._get_row(connection, _A.id == approval_id)
             outbox.enqueue(connection, "approval.waiting", _describe(approval), now)
@@ -191,14 +191,14 @@ class Approvals:
         query = select(approval_grants, users.c.name.label("user_name")).outerjoin(users, users.c.id == _G.user_id)
         names = ("id", "user_id", "user_name", "subject", "conversation_id", "granted_by_name", "granted_at")
         with self._store.read() as connection:
-            rows = connection.execute(query.where(*_own_grants(actor)).order_by(_G.granted_at.desc(), _G.id.desc()))
+            rows = connection.execute(query.where(*_limit_grants(actor)).order_by(_G.granted_at.desc(), _G.id.desc()))
             return [StandingGrant(**{name: getattr(row, name) for name in names}) for row in rows]
 
     def revoke(self, actor: Actor, grant_id: str) -> None:
         """Revoke a standing grant: the subject asks again from now on; raises NotFound."""
         actor.require(Permission.TEST_CONFIGS)
         with self._store.write() as connection:
-            gone = delete(approval_grants).where(_G.id == grant_id, *_own_grants(actor)).returning(_G.subject)
+            gone = delete(approval_grants).where(_G.id == grant_id, *_limit_grants(actor)).returning(_G.subject)
             subject = connection.scalar(gone)
             if subject is None:
                 raise NotFound("There is no such grant.", "It was revoked, or it is somebody else's.")
@@ -360,7 +360,7 @@ class Approvals:
             return [self._get_row(connection, _A.id == approval_id) for approval_id in ids]
 
 
-def _default_deciders(actor: Actor) -> Deciders:
+def _choose_deciders(actor: Actor) -> Deciders:
     return Deciders(people=(actor.user_id,)) if actor.user_id is not None else Deciders(roles=(Role.SUPER_ADMIN,))
 
 
@@ -404,7 +404,7 @@ def _add_grant(connection: Connection, actor: Actor, approval: Approval, scope: 
     connection.execute(insert(approval_grants), row)
 
 
-def _own_grants(actor: Actor) -> list[ColumnElement[bool]]:
+def _limit_grants(actor: Actor) -> list[ColumnElement[bool]]:
     return [] if actor.role is Role.SUPER_ADMIN else [_G.user_id == actor.user_id]
 
 

@@ -166,24 +166,24 @@ class RowReader:
                 self._known_names.clear()
             names = self._known_names[key] = self._read_names(raw)
         ledger_row |= names
-        if ledger_row["status"] != "ok" and (words := values.text(raw.get("error_message"), 2000)):
+        if ledger_row["status"] != "ok" and (words := values.clean_text(raw.get("error_message"), 2000)):
             ledger_row["error_message"] = redact(words)
 
     def _read_names(self, raw: Raw) -> dict[str, Any]:
         ledger_row: dict[str, Any] = {}
-        model = values.text(raw.get("model"), 200)
+        model = values.clean_text(raw.get("model"), 200)
         if model is None and not self.form.is_sum:
             raise SkippedRow("no model")
-        ledger_row["model"] = values.text(raw.get("canonical_model"), 200) or model or "all models"
-        if not self._is_own and (served := values.text(raw.get("served_model"), 200)):
+        ledger_row["model"] = values.clean_text(raw.get("canonical_model"), 200) or model or "all models"
+        if not self._is_own and (served := values.clean_text(raw.get("served_model"), 200)):
             ledger_row["served_model"] = served
-        provider = values.text(raw.get("provider"), 80) or self.choices.provider or self.form.provider
+        provider = values.clean_text(raw.get("provider"), 80) or self.choices.provider or self.form.provider
         ledger_row["provider"] = provider or _guess_maker(ledger_row["model"]) or "imported"
-        ledger_row["app"] = values.text(raw.get("app"), 80) or self.choices.app or self.form.name
+        ledger_row["app"] = values.clean_text(raw.get("app"), 80) or self.choices.app or self.form.name
         status = str(raw.get("status") or "").lower()
         ledger_row["status"] = status if status in STATUSES else "ok" if status in _GOOD else "error"
-        name = values.text(raw.get("user"), 200)
-        if self._is_own and (user_id := values.text(raw.get("user_id"), 36)):
+        name = values.clean_text(raw.get("user"), 200)
+        if self._is_own and (user_id := values.clean_text(raw.get("user_id"), 36)):
             ledger_row["user_id"] = user_id
             if name and name != user_id and user_id not in self._accounts:
                 self.outside.setdefault(user_id, name)
@@ -267,8 +267,8 @@ class RowReader:
 
     def _identify(self, ledger_row: dict[str, Any], raw: Raw, row: Row) -> None:
         form = self.form
-        own = values.text(raw.get("id"), 400)
-        model = values.text(raw.get("model"), 200) or "all models"  # as the file has it: it tells rows apart
+        own = values.clean_text(raw.get("id"), 400)
+        model = values.clean_text(raw.get("model"), 200) or "all models"  # as the file has it: it tells rows apart
         if self._is_own and own and _is_id(own):
             ledger_row["id"] = own
             ledger_row["call_id"] = raw["call_id"] if _is_id(str(raw.get("call_id"))) else own
@@ -291,7 +291,7 @@ class RowReader:
 def _set_own_columns(ledger_row: dict[str, Any], raw: Raw) -> None:
     """Set the columns that only this product's own export has."""
     for name, longest in _WORDS.items():
-        if (value := values.text(raw.get(name), longest)) is not None:
+        if (value := values.clean_text(raw.get(name), longest)) is not None:
             ledger_row[name] = value
     for name in _COUNTS:
         if raw.get(name) not in (None, ""):

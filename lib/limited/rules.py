@@ -54,7 +54,7 @@ def compute_likeness(first: list[str], second: list[str]) -> float:
     return float(_workers.ask({"rule": "likeness", "first": first, "second": second}, LIKENESS_S))
 
 
-def unified_difference(first: list[str], second: list[str], names: tuple[str, str]) -> list[str]:
+def compute_unified_difference(first: list[str], second: list[str], names: tuple[str, str]) -> list[str]:
     """Compute the lines of a unified diff of two lists of lines; where that takes too long, as one change."""
     try:
         return list(_workers.ask({"rule": "unified", "first": first, "second": second, "names": names}, DIFFERENCE_S))

@@ -158,14 +158,14 @@ def write_credentials(
         "refreshing_until": None,
         "updated_at": utc_now(),
     }
-    connection.execute(update(mcp_sign_ins).where(_row_of(server_id, user_id)).values(**values))
+    connection.execute(update(mcp_sign_ins).where(_select_row(server_id, user_id)).values(**values))
 
 
 def read_credentials(store: Store, vault: Vault, server_id: str, user_id: str, url: str) -> Credentials | None:
     """Read a person's tokens for a server at an address; None where they are not signed in there."""
     active = select(users.c.id).where(users.c.id == user_id, users.c.is_active)
     with store.read() as connection:
-        row = connection.execute(select(mcp_sign_ins).where(_row_of(server_id, user_id))).mappings().first()
+        row = connection.execute(select(mcp_sign_ins).where(_select_row(server_id, user_id))).mappings().first()
         if row is None or not _build(row).is_good_for(url) or connection.scalar(active) is None:
             return None
     fields = json.loads(vault.decrypt(row["sealed"]))
@@ -182,14 +182,14 @@ def claim_refresh(store: Store, server_id: str, user_id: str) -> bool:
     now = utc_now()
     free = or_(_S.refreshing_until.is_(None), _S.refreshing_until < now)
     with store.write() as connection:
-        claim = update(mcp_sign_ins).where(_row_of(server_id, user_id), free)
+        claim = update(mcp_sign_ins).where(_select_row(server_id, user_id), free)
         return connection.execute(claim.values(refreshing_until=now + REFRESH_LASTS)).rowcount == 1
 
 
 def release_refresh(store: Store, server_id: str, user_id: str) -> None:
     """Let another process try to refresh a person's tokens."""
     with store.write() as connection:
-        connection.execute(update(mcp_sign_ins).where(_row_of(server_id, user_id)).values(refreshing_until=None))
+        connection.execute(update(mcp_sign_ins).where(_select_row(server_id, user_id)).values(refreshing_until=None))
 
 
 def end_sign_in(store: Store, server_id: str, user_id: str, reason: str, scope: str = "") -> None:
@@ -198,14 +198,14 @@ def end_sign_in(store: Store, server_id: str, user_id: str, reason: str, scope: 
     if scope:
         values["scope"] = scope[:_LONGEST_REASON]
     with store.write() as connection:
-        signed_in = and_(_row_of(server_id, user_id), _S.status == SignInStatus.SIGNED_IN)
+        signed_in = and_(_select_row(server_id, user_id), _S.status == SignInStatus.SIGNED_IN)
         forgotten = {"sealed": None, "refreshing_until": None, "updated_at": utc_now()}
         connection.execute(update(mcp_sign_ins).where(signed_in).values(**values, **forgotten))
 
 
 def forget_sign_in(connection: Connection, server_id: str, user_id: str) -> bool:
     """Delete a person's sign-in at a server with its tokens; False where there was none."""
-    return connection.execute(delete(mcp_sign_ins).where(_row_of(server_id, user_id))).rowcount == 1
+    return connection.execute(delete(mcp_sign_ins).where(_select_row(server_id, user_id))).rowcount == 1
 
 
 def forget_server(connection: Connection, server_id: str) -> None:
@@ -240,7 +240,7 @@ def write_client(
 _NO_ATTEMPT = {"attempt_hash": None, "attempt_sealed": None, "attempt_until": None}
 
 
-def _row_of(server_id: str, user_id: str) -> ColumnElement[bool]:
+def _select_row(server_id: str, user_id: str) -> ColumnElement[bool]:
     return and_(_S.server_id == server_id, _S.user_id == user_id)
 
 

@@ -18,7 +18,7 @@ from lib.configs.configuration import check_slug
 from lib.db.engine import Store
 from lib.db.tables import prompt_labels, prompt_templates, prompt_versions
 from lib.errors import Conflict, InvalidInput
-from lib.limited.rules import unified_difference
+from lib.limited.rules import compute_unified_difference
 from lib.prompts import interchange
 from lib.prompts.rows import (
     VersionSelector,
@@ -111,7 +111,7 @@ class Prompts:
         new_version = self.version(actor, slug, new)
         names = f"version {old_version.version}", f"version {new_version.version}"
         lines = interchange.list_lines(old_version), interchange.list_lines(new_version)
-        return unified_difference(*lines, names)
+        return compute_unified_difference(*lines, names)
 
     def fill(
         self,

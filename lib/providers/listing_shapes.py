@@ -50,8 +50,8 @@ def _read_model(entry: Mapping[str, Any], kind: str) -> ModelFacts | None:
         return _read_gemini_model(name, entry)
     return ModelFacts(
         name,
-        _number(entry, _CONTEXT),
-        _number(_read_mapping(entry, "top_provider"), _OUTPUT) or _number(entry, _OUTPUT),
+        _read_number(entry, _CONTEXT),
+        _read_number(_read_mapping(entry, "top_provider"), _OUTPUT) or _read_number(entry, _OUTPUT),
         _read_capabilities(entry),
         _price(entry, "prompt"),
         _price(entry, "completion"),
@@ -62,7 +62,7 @@ def _read_model(entry: Mapping[str, Any], kind: str) -> ModelFacts | None:
 def _read_gemini_model(name: str, entry: Mapping[str, Any]) -> ModelFacts:
     # Only a model that embeds is told apart by its methods; whether one sees or calls tools the listing leaves open.
     embeds = "embedContent" in _list_words(entry.get("supportedGenerationMethods"))
-    limits = _number(entry, ("inputTokenLimit",)), _number(entry, ("outputTokenLimit",))
+    limits = _read_number(entry, ("inputTokenLimit",)), _read_number(entry, ("outputTokenLimit",))
     return ModelFacts(name, *limits, ("embeddings",) if embeds else None)
 
 
@@ -71,7 +71,7 @@ def add_ollama_details(facts: ModelFacts, details: Any) -> ModelFacts:
     if not isinstance(details, dict):
         return facts
     info = _read_mapping(details, "model_info")
-    context = _number(info, [name for name in info if str(name).endswith(".context_length")])
+    context = _read_number(info, [name for name in info if str(name).endswith(".context_length")])
     able = _list_words(details.get("capabilities"))
     capabilities = sort_capabilities(_OLLAMA[word] for word in able if word in _OLLAMA) if able else None
     return ModelFacts(facts.model, context, facts.output_tokens, capabilities)
@@ -110,7 +110,7 @@ def _price(entry: Mapping[str, Any], name: str) -> int | None:
     return int(dollars * _NANO_PER_MILLION)
 
 
-def _number(entry: Mapping[str, Any], names: Iterable[str]) -> int | None:
+def _read_number(entry: Mapping[str, Any], names: Iterable[str]) -> int | None:
     for name in names:
         value = entry.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _LARGEST_NUMBER:

@@ -177,7 +177,7 @@ def list_steps(start: datetime, end: datetime) -> list[PeriodStep]:
     return [step for step, (least, most) in limits.items() if least <= days <= most] or [PeriodStep.MONTH]
 
 
-def default_step(start: datetime, end: datetime) -> PeriodStep:
+def choose_step(start: datetime, end: datetime) -> PeriodStep:
     """Hours for up to two days, then days, from a half year on weeks or months."""
     days = (end - start) / timedelta(days=1)
     readable = (

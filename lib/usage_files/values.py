@@ -47,7 +47,7 @@ def convert_to_milliseconds(value: int | Decimal | None, factor: int = 1) -> int
     return round(value * factor)
 
 
-def text(value: Any, longest: int) -> str | None:
+def clean_text(value: Any, longest: int) -> str | None:
     """Words that any store holds; None for nothing."""
     if value is None or value == "":
         return None

@@ -28,7 +28,7 @@ from lib.db.tables import (
 )
 from lib.errors import Conflict, InvalidInput, NotFound
 from lib.fast_json import decode, encode_text
-from lib.limited.rules import unified_difference
+from lib.limited.rules import compute_unified_difference
 from lib.workflows.definition import (
     Definition,
     WorkflowNode,
@@ -124,7 +124,7 @@ class Workflows:
         old_lines = write_yaml(old_version.definition).splitlines()
         new_lines = write_yaml(after.definition).splitlines()
         names = f"version {old_version.version}", f"version {after.version}"
-        return unified_difference(old_lines, new_lines, names)
+        return compute_unified_difference(old_lines, new_lines, names)
 
     def check(self, actor: Actor, document: str | bytes | Mapping[str, Any]) -> tuple[Definition, Sequence[Problem]]:
         """Read a definition and list its problems, also those with what it names here: parts of the installation.

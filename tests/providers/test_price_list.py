@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import InvalidInput
-from lib.providers.prices.price_list import COLUMNS, format_exact_dollars, nano, read, read_shipped, write
+from lib.providers.prices.price_list import COLUMNS, format_exact_dollars, parse_nano, read, read_shipped, write
 from lib.providers.prices.rates import RATE_NAMES, Price, Rates, Tier
 
 HEAD = ",".join(COLUMNS)
@@ -29,7 +29,7 @@ def test_what_is_written_is_read_again(base: Rates, long: Rates, above: int) -> 
 @pytest.mark.feature("COST-1")
 @given(st.integers(0, 10**15))
 def test_money_survives_as_text(amount: int) -> None:
-    assert nano(format_exact_dollars(amount)) == amount
+    assert parse_nano(format_exact_dollars(amount)) == amount
 
 
 @pytest.mark.feature("COST-1")

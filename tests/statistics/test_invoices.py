@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import InvalidInput
-from lib.statistics.invoices.invoice_lines import InvoiceLine, columns, join_invoices, read
+from lib.statistics.invoices.invoice_lines import InvoiceLine, join_invoices, read, read_columns
 
 pytestmark = pytest.mark.feature("COST-9")
 DATA = Path(__file__).parent / "data"
@@ -54,14 +54,14 @@ def test_anthropic_costs_cents_of_the_interface_dollars_of_the_console() -> None
 
 
 def test_any_table_by_its_columns() -> None:
-    names, suggested, is_known = columns(GENERIC)
+    names, suggested, is_known = read_columns(GENERIC)
     assert names == ["Day", "Model", "Tokens In", "Tokens Out", "Spend"]
     assert (suggested, is_known) == (MAPPING | {"cost_usd": "Spend"}, False)
     found = read(GENERIC, suggested)
     assert found.lines == (InvoiceLine(FIRST, "m", 1001, 22, cost_nano=1_505_000_000, parts=2),)
     assert (found.kind, found.left_out, found.quantum_nano) == (None, {"day can't be read": 1}, 1_000_000)
     assert read(GENERIC, MAPPING).lines[0].cost_nano is None
-    assert columns((DATA / "openai_usage.json").read_bytes())[2] is True
+    assert read_columns((DATA / "openai_usage.json").read_bytes())[2] is True
 
 
 def test_usage_and_costs_stand_together_and_nothing_twice() -> None:

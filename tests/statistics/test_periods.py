@@ -8,9 +8,9 @@ import pytest
 from lib.statistics.periods import (
     PeriodStep,
     ReportPeriod,
+    choose_step,
     compare_to_last_year,
     compute_midnight,
-    default_step,
     list_buckets,
     list_offsets,
     list_steps,
@@ -110,7 +110,7 @@ def test_the_stretches_of_one_offset_are_those_of_the_zone(zone: str) -> None:
 def test_steps_fit_the_range() -> None:
     for period in (ReportPeriod.DAYS_7, ReportPeriod.DAYS_30, ReportPeriod.MONTH, ReportPeriod.YEAR):
         found = resolve(period, BERLIN, NOW)
-        step = default_step(found.start, found.end)
+        step = choose_step(found.start, found.end)
         assert step in list_steps(found.start, found.end)
         assert 2 <= len(list_buckets(found.start, found.end, step, BERLIN)) <= 100
 

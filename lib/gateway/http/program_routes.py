@@ -25,7 +25,7 @@ _Handler = Callable[[Exchange], Awaitable[None]]
 _MODEL_HANDLERS: dict[str, tuple[str, _Handler]] = {
     **{path: ("POST", door.answer) for path, door in MODEL_ROUTES.items()},
     "/v1/messages/count_tokens": ("POST", count_tokens),
-    model_list.PATH: ("GET", model_list.models),
+    model_list.PATH: ("GET", model_list.list_models),
 }
 _FOLDERS = ("/v1/", "/api/")
 
@@ -64,7 +64,7 @@ class ProgramRoutes:
         elif path.startswith(mcp_door.NO_OAUTH):
             mcp_door.refuse_oauth()
         elif path.startswith(f"{model_list.PATH}/"):
-            await model_list.models(exchange)
+            await model_list.list_models(exchange)
         elif path in self._paths or path.startswith(_FOLDERS):
             await self._routes({**scope, "app": self}, receive, exchange.send)  # with an app a wrong method is raised
         else:

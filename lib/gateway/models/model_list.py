@@ -15,7 +15,7 @@ from lib.gateway.openai import chat_completions
 PATH = "/v1/models"
 
 
-async def models(exchange: Exchange) -> None:
+async def list_models(exchange: Exchange) -> None:
     """`GET /v1/models` and `GET /v1/models/{slug}`."""
     is_anthropic = bool(exchange.header("anthropic-version"))
     actor = await authenticate(exchange, service_root.current(), GatewayEndpoint.MODELS)

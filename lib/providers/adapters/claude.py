@@ -99,7 +99,7 @@ def is_claude(endpoint: Endpoint, model: str) -> bool:
     return endpoint.kind == ProviderKind.ANTHROPIC or (endpoint.kind == ProviderKind.LITELLM and "claude" in model)
 
 
-def fitted(
+def fit_parameters(
     litellm: Any,
     endpoint: Endpoint,
     model: str,

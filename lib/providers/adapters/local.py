@@ -121,7 +121,7 @@ def _load() -> Any:
         params.n_parallel = 1
         params.n_batch = 64
         params.n_ubatch = 64
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads or _default_threads()
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads or _count_threads()
         params.warmup = False
         params.ui = False
         params.verbosity = -1
@@ -131,7 +131,7 @@ def _load() -> Any:
     return _server
 
 
-def _default_threads() -> int:
+def _count_threads() -> int:
     return max(1, min(4, (os.cpu_count() or 1) // 2))
 
 

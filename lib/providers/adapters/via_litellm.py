@@ -17,7 +17,7 @@ from typing import Any
 
 from lib.errors import ProviderError
 from lib.providers.adapters import embeddings, failures, local, reranking
-from lib.providers.adapters.claude import fit_thoughts, fitted, is_claude
+from lib.providers.adapters.claude import fit_parameters, fit_thoughts, is_claude
 from lib.providers.adapters.exchange import UpstreamExchange, record_exchange
 from lib.providers.adapters.mending import mend
 from lib.providers.adapters.tool_ids import fit_ids
@@ -143,7 +143,7 @@ async def _ask(
     parameters = select_allowed(request.parameters)
     unfit = list[str]()
     if is_claude(endpoint, request.model):
-        parameters, unfit = fitted(litellm, endpoint, request.model, parameters, request.messages)
+        parameters, unfit = fit_parameters(litellm, endpoint, request.model, parameters, request.messages)
         if unfit and not request.drops:
             raise make_not_taken_error(request.model, unfit)
 

@@ -46,7 +46,7 @@ from lib.providers.prices.rates import (
     add_costs,
     build_plain_price,
     compute_cost,
-    own_round,
+    subtract_rounds,
 )
 from lib.providers.prices.service_tiers import name_priced_tier
 
@@ -176,7 +176,7 @@ class PriceBook:
         if price is None and reported_nano is None and details.uses and not usage.total_tokens:
             own = Cost(0, "priced", None)  # charged by its uses alone
         else:
-            own = compute_cost(price, own_round(usage, rounds) if rounds else usage, reported_nano)
+            own = compute_cost(price, subtract_rounds(usage, rounds) if rounds else usage, reported_nano)
         if own.price_id == PROVIDER_SAID:
             return own
         consulted = [self.charge(kind, model_round.model or model, at, model_round.usage) for model_round in rounds]

@@ -100,7 +100,7 @@ def format_exact_dollars(nano: int) -> str:
 
 
 @lru_cache(4096)
-def nano(text: str) -> int | None:
+def parse_nano(text: str) -> int | None:
     """Decimal dollars as nano-dollars, exactly; None for nothing; ValueError for anything else."""
     if not text.strip():
         return None
@@ -163,7 +163,7 @@ def _parse_line(number: int, row: dict[str, str]) -> _Line:
     service_tier = restore(row.get("service_tier", "").strip()).lower()
     if len(service_tier) > _LONGEST_TIER or not service_tier.isprintable() or " " in service_tier:
         raise ValueError(f"service_tier is {service_tier[:40]!r}, not a word like flex or fast+us")
-    rates = {name: nano(row.get(name, "")) for name in RATES}
+    rates = {name: parse_nano(row.get(name, "")) for name in RATES}
     if int(above) == 0 and not service_tier and (rates["input"] is None or rates["output"] is None):
         raise ValueError("input and output must be stated (0 is free)")
     source = restore(row.get("source", "").strip())[:200]

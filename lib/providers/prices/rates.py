@@ -298,7 +298,7 @@ def add_costs(first: Cost, parts: list[Cost], fees: list[int | None]) -> Cost:
     return Cost(nano, status, first.price_id, first.fees_nano + known_fees + sum(part.fees_nano for part in parts))
 
 
-def own_round(usage: Usage, rounds: tuple[ModelUsage, ...]) -> Usage:
+def subtract_rounds(usage: Usage, rounds: tuple[ModelUsage, ...]) -> Usage:
     """A usage without the rounds of the same model that are counted in it: what is left is priced by its own length."""
     prompt, completion, read, write, long = (
         sum(getattr(model_round.usage, name) for model_round in rounds if not model_round.model)

@@ -329,10 +329,10 @@ def encode_arguments(value: Any) -> str:
     """A tool's arguments as the JSON text a program expects: as it is, or of an object; nothing for none."""
     if value is None or isinstance(value, str):
         return value or ""
-    return json.dumps(value, ensure_ascii=False, default=_number)
+    return json.dumps(value, ensure_ascii=False, default=_convert_number)
 
 
-def _number(value: Any) -> Any:
+def _convert_number(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
 
 

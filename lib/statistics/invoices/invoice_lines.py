@@ -115,7 +115,7 @@ def join_invoices(invoices: Iterable[Invoice]) -> Invoice:
     )
 
 
-def columns(content: bytes) -> tuple[list[str], dict[str, str], bool]:
+def read_columns(content: bytes) -> tuple[list[str], dict[str, str], bool]:
     """The columns of a file, those that look like our fields, and whether its form is known anyway."""
     source = _open_source(content)
     recognised = table.look_at(source)
@@ -186,7 +186,7 @@ def _read_line(usage_table: Table, row: Row, raw: Raw) -> tuple[date, str | None
     numbers: _Numbers = {name: None if count is None else Decimal(count) for name, count in counts.items()}
     if "cost_usd" in raw:
         numbers["cost_usd"] = usage_table.cost_of(raw)
-    named_model = values.text(row.get(usage_table.mapping.get("model", "")), 200)
+    named_model = values.clean_text(row.get(usage_table.mapping.get("model", "")), 200)
     model = None if named_model is None else str(raw.get("canonical_model") or raw["model"]).strip()
     return moment.date(), model, numbers
 

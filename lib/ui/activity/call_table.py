@@ -50,7 +50,7 @@ def _join_pieces(pieces: Callable[[], Iterator[bytes]]) -> bytes:
     return b"".join(pieces())
 
 
-def rows(
+def show_rows(
     page: ActivityPage, criteria: ActivityFilter, names: Mapping[str, str], zone: ZoneInfo, selected: str | None
 ) -> None:
     """The table and its footer, or that nothing matches."""

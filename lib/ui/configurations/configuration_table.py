@@ -168,13 +168,13 @@ def _draw_more(services: Services, actor: Actor, configuration: Configuration) -
     word, icon = ("Switch off", "toggle_off") if configuration.is_active else ("Switch on", "toggle_on")
     if st.button(word, icon=f":material/{icon}:", type="tertiary", disabled=not may_edit):
         change(lambda: services.configurations.set_active(actor, configuration.id, not configuration.is_active))
-    _default_choice(services, actor, configuration, locked=not may_edit)
+    _draw_default_button(services, actor, configuration, locked=not may_edit)
     may_delete = actor.can(Permission.DELETE_CONFIGS)
     if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", disabled=not may_delete):
         st.dialog(f"Delete {configuration.slug}?")(delete_dialog)(services, actor, configuration)
 
 
-def _default_choice(services: Services, actor: Actor, configuration: Configuration, *, locked: bool) -> None:
+def _draw_default_button(services: Services, actor: Actor, configuration: Configuration, *, locked: bool) -> None:
     app = blocks.escape_markdown(configuration.app)
     star = ":material/star:"
     if configuration.is_default:

@@ -51,7 +51,7 @@ def draw_tool_rules(
             rules.waits,
             help="Otherwise it is told where the question stands, as an error of the tool.",
         )
-        numbers = _number_fields(rules)
+        numbers = _draw_number_fields(rules)
 
     def read() -> dict[str, Any]:
         approval = {name: policy for policy, patterns in tools_by_policy.items() for name in patterns}
@@ -72,7 +72,7 @@ def _draw_policy_field(policy: ApprovalPolicy, tool_names: Sequence[str], rules:
     )
 
 
-def _number_fields(rules: ToolRules) -> dict[str, Any]:
+def _draw_number_fields(rules: ToolRules) -> dict[str, Any]:
     columns = st.columns(3)
     rounds = columns[0].number_input("Rounds", 1, 50, rules.max_rounds, help="Calls of the model in one turn, at most")
     seconds = columns[1].number_input("Seconds", 1, 3600, rules.max_seconds, help="A person's thinking does not count")

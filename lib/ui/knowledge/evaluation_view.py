@@ -135,7 +135,9 @@ def _draw_runs(services: Services, actor: Actor, collection: Collection, runs: S
             for name in (metric for metric in evaluation.figures if metric in baseline.figures):
                 with blocks.show_errors():
                     st.markdown(
-                        sentence(services.knowledge.evaluations.compare(actor, baseline.id, evaluation.id, name))
+                        describe_comparison(
+                            services.knowledge.evaluations.compare(actor, baseline.id, evaluation.id, name)
+                        )
                     )
         chunking = evaluation.settings["chunking"]
         st.caption(
@@ -181,7 +183,7 @@ def _draw_figures(evaluation: Evaluation, baseline: Evaluation | None, describe_
     )
 
 
-def sentence(comparison: RunComparison) -> str:
+def describe_comparison(comparison: RunComparison) -> str:
     """A sentence on two runs: how much a metric changed, for how many questions, and whether that could be chance."""
     by = comparison.difference
     word = "as good" if by.value == 0 else "better" if by.value > 0 else "worse"

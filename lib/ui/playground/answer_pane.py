@@ -34,7 +34,7 @@ def draw_parameters(configuration: Configuration, prefix: str = "") -> dict[str,
     """Controls for what the model takes; the values that differ from the configuration's."""
     for parameter in list_offered(configuration.provider_kind):
         default = configuration.parameters.get(parameter.name)
-        _number(parameter, default, key=f"{prefix}{configuration.id}-{parameter.name}")
+        _draw_number_input(parameter, default, key=f"{prefix}{configuration.id}-{parameter.name}")
     missing = ", ".join(parameter.name for parameter in list_not_offered(configuration.provider_kind))
     if missing:
         st.caption(f"Not offered by this model: {blocks.escape_markdown(missing)}.")
@@ -52,7 +52,7 @@ def read_changed_parameters(configuration: Configuration, prefix: str = "") -> d
     return changed
 
 
-def _number(parameter: Parameter, default: Any, key: str) -> float | int | None:
+def _draw_number_input(parameter: Parameter, default: Any, key: str) -> float | int | None:
     whole = parameter.step == 1
     cast = int if whole else float
     return st.number_input(

@@ -306,7 +306,7 @@ def _parse_rates(cells: dict[str, str]) -> dict[str, int | None]:
     rates: dict[str, int | None] = {}
     for name, text in cells.items():
         try:
-            rates[name] = price_list.nano(text.strip())
+            rates[name] = price_list.parse_nano(text.strip())
         except ValueError as error:
             raise InvalidInput(f"{_ALL_LABELS[name]} can't be used.", f"{error}.", "Write it like 2.50.") from None
     if rates["input"] is None or rates["output"] is None:

@@ -59,7 +59,7 @@ def show_tab(services: Services, actor: Actor, zone: ZoneInfo, providers: Sequen
 
 def _read_invoice(content: bytes, name: str) -> Invoice | None:
     """The file as an invoice; None while its columns are not named yet."""
-    names, suggested, is_known = invoice_lines.columns(content)
+    names, suggested, is_known = invoice_lines.read_columns(content)
     if is_known:
         return invoice_lines.read(content)
     with st.expander(f"Columns of {blocks.escape_markdown(name)}", icon=":material/table:", expanded=True):

@@ -37,7 +37,7 @@ def write_view(view: StatisticsView) -> None:
     st.query_params.from_dict(view.to_query())
 
 
-def options(
+def list_options(
     ask: Statistics, actor: Actor, configurations: Iterable[str], api_keys: Iterable[str]
 ) -> dict[str, Sequence[str]]:
     """The values that each filter offers, by filter name; `_list` adds those that only the address names."""

@@ -20,8 +20,8 @@ from lib.statistics.periods import (
     PeriodStep,
     ReportPeriod,
     ReportRange,
+    choose_step,
     compare_to_last_year,
-    default_step,
     list_steps,
     resolve,
 )
@@ -110,7 +110,7 @@ class StatisticsView:
     def step_in(self, date_range: ReportRange) -> PeriodStep:
         """The chosen step where it fits the range, else the range's own."""
         offered = list_steps(date_range.start, date_range.end)
-        return self.step if self.step in offered else default_step(date_range.start, date_range.end)
+        return self.step if self.step in offered else choose_step(date_range.start, date_range.end)
 
     def filter(self, start: datetime, end: datetime, zone: ZoneInfo, money: RateBook | None = None) -> StatisticsFilter:
         """The filter of the statistics' queries from `start` to `end`, with cost in the currency of `money`."""

@@ -92,7 +92,7 @@ def _draw_webhooks(services: Services, actor: Actor, workflow: Workflow, zone: Z
         with st.container(border=True):
             _draw_webhook(services, actor, webhook, zone)
     if st.button("Add webhook", icon=":material/webhook:"):
-        st.dialog("Add webhook", width="medium")(_webhook_dialog)(services, actor, workflow)
+        st.dialog("Add webhook", width="medium")(_draw_webhook_dialog)(services, actor, workflow)
 
 
 def _draw_webhook(services: Services, actor: Actor, webhook: WorkflowWebhook, zone: ZoneInfo) -> None:
@@ -111,7 +111,7 @@ def _draw_webhook(services: Services, actor: Actor, webhook: WorkflowWebhook, zo
             st.rerun()
 
 
-def _webhook_dialog(services: Services, actor: Actor, workflow: Workflow) -> None:
+def _draw_webhook_dialog(services: Services, actor: Actor, workflow: Workflow) -> None:
     _draw_needs(services, actor, workflow)
     name = st.text_input("Name", placeholder="issue tracker")
     st.caption("A delivery's JSON fills the form's fields by their names; a field `payload` gets all of it.")
