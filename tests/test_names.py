@@ -1,7 +1,6 @@
 """Functions say what they do: the name of each begins with a verb."""
 
 import ast
-import re
 
 from tests.test_layers import module_name, sources
 
@@ -35,8 +34,9 @@ def test_functions_begin_with_a_verb() -> None:
     nouns = [
         f"{module_name(path)}.{node.name}"
         for path in sources()
+        if "versions" not in path.parts  # released migrations stay as they are
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if (word := re.match(r"_*([a-z]*)", node.name)[1]) and word not in verbs and node.name not in _KEPT
+        if (word := node.name.strip("_").partition("_")[0]) and word not in verbs and node.name not in _KEPT
     ]
     assert nouns == []
