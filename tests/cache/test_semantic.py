@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from lib.db.tables import cache_decisions, cache_entries
 from lib.errors import NotFound
 from lib.settings import Settings
 from tests.cache.rig import AMIRA, JONAS, CacheRig
+from tests.waiting import CEILING_S
 
 pytestmark = pytest.mark.feature("CACHE-4")
-COLD = {"parameters": {"temperature": 0}}
+COLD: dict[str, Any] = {"parameters": {"temperature": 0}}
 FIRST = "What is the capital of France?"
 REWORDED = "Which city is the capital of France?"
 NEAR_MISS = "What is the capital of Spain?"
@@ -146,7 +148,7 @@ def test_storing_and_serving_go_on_beside_a_judge_that_hangs(rig: CacheRig, monk
         assert rig.tier(rig.ask(question, **COLD)) == "none"
         recall.flush()
     try:
-        assert judging.wait(60)
+        assert judging.wait(CEILING_S)
         assert [rig.tier(rig.ask(question, **COLD)) for question in (REWORDED, "How deep is the sea?")] == ["exact"] * 2
         with rig.services.store.read() as connection:
             assert len(connection.execute(select(cache_entries.c.id)).all()) == 3
@@ -165,7 +167,12 @@ def test_what_can_not_be_compared_in_time_is_left_out_and_counted() -> None:
     goes_on = threading.Event()
     compared: list[int] = []
     comparisons = Comparisons(most_waiting=2)
-    taken = [comparisons.put(lambda number=number: goes_on.wait(60) and compared.append(number)) for number in range(9)]
+
+    def compare(number: int) -> None:
+        if goes_on.wait(CEILING_S):
+            compared.append(number)
+
+    taken = [comparisons.put(partial(compare, number)) for number in range(9)]
     assert taken.count(False) >= 5, "two are being made, two wait"
     goes_on.set()
     comparisons.wait()
