@@ -6,6 +6,7 @@ from functools import partial
 import streamlit as st
 
 from lib.access.permissions import Permission
+from lib.calls.request import CachePolicy
 from lib.errors import LLMManagerError
 from lib.playground.question import IMAGES, TEXTS, PlaygroundQuestion, rebuild_question
 from lib.playground.run import MOST_PANES, PlaygroundRun
@@ -83,9 +84,10 @@ if sent:
     except LLMManagerError as error:
         sending.keep_error(error)
     st.rerun()
-if st.session_state.pop(session_keys.RUN_AGAIN, None) is not None and run is not None and run.first_call is not None:
+policy = st.session_state.pop(session_keys.RUN_AGAIN, None)
+if policy is not None and run is not None and run.first_call is not None:
     if (repeated := rebuild_question(run.first_call)) is not None:
-        begin(replace(repeated, system_prompt=extras.system_prompt))
+        begin(replace(repeated, system_prompt=extras.system_prompt), cache_policy=policy)
     st.rerun()
 sending.show_kept_error()
 
@@ -118,7 +120,7 @@ else:
     comparison.draw_vote(services, actor, run)
     with blocks.start_row(gap="xsmall"):
         if not run.running and question is not None and st.button("Run all again", icon=":material/replay:"):
-            st.session_state[session_keys.RUN_AGAIN] = True
+            st.session_state[session_keys.RUN_AGAIN] = CachePolicy()
             st.rerun()
         if question is not None and not hidden and st.button("Copy as code", icon=":material/code:", type="tertiary"):
             comparison.draw_code_dialog(question, run.panes)

@@ -4,7 +4,7 @@ Changing rules, and what belongs to others, needs `edit-llm-configs`; figures ne
 what came from their own questions. The words of a question are shown to whom the call log would show them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from lib.access import audit
 from lib.access.permissions import Actor, Permission
-from lib.access.team_scope import filter_changeable, filter_usable, make_shared_refusal
+from lib.access.team_scope import filter_changeable, filter_owned, filter_usable, make_shared_refusal
 from lib.cache.entries import Entries
 from lib.cache.policy import CacheRules, SemanticMode, SharingScope
 from lib.cache.proof import Proof, compute_upper_bound, prove
@@ -32,6 +32,7 @@ from lib.db.tables import (
     cache_hits,
     cache_policies,
     configurations,
+    usage_logs,
 )
 from lib.db.vault import Vault
 from lib.errors import Conflict, InvalidInput, NotFound
@@ -237,6 +238,33 @@ class Cache:
         with self._store.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def find_answer_ages(self, actor: Actor, call_ids: Collection[str]) -> dict[str, int]:
+        """Find how old answers from memory were when they were served: whole seconds by the id of the call.
+
+        Only calls of the actor's own or, for who may see figures, of the team's; without those that went upstream, and
+        those whose original call the ledger keeps no more.
+        """
+        actor.require(Permission.TEST_CONFIGS)
+        if not call_ids:
+            return {}
+        if len(ages := self._read_answer_ages(actor, call_ids)) < len(set(call_ids)):
+            self.recall.flush()  # the newest hits wait in this process
+            ages = self._read_answer_ages(actor, call_ids)
+        return ages
+
+    def _read_answer_ages(self, actor: Actor, call_ids: Collection[str]) -> dict[str, int]:
+        served = usage_logs.alias("served")
+        original = usage_logs.alias("original")
+        query = (
+            select(_H.call_id, served.c.started_at, original.c.finished_at)
+            .join(served, (served.c.call_id == _H.call_id) & served.c.is_final)
+            .join(original, (original.c.call_id == _H.original_call_id) & original.c.is_final)
+            .where(_H.call_id.in_(call_ids), _filter_visible(actor))
+        )
+        with self._store.read() as connection:
+            rows = connection.execute(query).all()
+        return {row.call_id: max(0, int((row.started_at - row.finished_at).total_seconds())) for row in rows}
+
     def purge_own(self, actor: Actor) -> int:
         """Forget every answer to the actor's own questions; how many those were."""
         actor.require(Permission.TEST_CONFIGS)
@@ -407,6 +435,11 @@ def _prove(connection: Connection, pool: str, rules: CacheRules) -> Proof:
 
 def _compute_proof_start() -> datetime:
     return utc_now() - timedelta(days=PROOF_DAYS)
+
+
+def _filter_visible(actor: Actor) -> ColumnElement[bool]:
+    """Hits whose figures the actor may see, as Activity shows calls: one's own, or the team's."""
+    return filter_changeable(actor, _H.team_id) if actor.sees_all_calls else filter_owned(actor, _H.user_id, _H.team_id)
 
 
 def _read_rules(row: Any) -> CacheRules:

@@ -30,6 +30,7 @@ _TOOL_FIELDS = frozenset(
     }
 )  # fmt: skip
 _LONGEST_QUESTION = 8_000  # characters that are compared by words
+_NUMBERS = (int, float)  # made once: a union would be made for each request
 WARMEST = 0.3  # temperature up to which a reworded question may get a remembered answer
 _PERSONAL = compile_pattern(
     r"(?i)\b(?:my|mine|our|me|mein|meine|meiner|meinem|meinen|unser|mon|mes|notre|mi|mis|nuestro|meu|minha|nosso|mio|mia)\b"
@@ -86,7 +87,7 @@ def find_question(plan: Plan) -> str | None:
     if request.wire is not None and request.wire.protocol != Protocol.CHAT:
         return None
     temperature = model_request.parameters.get("temperature")
-    if not isinstance(temperature, int | float) or temperature > WARMEST:
+    if not isinstance(temperature, _NUMBERS) or temperature > WARMEST:
         return None
     turns = [message for message in model_request.messages if message.get("role") not in ("system", "developer")]
     if len(turns) != 1 or turns[0].get("role") != "user" or not isinstance(turns[0].get("content"), str):

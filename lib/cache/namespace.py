@@ -89,8 +89,7 @@ def read_sketch(loose_key: str) -> str:
 
 
 def _make_sketch(secret: CacheSecret, owner: bytes, configuration_key: bytes, question: str) -> str:
-    words = _encode_word(wording.make_sketch(question))
-    return secret.hash(b"sketch", owner, configuration_key, words)[:_SKETCH_DIGITS]
+    return secret.hash(b"sketch", owner, configuration_key, wording.make_sketch(question))[:_SKETCH_DIGITS]
 
 
 def _encode_word(word: str) -> bytes:

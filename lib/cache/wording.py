@@ -21,7 +21,7 @@ VERSION = 1
 _FOLDER = Path(__file__).resolve().parent.parent.parent / "data" / "guards"
 _WORD = compile_pattern(r"[^\W_]+(?:['’\-.][^\W_]+)*|[^\w\s]|_")
 _RUN = compile_pattern(r"[^\W_]+")
-_BLANKS = {code: " " for code in range(128) if not chr(code).isalnum()}
+_RUNS = bytes(ord(chr(code).lower()) if chr(code).isalnum() else ord(" ") for code in range(128)) + bytes(128)
 _SIGN_FOR_SIGN = compile_pattern(r"[`\"“”„«»‹›{}<>\[\]=\\|]|\n")
 _MOST_PHRASES = 4  # of politeness, at each end
 _LEAST_COMMON = 0.2  # of the words: how many the commonest words of a language have to be
@@ -74,28 +74,28 @@ def find_language(text: str) -> str | None:
 
 
 @cache
-def _list_polite_words() -> frozenset[str]:
+def _list_polite_words() -> frozenset[bytes]:
     """Every word of a phrase that may be taken off an end, in any language."""
     lexicons = [load_lexicon(code) for code in list_languages()]
     phrases = [phrase for lexicon in lexicons for name in ("openings", "closings") for phrase in lexicon[name]]
     return frozenset(run for phrase in phrases for run in _split_runs(" ".join(phrase)))
 
 
-def make_sketch(text: str) -> str:
+def make_sketch(text: str) -> bytes:
     """Make what all questions with the same significant words share, at a tenth of the price of knowing these.
 
-    Lower-case words in their order, without any that politeness is made of: others may have the same sketch.
+    Lower-case words in their order, in UTF-8, without any that politeness is made of: others may have the same sketch.
     """
     polite_words = _list_polite_words()
-    return " ".join([word for word in _split_runs(text) if word not in polite_words])
+    return b" ".join([word for word in _split_runs(text) if word not in polite_words])
 
 
-def _split_runs(text: str) -> list[str]:
-    """Split off the runs of letters and digits of a text, in lower case."""
-    text = text.lower()
+def _split_runs(text: str) -> list[bytes]:
+    """Split off the runs of letters and digits of a text, in lower case and UTF-8."""
     if text.isascii():
-        return text.translate(_BLANKS).split()
-    return _RUN.findall(unicodedata.normalize("NFC", text))
+        return text.encode().translate(_RUNS).split()  # bytes: one look into a table for each sign
+    runs = " ".join(_RUN.findall(unicodedata.normalize("NFC", text.lower())))
+    return runs.encode("utf-8", "surrogatepass").split(b" ") if runs else []
 
 
 def list_significant_words(text: str, language: str) -> list[str] | None:

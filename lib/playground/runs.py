@@ -64,16 +64,24 @@ class Playground:
         self._turns = turns
 
     def start(
-        self, actor: Actor, question: PlaygroundQuestion, panes: Sequence[Pane], *, is_blind: bool = False
+        self,
+        actor: Actor,
+        question: PlaygroundQuestion,
+        panes: Sequence[Pane],
+        *,
+        is_blind: bool = False,
+        cache_policy: CachePolicy | None = None,
     ) -> str:
         """Ask every pane at once and return the run's id. A pane that can't be asked says why; when none can, that is
-        raised.
+        raised. `cache_policy` says whether answers may come from memory; None: as configurations do.
         """
         actor.require(Permission.TEST_CONFIGS)
         if not 0 < len(panes) <= MOST_PANES:
             raise InvalidInput("A run has one to four panes.", f"These are {len(panes)}.", field="panes")
         run_id = make_id()
-        pane_rows = [self._send(actor, run_id, position, pane, question) for position, pane in enumerate(panes)]
+        pane_rows = [
+            self._send(actor, run_id, position, pane, question, cache_policy) for position, pane in enumerate(panes)
+        ]
         failures = [row.pop("failure") for row in pane_rows]
         if all(failures):
             raise failures[0]

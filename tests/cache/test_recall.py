@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from lib.access.grants import KeyGrant
+from lib.access.permissions import Permission
 from lib.cache.eligibility import is_personal
 from lib.cache.policy import CacheRules, SharingScope
 from lib.calls.request import CachePolicy, CallRequest
@@ -48,6 +50,22 @@ def test_the_same_request_is_answered_from_memory_with_a_row_that_says_what_it_s
     assert (hit.call_id, hit.original_call_id, hit.tier) == (again.call_id, first.call_id, "exact")
     assert (entry.uses, entry.call_id) == (1, first.call_id)
     assert "France" not in f"{entry.answer}{entry.question}", "words are encrypted"
+
+
+@pytest.mark.feature("CACHE-1")
+def test_how_old_an_answer_was_is_told_to_its_asker_and_to_who_sees_the_teams_calls(rig: CacheRig) -> None:
+    first, again = rig.ask(QUESTION, JONAS), rig.ask(QUESTION, JONAS)
+    five_minutes_before = rig.rows(again.call_id)[0]["started_at"] - timedelta(minutes=5)
+    with rig.services.store.write() as connection:
+        is_first = usage_logs.c.call_id == first.call_id
+        connection.execute(update(usage_logs).where(is_first).values(finished_at=five_minutes_before))
+    asker = replace(JONAS, permissions=frozenset({Permission.TEST_CONFIGS}))
+    stranger = replace(asker, user_id=AMIRA.user_id)
+    for actor, expected in (
+        *((reader, {again.call_id: 300}) for reader in (asker, JONAS, AMIRA)),
+        *((reader, {}) for reader in (stranger, replace(asker, team_id=7), replace(JONAS, team_id=7))),
+    ):
+        assert rig.services.cache.find_answer_ages(actor, [first.call_id, again.call_id]) == expected, actor
 
 
 @pytest.mark.feature("CACHE-2")
@@ -241,8 +259,6 @@ def test_entries_are_purged_by_person_configuration_age_and_call_and_grow_old(ri
 
 
 def _two_days_before(connection: Any) -> Any:
-    from datetime import timedelta
-
     return connection.scalar(select(cache_entries.c.created_at).limit(1)) - timedelta(days=2)
 
 

@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 from streamlit.testing.v1 import AppTest
 
 from lib.access.permissions import Role, make_actor
-from lib.clock import utc_now
+from lib.clock import make_id, utc_now
+from lib.db.tables import cache_hits, usage_logs
 from lib.settings import Settings
 from tests.activity.activity_rig import JONAS, account, log, opened
 from tests.pages.visitor import Visitor, press, run, words
@@ -27,6 +29,17 @@ def visitor(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vis
 def own(visitor: Visitor, **values: Any) -> str:
     (user_id,) = (user.id for user in visitor.services.users.list(make_actor(None, "", Role.SUPER_ADMIN)))
     return log(visitor.services.store, make_actor(user_id, "amira", Role.DEVELOPER), **values)
+
+
+def note_hit(visitor: Visitor, call_id: str, original_call_id: str) -> None:
+    """Note that a call of the visitor's was answered from memory."""
+    store = visitor.services.store
+    with store.read() as connection:
+        query = select(usage_logs.c.user_id, usage_logs.c.team_id).where(usage_logs.c.call_id == call_id)
+        owner = dict(connection.execute(query).mappings().one())
+    row = {"call_id": call_id, "original_call_id": original_call_id, "tier": "exact", "created_at": utc_now()}
+    with store.write() as connection:
+        connection.execute(insert(cache_hits), row | owner | {"entry_id": make_id(), "configuration_id": make_id()})
 
 
 def said(page: AppTest) -> str:
@@ -91,8 +104,15 @@ def test_a_filter_that_finds_nothing_offers_the_way_back(visitor: Visitor) -> No
 
 
 def test_an_address_with_an_id_opens_the_call_whatever_its_date(visitor: Visitor) -> None:
-    old = own(visitor, ago=400 * 86_400, prompt_text="Why?", response_text="Because.", model="gpt-4.1")
+    long_ago, five_minutes = 400 * 86_400, 300
+    own(visitor, ago=long_ago + five_minutes, call_id="paid")
+    told = {"prompt_text": "Why?", "response_text": "Because.", "model": "gpt-4.1"}
+    hit = {"call_id": "hit", "cache": "exact", "cost_nano_usd": 0, "saved_nano_usd": 4_100_000}
+    old = own(visitor, ago=long_ago, **told, **hit)
+    note_hit(visitor, "hit", "paid")
     page = visitor.open("activity", id=old)
+    assert "exact\\) · saved \\$0.0041 · given 5 min before" in words(page)
+    assert any(button.label == "Ask again without the cache" for button in page.button)
     assert f"Call {old[-8:]}" in words(page)
     assert "120 → 30" in words(page)
     assert [code.value for code in page.code][:2] == ["Why?", "Because."]

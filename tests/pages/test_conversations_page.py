@@ -1,5 +1,6 @@
 """The Conversations page: ask, branch, search, settings, what could not be sent, somebody else's address."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -79,10 +80,14 @@ def test_the_empty_page_says_what_will_be_here(amira: Talker) -> None:
 
 def test_a_thread_shows_words_figures_and_the_meter(amira: Talker) -> None:
     amira.configure("dear", "echo+priced")
+    amira.remember("dear")
+    amira.begin("What is a ledger?", slug="dear")
     talk = amira.begin("What is a ledger?", slug="dear")
     page = amira.open("conversations", id=talk.id)
     assert "What is a ledger?" in texts(page)
     said = words(page)
+    assert re.search(r"from memory · saved \S+ · given a moment before", said)
+    assert "Ask again without the cache" in [button.label for button in page.button]
     assert "Talk" in said
     for label in ("Context", "Tokens", "Cost", "Next message"):
         assert label in said

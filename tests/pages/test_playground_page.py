@@ -70,6 +70,23 @@ def test_an_opened_run_shows_every_pane_with_its_figures_or_its_reason(visitor: 
 
 
 @pytest.mark.feature("PLAY-1")
+@pytest.mark.feature("CACHE-1")
+def test_a_call_of_the_ledger_says_since_when_its_answer_was_remembered_and_is_asked_again(visitor: Visitor) -> None:
+    visitor.remember("lorem")
+    actor = visitor.services.sessions.find_actor(str(session.read_token()))
+    assert actor is not None
+    run_id = [started(visitor, Pane("lorem")) for _ in range(2)][-1]
+    (pane,) = visitor.services.playground.open(actor, run_id).panes
+    visitor.services.calls._calls.clear()  # as after ten minutes
+    page = visitor.open("playground", run=str(pane.call_id))
+    assert "From memory · given a moment before" in words(page)
+    press(page, "Ask again without the cache")
+    (asked,) = visitor.services.playground.open(actor, "".join(page.query_params["run"])).panes
+    assert asked.call is not None
+    assert (asked.call.cache, asked.call_id == pane.call_id) == ("none", False)
+
+
+@pytest.mark.feature("PLAY-1")
 def test_a_blind_run_hides_who_wrote_what_until_the_vote(visitor: Visitor) -> None:
     run_id = started(visitor, Pane("lorem"), Pane("echo"), is_blind=True)
     page = visitor.open("playground", run=run_id)

@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from lib import services as service_root
 from lib.access.permissions import OPERATOR, Role
+from lib.cache.policy import CacheRules
 from lib.services import Services
 from lib.settings import Settings
 from lib.ui import session
@@ -55,6 +56,11 @@ services, actor = session.ensure_services(), session.require_actor()
 {function}(services, actor{about})
 """
         return run(AppTest.from_string(script, default_timeout=CEILING_S))
+
+    def remember(self, slug: str) -> None:
+        """Let a configuration answer the same request from memory."""
+        configuration = self.services.configurations.get(OPERATOR, slug)
+        self.services.cache.change_rules(OPERATOR, configuration.id, CacheRules(exact=True))
 
     def close(self) -> None:
         """Leave nothing open."""

@@ -58,7 +58,6 @@ from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
-from lib.experiments.experiment import RowChoice
 from lib.experiments.experiments import Experiments
 from lib.experiments.plan import ExperimentDraft
 from lib.imports import Imports, UsageFile
@@ -336,17 +335,12 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Experiments.candidate": (P.TEST_CONFIGS, lambda s, a: s.experiments.candidate(a, NOBODY)),
     "Experiments.quote": (P.TEST_CONFIGS, lambda s, a: s.experiments.quote(a, _NO_DRAFT)),
     "Experiments.create": (P.TEST_CONFIGS, lambda s, a: s.experiments.create(a, _NO_DRAFT)),
-    "Experiments.copy": (P.TEST_CONFIGS, lambda s, a: s.experiments.copy(a, NOBODY)),
     "Experiments.start": (P.TEST_CONFIGS, lambda s, a: s.experiments.start(a, NOBODY)),
     "Experiments.stop": (P.TEST_CONFIGS, lambda s, a: s.experiments.stop(a, NOBODY)),
     "Experiments.wait": (P.TEST_CONFIGS, lambda s, a: s.experiments.wait(a, NOBODY)),
     "Experiments.list": (P.TEST_CONFIGS, lambda s, a: s.experiments.list(a)),
     "Experiments.get": (P.TEST_CONFIGS, lambda s, a: s.experiments.get(a, NOBODY)),
     "Experiments.lines": (P.TEST_CONFIGS, lambda s, a: s.experiments.lines(a, NOBODY)),
-    "Experiments.choose_rows": (
-        P.TEST_CONFIGS,
-        lambda s, a: s.experiments.choose_rows(a, NOBODY, RowChoice.ALL),
-    ),
     "Experiments.standings": (P.TEST_CONFIGS, lambda s, a: s.experiments.standings(a, NOBODY)),
     "Experiments.export": (P.TEST_CONFIGS, lambda s, a: s.experiments.export(a, NOBODY, "csv")),
     "Experiments.promote": (P.TEST_CONFIGS, lambda s, a: s.experiments.promote(a, NOBODY, 0, "template")),
@@ -431,6 +425,7 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Cache.change_rules": (P.EDIT_CONFIGS, lambda s, a: s.cache.change_rules(a, NOBODY, CacheRules())),
     "Cache.figures": (P.VIEW_STATS, lambda s, a: s.cache.figures(a)),
     "Cache.daily": (P.VIEW_STATS, lambda s, a: s.cache.daily(a)),
+    "Cache.find_answer_ages": (P.TEST_CONFIGS, lambda s, a: s.cache.find_answer_ages(a, [NOBODY])),
     "Cache.purge_own": (P.TEST_CONFIGS, lambda s, a: s.cache.purge_own(a)),
     "Cache.purge": (P.EDIT_CONFIGS, lambda s, a: s.cache.purge(a, configuration_id=NOBODY)),
     "Cache.forget_call": (P.TEST_CONFIGS, lambda s, a: s.cache.forget_call(a, NOBODY)),

@@ -13,14 +13,16 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.activity.call_rows import ActivityOptions, ActivityRow, CallDetail
-from lib.calls.request import Origin
+from lib.calls.request import ASKED_AGAIN, Origin
+from lib.calls.sources import NO_CACHE
 from lib.clock import shorten_id
 from lib.errors import LLMManagerError
 from lib.money import format_cost
 from lib.services import Services
 from lib.tokens.message_text import read_message_text
-from lib.ui import blocks, format, session
+from lib.ui import blocks, format, session, session_keys
 from lib.ui.activity import custom_metrics
+from lib.ui.cache import remembered_answers
 
 _LANES = {"relay": "relayed", "translate": "translated"}
 _PART_OF = {
@@ -73,8 +75,9 @@ def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str
         scope.append(lane)
     if (number := log.get("calls")) != 1 and log["status"] != "running":
         scope.append("a sum of many calls" if number is None else f"a sum of {number:,} calls")
-    if (cache := log.get("cache") or "none") != "none":
-        scope.append(f"remembered ({cache})")
+    is_hit = (log.get("cache") or NO_CACHE) != NO_CACHE
+    if is_hit:
+        scope += _describe_hit(services, actor, log)
     if log.get("session_id"):
         scope.append(f"session {log['session_id']}")
     st.caption(blocks.escape_markdown(" · ".join(scope)))
@@ -85,8 +88,18 @@ def show_panel(services: Services, actor: Actor, log_id: str, names: Mapping[str
     with blocks.start_row():
         if detail.is_own and st.button("Open in playground", icon=":material/play_circle:"):
             st.switch_page(session.page("playground"), query_params={"run": str(log["call_id"])})
+        if detail.is_own and is_hit and st.button(remembered_answers.ASK_AGAIN, icon=":material/replay:"):
+            st.session_state[session_keys.RUN_AGAIN] = ASKED_AGAIN
+            st.switch_page(session.page("playground"), query_params={"run": str(log["call_id"])})
         with st.popover("More", icon=":material/more_horiz:", type="tertiary", key="more-of-call"):
             _show_ids(detail)
+
+
+def _describe_hit(services: Services, actor: Actor, log: Mapping[str, Any]) -> list[str]:
+    """Phrases about an answer from memory: the tier that found it, what it saved, how old it was."""
+    call_id = str(log["call_id"])
+    age_s = services.cache.find_answer_ages(actor, [call_id]).get(call_id)
+    return [f"from memory ({log['cache']})", *remembered_answers.describe_origin(log.get("saved_nano_usd"), age_s)]
 
 
 def _show_ids(detail: CallDetail) -> None:

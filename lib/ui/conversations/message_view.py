@@ -14,10 +14,11 @@ from lib.conversations.context import Selection
 from lib.conversations.conversation import Message
 from lib.errors import LLMManagerError
 from lib.knowledge.quoting import QuotedSource
-from lib.money import format_cost, format_money
+from lib.money import format_cost
 from lib.services import Services
 from lib.ui import blocks, copy_button, format, session_keys
 from lib.ui.activity import inspector
+from lib.ui.cache import remembered_answers
 from lib.ui.conversations import workflow_answers
 from lib.ui.knowledge import citations
 from lib.ui.tools import tool_cards
@@ -54,8 +55,12 @@ def draw(
     selection: Selection | None,
     *,
     is_good: bool | None = None,
+    age_s: int | None = None,
 ) -> None:
-    """A message that is whole; `is_good` is how its reader rated it, None without a rating."""
+    """A message that is whole; `is_good` is how its reader rated it, None without a rating.
+
+    `age_s` is how many seconds old an answer from memory was; None where that is not known.
+    """
     with st.chat_message(message.role, avatar=f":material/{_AVATARS.get(message.role, 'chat_bubble')}:"):
         if st.session_state.get(session_keys.EDITED_MESSAGE) == message.id:
             _draw_editor(message, actions)
@@ -66,7 +71,7 @@ def draw(
             _draw_buttons(message, actions, is_good)
             if workflow_answers.is_workflow_answer(message):
                 workflow_answers.draw_link(message)
-            if about := _describe_message(message, zone):
+            if about := _describe_message(message, zone, age_s):
                 st.caption(about, width="content")
             if selection is not None and message.id not in selection.ids and message.tokens:
                 st.badge("not sent", icon=":material/visibility_off:", color="gray", help=_OUTSIDE)
@@ -181,7 +186,7 @@ def _draw_buttons(message: Message, actions: MessageActions, is_good: bool | Non
         )
     elif message.role == "assistant" and message.parent_id is not None:
         st.button(
-            "Ask again without the cache" if message.is_remembered else "",
+            remembered_answers.ASK_AGAIN if message.is_remembered else "",
             icon=":material/refresh:",
             type="tertiary",
             help="Answer again: a new branch",
@@ -214,8 +219,8 @@ def _start_editing(message_id: str) -> None:
     st.session_state[session_keys.EDITED_MESSAGE] = message_id
 
 
-def _describe_message(message: Message, zone: ZoneInfo) -> str:
-    """Model, tokens, cost; when it was said."""
+def _describe_message(message: Message, zone: ZoneInfo, age_s: int | None) -> str:
+    """Model, tokens, cost, where an answer came from; of a question when it was asked."""
     parts = [format.format_moment(message.created_at, zone).rpartition(":")[0]]
     if message.role == "assistant":
         parts = [message.model] if message.model else []
@@ -227,6 +232,5 @@ def _describe_message(message: Message, zone: ZoneInfo) -> str:
             cost = message.cost_nano_usd
             parts.append("— no price known" if cost is None else format_cost(cost, message.cost_status))
         if message.is_remembered:
-            saved = message.saved_nano_usd
-            parts.append("from memory" if not saved else f"from memory, saved {format_money(saved)}")
+            parts += ["from memory", *remembered_answers.describe_origin(message.saved_nano_usd, age_s)]
     return blocks.escape_markdown(" · ".join(parts))

@@ -176,6 +176,8 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
     selection = thread_settings.read_selection(services, actor, thread)
     ratings = services.ratings.read(actor, conversation.id)
     found = read_found(thread)
+    hits = [message.call_id for message in thread.messages if message.is_remembered and message.call_id is not None]
+    ages = services.cache.find_answer_ages(actor, hits) if hits else {}
     for message in thread.messages:
         if message.id == found:
             found_mark.draw_found_mark(st.session_state.get(session_keys.FOUND_MESSAGES, 0))
@@ -186,7 +188,8 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
         else:
             actions = _ThreadActions(services, actor, thread)
             rating = ratings.get(message.id)
-            message_view.draw(services, actor, message, actions, zone, selection, is_good=rating)
+            age_s = ages.get(message.call_id or "")
+            message_view.draw(services, actor, message, actions, zone, selection, is_good=rating, age_s=age_s)
         if (summary := thread.summaries.get(message.id)) is not None:
             _draw_summary_marker(services, actor, thread, summary, selection)
     inspector.show_requested(services, actor, zone)

@@ -12,11 +12,12 @@ from lib.calls.sources import NO_CACHE
 from lib.clock import shorten_id
 from lib.configs.configurations import Configuration
 from lib.knowledge.quoting import QuotedSource, parse_message
-from lib.money import format_cost, format_money, format_sum
+from lib.money import format_cost, format_sum
 from lib.providers.parameters import Parameter, list_not_offered, list_offered
 from lib.services import Services
 from lib.tokens.message_text import read_message_text
 from lib.ui import blocks, copy_button, format, session, session_keys
+from lib.ui.cache import remembered_answers
 from lib.ui.knowledge import citations
 
 _MEMORY = {
@@ -105,10 +106,9 @@ def draw_answer(
         if view.finish_reason == "length":
             st.badge("Cut at max output tokens", icon=":material/content_cut:", color="orange")
         if view.cache != NO_CACHE and not is_hidden:
-            saved = f" · saved {format_money(view.saved_nano_usd)}" if view.saved_nano_usd else ""
-            since = f" · given {format.format_age(view.age_s)} before" if view.age_s is not None else ""
+            origin = remembered_answers.describe_origin(view.saved_nano_usd, view.age_s)
             st.badge(
-                blocks.escape_markdown(f"From memory{saved}{since}"),
+                blocks.escape_markdown(" · ".join(["From memory", *origin])),
                 icon=":material/cached:",
                 color="green",
                 help=_MEMORY[view.cache],

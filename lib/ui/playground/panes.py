@@ -8,6 +8,7 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.access.preferences import PLAYGROUND_CONFIGURATION
 from lib.calls.live_call import CallView
+from lib.calls.request import ASKED_AGAIN
 from lib.calls.sources import NO_CACHE
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
@@ -16,6 +17,7 @@ from lib.playground.run import MOST_PANES, Pane, PlaygroundRun
 from lib.services import Services
 from lib.ui import blocks, session_keys
 from lib.ui.activity import inspector
+from lib.ui.cache import remembered_answers
 from lib.ui.configurations import overrides
 from lib.ui.playground import answer_pane, comparison
 from lib.ui.tools import tool_cards
@@ -145,6 +147,7 @@ def draw_answer(
             if run.is_kept
             else services.turns.call_view(actor, run.id)
         )
+        now = remembered_answers.add_age(services, actor, now)
         turn = services.playground.turn(actor, run.id, position) if run.is_kept else services.turns.view(actor, run.id)
         steps = tool_cards.make_steps(services, actor, turn, f"pane-{position}")
         marks = [*badges, *tool_cards.find_badge(turn)]
@@ -184,14 +187,19 @@ def _draw_actions(
             if is_own and not run.is_hidden:
                 answer_pane.draw_log_link(now)
             return
-        may_repeat = is_own and run.is_kept and run.winner is None and not run.is_hidden and question is not None
-        again = "Run again" if now.cache == NO_CACHE else "Ask again without the cache"
+        may_repeat = is_own and question is not None and _is_repeatable(run, now)
+        again = "Run again" if now.cache == NO_CACHE else remembered_answers.ASK_AGAIN
         if may_repeat and st.button(again, icon=_AGAIN, key=f"again-{position}"):
             _ask_again(services, actor, run, position, question, ready)
             st.rerun()
         answer_pane.draw_copy_button(now, key=f"copy-{now.log_id}")
         if is_own and not run.is_hidden:
             _draw_own_actions(services, actor, run, position, now)
+
+
+def _is_repeatable(run: PlaygroundRun, now: CallView) -> bool:
+    """Whether a pane may be asked anew by itself; of a call outside every run, where the model had not been asked."""
+    return run.winner is None and not run.is_hidden if run.is_kept else now.cache != NO_CACHE
 
 
 def _draw_own_actions(services: Services, actor: Actor, run: PlaygroundRun, position: int, now: CallView) -> None:
@@ -211,6 +219,9 @@ def _ask_again(
     question: PlaygroundQuestion | None,
     ready: Mapping[str, Configuration],
 ) -> None:
+    if not run.is_kept:  # a call that stands alone: a run begins with its question
+        st.session_state[session_keys.RUN_AGAIN] = ASKED_AGAIN
+        return
     slug = st.session_state.get(_build_configuration_key(position), run.panes[position].slug)
     if question is None or slug not in ready:
         return

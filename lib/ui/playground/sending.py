@@ -6,6 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from lib.access.permissions import Actor
+from lib.calls.request import CachePolicy
 from lib.configs.configuration import Configuration
 from lib.errors import LLMManagerError
 from lib.playground.question import PlaygroundQuestion
@@ -23,6 +24,7 @@ def send(
     configurations: Mapping[str, Configuration],
     *,
     is_blind: bool,
+    cache_policy: CachePolicy | None = None,
 ) -> None:
     """Start a run of the chosen configurations as their panes are set."""
     requested_panes = [
@@ -32,7 +34,11 @@ def send(
     requested_panes = requested_panes if len(requested_panes) > 1 else [replace(requested_panes[0], system_prompt=None)]
     try:
         st.query_params["run"] = services.playground.start(
-            actor, question, requested_panes, is_blind=is_blind and len(requested_panes) > 1
+            actor,
+            question,
+            requested_panes,
+            is_blind=is_blind and len(requested_panes) > 1,
+            cache_policy=cache_policy,
         )
         st.query_params.pop("config", None)  # the run says it; a prompt stays, with what was entered for it
         st.session_state[session_keys.PLAYGROUND_RUNS_PAGE] = 1
