@@ -138,7 +138,7 @@ def test_a_call_does_not_hear_of_connections_that_the_database_ended(rig: Rig, m
             other.execute(end)
             assert calls.wait(AMIRA, calls.start(rig.request("echo")), 10).status == "ok"
         monkeypatch.setattr(admission, "admit", cut_once)  # the connection that opens a call, half-way
-        last = calls.start(rig.request("echo"))
+        last = calls.start(rig.request("echo+priced"))
         assert calls.wait(AMIRA, last, CEILING_S).status == "ok"
     operator.dispose()
     calls.flush()

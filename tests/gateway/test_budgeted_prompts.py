@@ -171,6 +171,7 @@ def test_an_earlier_turn_is_held_for_as_long_as_it_was_and_else_with_the_whole_w
     for earlier in ("resp_of_nobody", "resp_68af"):
         named = Prompt(prompt.kind, prompt.path, prompt.body | {"previous_response_id": earlier}, 0)
         assert post(rig, named).status_code == 200
+        rig.services.calls.flush()  # what was held for it is free again
     whole_window, as_counted = held
     assert 1_000 * 400 < as_counted < whole_window / 100  # 1,000 tokens at $0.40 a million, and the answer's
 

@@ -193,9 +193,9 @@ def test_masking_takes_linear_time(text: str) -> None:
         """The least of a few: what else the machine does counts for nothing."""
         taken = []
         for _ in range(3):
-            started = time.process_time()
+            started = time.thread_time()
             mask(text * (length // len(text)))
-            taken.append(time.process_time() - started)
+            taken.append(time.thread_time() - started)
         return min(taken)
 
     assert seconds(160_000) < 8 * seconds(40_000) + 0.1  # 16 times as much where it is quadratic

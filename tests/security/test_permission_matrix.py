@@ -58,6 +58,7 @@ from lib.conversations.talk import Talk
 from lib.conversations.titles import Titles
 from lib.demo import Demo
 from lib.errors import LLMManagerError, PermissionDenied
+from lib.experiments.experiment import RowChoice
 from lib.experiments.experiments import Experiments
 from lib.experiments.plan import ExperimentDraft
 from lib.imports import Imports, UsageFile
@@ -335,12 +336,17 @@ NEEDS: dict[str, tuple[Permission, Deed]] = {
     "Experiments.candidate": (P.TEST_CONFIGS, lambda s, a: s.experiments.candidate(a, NOBODY)),
     "Experiments.quote": (P.TEST_CONFIGS, lambda s, a: s.experiments.quote(a, _NO_DRAFT)),
     "Experiments.create": (P.TEST_CONFIGS, lambda s, a: s.experiments.create(a, _NO_DRAFT)),
+    "Experiments.copy": (P.TEST_CONFIGS, lambda s, a: s.experiments.copy(a, NOBODY)),
     "Experiments.start": (P.TEST_CONFIGS, lambda s, a: s.experiments.start(a, NOBODY)),
     "Experiments.stop": (P.TEST_CONFIGS, lambda s, a: s.experiments.stop(a, NOBODY)),
     "Experiments.wait": (P.TEST_CONFIGS, lambda s, a: s.experiments.wait(a, NOBODY)),
     "Experiments.list": (P.TEST_CONFIGS, lambda s, a: s.experiments.list(a)),
     "Experiments.get": (P.TEST_CONFIGS, lambda s, a: s.experiments.get(a, NOBODY)),
     "Experiments.lines": (P.TEST_CONFIGS, lambda s, a: s.experiments.lines(a, NOBODY)),
+    "Experiments.choose_rows": (
+        P.TEST_CONFIGS,
+        lambda s, a: s.experiments.choose_rows(a, NOBODY, RowChoice.ALL),
+    ),
     "Experiments.standings": (P.TEST_CONFIGS, lambda s, a: s.experiments.standings(a, NOBODY)),
     "Experiments.export": (P.TEST_CONFIGS, lambda s, a: s.experiments.export(a, NOBODY, "csv")),
     "Experiments.promote": (P.TEST_CONFIGS, lambda s, a: s.experiments.promote(a, NOBODY, 0, "template")),

@@ -9,8 +9,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -292,12 +293,12 @@ class ConnectionOwner:
         self._errors.added.clear()
         values["error_text"] = redact(self._errors.text)
         try:
-            await asyncio.to_thread(records.write_state, self._store, self.server.id, **values)
+            await _finish_writing(partial(records.write_state, self._store, self.server.id, **values))
         except LLMManagerError as error:
             log.warning("The state of %s can't be written: %s", self.server.name, error)
 
     async def _note_process(self, mark: ProcessMark | None) -> None:
-        await asyncio.to_thread(records.note_process, self._store, self.server.id, mark)
+        await _finish_writing(partial(records.note_process, self._store, self.server.id, mark))
 
     async def _write_errors(self) -> None:
         """Write what was said on standard error, every two seconds at most."""
@@ -322,6 +323,15 @@ class ConnectionOwner:
             await child.end()
             with suppress(LLMManagerError):
                 await self._note_process(None)
+
+
+async def _finish_writing(write: Callable[[], None]) -> None:
+    """Write in a thread; who is cancelled meanwhile waits for it, so that what is written next is not overwritten."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write))
+    try:
+        await asyncio.shield(writing)
+    finally:
+        await asyncio.wait({writing})
 
 
 async def _answer(connection: ServerConnection, question: Mapping[str, Any]) -> Any:
