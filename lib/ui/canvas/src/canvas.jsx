@@ -10,6 +10,7 @@ import {
 import dagre from "@dagrejs/dagre";
 
 const CROWDED = 20; // nodes, from which a map of the whole helps
+const MAP = {width: 140, height: 90};
 const SIGNS = {running: "●", waiting: "◷", done: "✓", failed: "✕", cancelled: "■", unknown: "◌"};
 const edgeId = (source, port, target) => `${source}:${port || ""}>${target}`;
 const portName = port => port || "out";
@@ -70,7 +71,10 @@ function Editor({bridge}) {
     seen.current = data.version;
     seen.fit = data.fit;
     const chosen = new Set(now.current.nodes.filter(node => node.selected).map(node => node.id));
-    setNodes(toNodes(data.graph, data.status).map(node => chosen.has(node.id) ? {...node, selected: true} : node));
+    // A node that has been measured stays so: without its size it would be hidden until it is measured again.
+    const sizes = new Map(now.current.nodes.map(node => [node.id, node.measured]));
+    setNodes(toNodes(data.graph, data.status).map(node => (
+      {...node, selected: chosen.has(node.id), ...(sizes.get(node.id) && {measured: sizes.get(node.id)})})));
     setEdges(toEdges(data.graph));
     if (isFirst) {
       past.current = [];
@@ -224,6 +228,9 @@ function Editor({bridge}) {
     const id = chosen.length === 1 ? chosen[0].id : "";
     if (bridge.selected !== id) { bridge.selected = id; bridge.setStateValue("selected", id); }
   }, []);
+  const takeNodes = useCallback(changes => setNodes(all => applyNodeChanges(changes, all)), []);
+  const takeEdges = useCallback(changes => setEdges(all => applyEdgeChanges(changes, all)), []);
+  const endDrag = useCallback(() => setTimeout(() => send(now.current.nodes, now.current.edges), 0), []);
   const drop = event => {
     event.preventDefault();
     const kind = event.dataTransfer.getData("text/kind");
@@ -240,11 +247,9 @@ function Editor({bridge}) {
     <div className="wf-area" onDragOver={event => { event.preventDefault(); event.dataTransfer.dropEffect = "move"; }} onDrop={drop}>
       <ReactFlow nodes={nodes} edges={edges} nodeTypes={TYPES} isValidConnection={fits} deleteKeyCode={null} minZoom={0.05}
         nodesDraggable={editable} nodesConnectable={editable} nodesFocusable edgesFocusable
-        onNodesChange={changes => setNodes(all => applyNodeChanges(changes, all))}
-        onEdgesChange={changes => setEdges(all => applyEdgeChanges(changes, all))}
-        onConnect={connect} onSelectionChange={choose} onNodeDragStart={keep}
-        onNodeDragStop={() => setTimeout(() => send(now.current.nodes, now.current.edges), 0)}>
-        <Background /><Controls showInteractive={false} orientation="horizontal" />{nodes.length > CROWDED && <MiniMap pannable zoomable style={{width: 140, height: 90}} />}
+        onNodesChange={takeNodes} onEdgesChange={takeEdges} onConnect={connect} onSelectionChange={choose}
+        onNodeDragStart={keep} onNodeDragStop={endDrag}>
+        <Background /><Controls showInteractive={false} orientation="horizontal" />{nodes.length > CROWDED && <MiniMap pannable zoomable style={MAP} />}
       </ReactFlow>
     </div>
     <div className="wf-say" aria-live="polite">{said}</div>
