@@ -72,10 +72,12 @@ def show_settings(services: Services, actor: Actor) -> None:
         with blocks.show_errors():
             rates.set(actor, Rate(day, currency, _parse_decimal(per_usd)))
             st.rerun()
-    file = st.file_uploader("Import rates: CSV with day, currency, per_usd, or the ECB's history", type="csv")
-    if file is not None and st.button("Import rates", icon=":material/upload:"):
-        with blocks.show_errors():
-            st.toast(f"{rates.import_csv(actor, decode_text(file.getvalue())):,} rates are in.")
+    with st.container(border=True):
+        st.subheader("Import rates", anchor=False)
+        file = st.file_uploader("A CSV with day, currency, per_usd, or the ECB's history", type="csv")
+        if file is not None and st.button("Import rates", icon=":material/upload:"):
+            with blocks.show_errors():
+                st.toast(f"{rates.import_csv(actor, decode_text(file.getvalue())):,} rates are in.")
 
 
 def _parse_decimal(text: str) -> Decimal:

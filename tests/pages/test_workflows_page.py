@@ -9,7 +9,7 @@ from lib.settings import Settings
 from lib.ui.workflows.draft import WorkflowDraft, list_ports
 from lib.workflows.definition import parse_definition
 from lib.workflows.run import RunState
-from tests.pages.visitor import Visitor, press, run, words
+from tests.pages.visitor import Visitor, press, press_last, run, words
 from tests.workflows.rig import draw, finish, node, start
 
 pytestmark = [
@@ -61,7 +61,7 @@ def test_a_run_is_started_by_its_form_and_shown_with_its_steps(visitor: Visitor)
     assert list(page.dataframe[-1].value["state"]) == ["✓ done", "✓ done"]
     page = visitor.open("workflows", **{"run": made.id, "with": runs[0].id})
     assert not page.exception
-    assert list(page.dataframe[0].value["Differs in"]) == ["output", "output", "output"]
+    assert list(page.dataframe[0].value["differences"]) == ["output", "output", "output"]
 
 
 def test_a_definition_is_changed_as_yaml_and_its_faults_are_told_at_their_node(visitor: Visitor) -> None:
@@ -90,15 +90,21 @@ def test_schedules_and_webhooks_are_made_and_ended_on_the_page(visitor: Visitor)
     page.toggle[0].set_value(False)
     page = run(page)
     assert not visitor.services.workflows.webhooks.list(OPERATOR, "shout")[0].is_active
-    for key in (
-        f"unschedule-{visitor.services.workflows.schedules.list(OPERATOR, 'shout')[0].id}",
-        f"webhook-delete-{webhook.id}",
+    schedules, webhooks = visitor.services.workflows.schedules, visitor.services.workflows.webhooks
+    for key, kind in (
+        (f"unschedule-{schedules.list(OPERATOR, 'shout')[0].id}", "schedule"),
+        (f"webhook-delete-{webhook.id}", "webhook"),
     ):
         page.button(key=key).click()
         page = run(page)
-    assert not page.exception
-    assert visitor.services.workflows.schedules.list(OPERATOR, "shout") == []
-    assert visitor.services.workflows.webhooks.list(OPERATOR, "shout") == []
+        assert {f"Keep {kind}", f":red[Delete {kind}]"} <= {button.label for button in page.button}
+        question = visitor.draw(
+            f"lib.ui.workflows.trigger_tab._confirm_{kind}", f"workflows.{kind}s.list(actor, 'shout')[0]"
+        )
+        press_last(question, f":red[Delete {kind}]")
+    page = run(page)
+    assert schedules.list(OPERATOR, "shout") == []
+    assert webhooks.list(OPERATOR, "shout") == []
 
 
 @pytest.mark.feature("FLOW-5")

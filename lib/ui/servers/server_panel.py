@@ -80,6 +80,8 @@ def _draw_state(server: McpServer, zone: ZoneInfo) -> None:
     if state.reason:
         st.markdown(blocks.escape_markdown(show_invisible(state.reason[:_REASON_SHOWN])))
     st.caption("  \n".join(_describe(server)))
+    if server.url:
+        return  # only a program here has one
     with st.expander("Standard error", icon=":material/terminal:", expanded=not state.actual.answers):
         text = show_invisible(state.error_text[-_ERRORS_SHOWN:])
         st.code(text or "Nothing was said.", language=None, wrap_lines=True, height=220 if len(text) > 1_000 else None)
@@ -92,11 +94,14 @@ def _describe(server: McpServer) -> list[str]:
     if state.server_version:
         lines.append(f"{blocks.escape_markdown(state.server_version)} speaks {blocks.escape_markdown(state.protocol)}.")
     stale = " as last seen" if state.is_stale else ""
-    lines.append(f"{len(server.offered)} tools offered, {len(server.waiting)} wait for approval{stale}.")
+    offered = format.format_number_of(len(server.offered), "tool")
+    waits = "waits" if len(server.waiting) == 1 else "wait"
+    lines.append(f"{offered} offered, {len(server.waiting)} {waits} for approval{stale}.")
     if state.resources or state.prompts:
         lines.append(f"{len(state.resources)} resources and {len(state.prompts)} prompts.")
     if not server.is_approved:
-        lines.append("It can't be started before its command is approved.")
+        subject = "address" if server.url else "command"
+        lines.append(f"It can't be started before its {subject} is approved.")
     return lines
 
 

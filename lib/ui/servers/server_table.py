@@ -153,7 +153,8 @@ def _draw_table(rows: Sequence[Mapping[str, Any]], *, is_narrow: bool) -> None:
 
 def _build_row(server: McpServer, calls: ServerCalls, zone: ZoneInfo) -> dict[str, Any]:
     state = server.state
-    reason = show_invisible(state.reason) if server.is_approved else "Its command waits for approval."
+    unapproved = f"Its {'address' if server.url else 'command'} waits for approval."
+    reason = show_invisible(state.reason) if server.is_approved else unapproved
     return {
         "server": server.name,
         "wanted": server.wanted,

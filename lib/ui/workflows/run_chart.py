@@ -17,7 +17,14 @@ _COLOURS = {
     "unknown": "#8A8F96",
 }
 _ROW_PX = 22
+_MOST_UNSCROLLED = 24  # steps; the box of a longer timeline scrolls
+_BOX_PX = 560
 _AROUND_PX = 90  # of legend and axis, which are part of the height
+
+
+def measure_timeline(count: int) -> int | None:
+    """The height in pixels of the box that a timeline of so many steps scrolls in; None for one that needs none."""
+    return _BOX_PX if count > _MOST_UNSCROLLED else None
 
 
 def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> Any:
@@ -44,11 +51,12 @@ def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> Any:
         ]
     )
     order = [step.path for step in steps]
+    height = measure_timeline(len(steps))
     shown = [state for state in _COLOURS if state in set(frame.state)]
     colour = chart_theme.build_colour("state", shown, [_COLOURS[state] for state in shown])
     chart = alt.Chart(frame, description=f"Timeline of {len(steps)} steps")
     bars: alt.Chart = chart.mark_bar(cornerRadius=2, minBandSize=6).encode(
-        x=alt.X("begin:Q", title="Milliseconds"),
+        x=alt.X("begin:Q", title="Milliseconds", axis=alt.Axis(orient="bottom" if height is None else "top")),
         x2="end:Q",
         y=alt.Y("step:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False)),
         color=colour,

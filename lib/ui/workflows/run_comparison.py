@@ -8,10 +8,12 @@ from lib.access.permissions import Actor
 from lib.clock import shorten_id
 from lib.money import format_money, format_sum
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, grammar
 from lib.ui.workflows.run_view import STEP_STATES, describe_state, draw_value
 from lib.workflows.comparison import StepComparison, compare_steps
 from lib.workflows.run import Run, Step
+
+_MOST_UNSCROLLED = 18  # rows
 
 
 def choose_dialog(services: Services, actor: Actor, run: Run) -> None:
@@ -40,9 +42,10 @@ def draw_comparison(services: Services, actor: Actor, first_id: str, second_id: 
         if st.button("Back to the run", icon=":material/arrow_back:", type="tertiary"):
             st.query_params.pop("with", None)
             st.rerun()
-        for column, run in zip(st.columns(2, gap="small"), (first, second), strict=True):
-            with column.container(border=True):
-                _draw_head(run)
+        st.subheader(blocks.escape_markdown(first.workflow_name or "Deleted workflow"), anchor=False)
+        for column, place, run in zip(st.columns(2, gap="small"), ("First", "Second"), (first, second), strict=True):
+            with column.container(border=True, height="stretch"):
+                _draw_head(place, run)
         pairs = compare_steps(runs.steps(actor, first.id), runs.steps(actor, second.id))
         chosen = _draw_table(pairs, f"compare-{first.id}-{second.id}")
         if chosen is not None:
@@ -51,17 +54,17 @@ def draw_comparison(services: Services, actor: Actor, first_id: str, second_id: 
                     _draw_step(step)
 
 
-def _draw_head(run: Run) -> None:
+def _draw_head(place: str, run: Run) -> None:
     label, colour = describe_state(run.state)
     with blocks.start_row(gap="xsmall"):
-        st.markdown(f"**{shorten_id(run.id)}** · version {run.version}", width="stretch")
+        st.markdown(f"**{place}** · {shorten_id(run.id)} · version {run.version}", width="stretch")
         st.badge(label, color=colour)
     cost = format_sum(run.cost_nano_usd, run.has_partial_cost)
     blocks.show_facts(
         [
             ("Cost", blocks.escape_markdown(cost)),
             ("Tokens", format.format_count(run.tokens)),
-            ("Steps", str(run.steps_done)),
+            ("Steps", format.format_count(run.steps_done)),
         ],
         3,
     )
@@ -70,31 +73,41 @@ def _draw_head(run: Run) -> None:
 
 
 def _draw_table(listed: Sequence[StepComparison], key: str) -> StepComparison | None:
-    import pandas as pd
-
-    frame = pd.DataFrame(
+    rows = [
         {
-            "Step": [pair.path for pair in listed],
-            "First": [_name_state(pair.first) for pair in listed],
-            "Second": [_name_state(pair.second) for pair in listed],
-            "Differs in": [", ".join(pair.differences) for pair in listed],
-            "First, ms": [pair.first.duration_ms if pair.first else None for pair in listed],
-            "Second, ms": [pair.second.duration_ms if pair.second else None for pair in listed],
-            "Cost added": [format_money(pair.added_cost_nano_usd) for pair in listed],
+            "step": pair.path,
+            "first": _name_state(pair.first),
+            "second": _name_state(pair.second),
+            "differences": ", ".join(pair.differences) or None,
+            "first_ms": pair.first.duration_ms if pair.first else None,
+            "second_ms": pair.second.duration_ms if pair.second else None,
+            "added": format_money(pair.added_cost_nano_usd),
         }
-    )
-    event = st.dataframe(
-        frame,
-        hide_index=True,
-        row_height=30,
-        height=min(30 * len(listed) + 38, 420),
-        on_select="rerun",
-        selection_mode="single-row",
+        for pair in listed
+    ]
+    text = st.column_config.TextColumn
+    number = st.column_config.NumberColumn
+    position = grammar.choose_row(
+        rows,
         key=key,
-        column_order=["Step", "Differs in"] if blocks.is_compact() else list(frame.columns),
+        height="content" if len(rows) < _MOST_UNSCROLLED else grammar.TABLE_HEIGHT,
+        placeholder=grammar.UNKNOWN,
+        column_order=["step", "differences"] if blocks.is_compact() else list(rows[0]) if rows else None,
+        column_config={
+            "step": text("Step", width=150 if blocks.is_compact() else 180),
+            "first": text("First", width=100),
+            "second": text("Second", width=100),
+            "differences": text("Differs in", width=180),
+            "first_ms": number("First, ms", width=84, format="localized"),
+            "second_ms": number("Second, ms", width=96, format="localized"),
+            "added": text("Cost added", width=100, alignment="right", help="By the second run; — where one is unknown"),
+        },
+        alt="The steps of both runs",
     )
-    rows = event.selection.rows
-    return listed[rows[0]] if rows and rows[0] < len(listed) else None
+    if position is None or position >= len(listed):
+        st.caption("Click a step to see what went in and came out of it in both runs.")
+        return None
+    return listed[position]
 
 
 def _name_state(step: Step | None) -> str:

@@ -13,13 +13,13 @@ from lib.limited.expressions import convert_to_text
 from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session, session_keys
-from lib.ui.workflows.run_chart import build_timeline
+from lib.ui.workflows.run_chart import build_timeline, measure_timeline
 from lib.ui.workflows.start_form import describe_quote, read_cap
 from lib.workflows.run import Run, RunState, Step, StepState
 
 REDRAW_S = 1.0
 _MOST_UNSCROLLED = 30  # rows
-MOST_DRAWN = 300  # steps in the timeline; the table has all
+MOST_DRAWN = 100  # steps in the timeline; the table has all
 _STATES: dict[RunState, tuple[str, Any]] = {
     RunState.QUEUED: ("○ queued", "gray"),
     RunState.RUNNING: ("● running", "blue"),
@@ -195,7 +195,8 @@ def _draw_steps(services: Services, actor: Actor, run: Run, steps: Sequence[Step
     with st.container(border=True):
         st.subheader("Timeline", anchor=False)
         drawn_steps = steps[:MOST_DRAWN]
-        st.altair_chart(build_timeline(drawn_steps, run.finished_at), key=f"timeline-{run.id}")
+        with st.container(height=measure_timeline(len(drawn_steps)) or "content", border=False):
+            st.altair_chart(build_timeline(drawn_steps, run.finished_at), key=f"timeline-{run.id}")
         if len(steps) > MOST_DRAWN:
             st.caption(f"The first {MOST_DRAWN} of {len(steps):,} steps; the table has all.")
     with st.container(border=True):

@@ -7,7 +7,7 @@ import streamlit as st
 
 from lib.access.permissions import Actor
 from lib.services import Services
-from lib.ui import blocks, format
+from lib.ui import blocks, format, grammar
 from lib.ui.workflows.start_form import draw_fields
 from lib.workflows.definition import Field
 from lib.workflows.triggers.schedules import OVERLAPS, WorkflowSchedule
@@ -27,6 +27,7 @@ def draw_triggers(services: Services, actor: Actor, workflow: Workflow, *, may_e
         _draw_needs(services, actor, workflow)
         _draw_schedules(services, actor, workflow, zone)
         _draw_webhooks(services, actor, workflow, zone)
+    st.caption(f"Times in {zone.key}, but for a schedule's own")
 
 
 def _draw_needs(services: Services, actor: Actor, workflow: Workflow) -> None:
@@ -44,13 +45,24 @@ def _draw_schedules(services: Services, actor: Actor, workflow: Workflow, zone: 
         with st.container(border=True):
             with blocks.start_row():
                 st.markdown(f"**{blocks.escape_markdown(schedule.name)}**", width="stretch")
-                if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"unschedule-{schedule.id}"):
-                    services.workflows.schedules.remove(actor, schedule.id)
-                    st.rerun()
+                if st.button(
+                    ":red[Delete]", icon=":material/delete:", type="tertiary", key=f"unschedule-{schedule.id}"
+                ):
+                    _confirm_schedule(services, actor, schedule)
             _draw_schedule(schedule, zone)
     if st.button("Add schedule", icon=":material/schedule:"):
         fields = services.workflows.definitions.version(actor, workflow.slug).definition.input_fields
         st.dialog("Add schedule", width="medium")(_schedule_dialog)(services, actor, workflow, fields, zone.key)
+
+
+def _confirm_schedule(services: Services, actor: Actor, schedule: WorkflowSchedule) -> None:
+    grammar.confirm(
+        f"Delete the schedule {grammar.escape_markdown(schedule.name)}?",
+        "No run begins by it any more. Its runs stay, and one that goes on ends as it would.",
+        keep="Keep schedule",
+        act="Delete schedule",
+        action=lambda: services.workflows.schedules.remove(actor, schedule.id),
+    )
 
 
 def _draw_schedule(schedule: WorkflowSchedule, zone: ZoneInfo) -> None:
@@ -97,18 +109,27 @@ def _draw_webhooks(services: Services, actor: Actor, workflow: Workflow, zone: Z
 
 def _draw_webhook(services: Services, actor: Actor, webhook: WorkflowWebhook, zone: ZoneInfo) -> None:
     used = "never used" if webhook.used_at is None else f"used {format.format_moment(webhook.used_at, zone)}"
-    st.markdown(f"**{blocks.escape_markdown(webhook.name)}** · {used}")
-    st.code(f"POST {webhook.path}", language=None)
     with blocks.start_row():
+        st.markdown(f"**{blocks.escape_markdown(webhook.name)}** · {used}", width="stretch")
         is_active = st.toggle("On", webhook.is_active, key=f"webhook-on-{webhook.id}")
         if is_active != webhook.is_active:
             services.workflows.webhooks.switch(actor, webhook.id, is_active=is_active)
             st.rerun()
         if st.button("New secret", icon=":material/key:", type="tertiary", key=f"webhook-renew-{webhook.id}"):
             st.dialog("New secret")(_renew_dialog)(services, actor, webhook)
-        if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"webhook-delete-{webhook.id}"):
-            services.workflows.webhooks.remove(actor, webhook.id)
-            st.rerun()
+        if st.button(":red[Delete]", icon=":material/delete:", type="tertiary", key=f"webhook-delete-{webhook.id}"):
+            _confirm_webhook(services, actor, webhook)
+    st.code(f"POST {webhook.path}", language=None, wrap_lines=True)
+
+
+def _confirm_webhook(services: Services, actor: Actor, webhook: WorkflowWebhook) -> None:
+    grammar.confirm(
+        f"Delete the webhook {grammar.escape_markdown(webhook.name)}?",
+        "Its address answers no longer, and its secret is forgotten. Its runs stay.",
+        keep="Keep webhook",
+        act="Delete webhook",
+        action=lambda: services.workflows.webhooks.remove(actor, webhook.id),
+    )
 
 
 def _draw_webhook_dialog(services: Services, actor: Actor, workflow: Workflow) -> None:
