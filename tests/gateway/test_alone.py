@@ -167,7 +167,7 @@ def test_no_worker_loads_the_pages_framework(tmp_path: Path) -> None:
         "async def serve():\n"
         "    services.current()\n"
         "    async with worker.lifespan(None):\n"
-        "        worker.application()\n"
+        "        worker.build_application()\n"
         "asyncio.run(serve())\n"
         "print('streamlit' in sys.modules)\n"
     )

@@ -67,7 +67,7 @@ def test_no_route_fails_at_a_text_that_no_database_holds(settings: Settings, dat
             headers = {**key, "content-type": "application/json"}
             answer = client.request(request.method, request.address, content=body, headers=headers)
             assert answer.status_code < 500, (request, answer.text)
-            assert answer.status_code in (400, 404) or not request.is_in_path, (request, answer.text)
+            assert answer.status_code in (400, 403, 404) or not request.is_in_path, (request, answer.text)
             answered += answer.status_code in (200, 202)
         assert all(run.reason != "" or run.state != "failed" for run in rig.services.workflows.runs.list(OPERATOR))
     assert answered > 10, "requests whose odd text is among the words of a prompt come as far as a model"
