@@ -42,7 +42,7 @@ MOST_OPENING_MS = 500.0
 PATIENCE_MS = 120_000
 WARM_MS = 1_000
 REACH_PX = 120  # of the hand from where it begins
-VIEW = {"width": 1280, "height": 900}
+WIDTH, HEIGHT = 1280, 900
 START_FRAMES = """() => {
   const moments = window.frameMoments = [];
   const note = now => { if (window.frameMoments === moments) { moments.push(now); requestAnimationFrame(note); } };
@@ -183,7 +183,7 @@ def settle(page: Page) -> None:
 
 def measure_frames(page: Page, address: str, seconds: float) -> dict[str, tuple[Frames, Frames]]:
     """Measure each movement on an empty page and on the drawing of 200 steps."""
-    middle = (VIEW["width"] / 2, VIEW["height"] / 2)
+    middle = (WIDTH / 2, HEIGHT / 2)
     page.goto("about:blank")
     page.wait_for_timeout(WARM_MS)
     empty_drag, empty_zoom = drag(page, middle, seconds), zoom(page, middle, seconds)
@@ -245,7 +245,7 @@ def main() -> int:
         with serve(folder) as address, sync_playwright() as playwright:
             path = os.environ.get("LLM_MANAGER_BROWSER") or None
             browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_page(viewport=VIEW)
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             page.set_default_timeout(PATIENCE_MS)
             page.goto(address)
             page.fill("#name", NAME)
