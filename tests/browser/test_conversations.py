@@ -1,16 +1,18 @@
 """Conversations in a browser: an answer is found again, a second turn, and nothing that is said leaves the browser."""
 
 import re
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from lib.access.permissions import OPERATOR
 from lib.services import build
 from lib.settings import Settings
 from tests.browser.conftest import Server, sign_in
 from tests.browser.test_policy import browser_alone, elsewhere  # noqa: F401 (fixtures)
-from tests.waiting import CEILING_MS
+from tests.waiting import CEILING_MS, until
 
 pytestmark = pytest.mark.browser
 
@@ -40,6 +42,20 @@ def test_an_answer_goes_on_while_one_is_away_and_is_stopped_when_back(signed_in:
     assert page.get_by_text("Lorem ipsum").first.is_visible()
 
 
+def press_until(button: Locator, sign: Locator) -> None:
+    """Press until it shows: a press while the thread is drawn anew, as it is when an answer ends, goes nowhere."""
+
+    def shows() -> bool:
+        if sign.first.is_visible():
+            return True
+        with suppress(PlaywrightTimeoutError):
+            button.click(timeout=2_000)
+            sign.first.wait_for(timeout=8_000)
+        return sign.first.is_visible()
+
+    until(shows)
+
+
 @pytest.mark.feature("PLAY-6")
 @pytest.mark.feature("PLAY-7")
 def test_a_second_turn_a_branch_and_the_request_behind_an_answer(signed_in: Page, server: Server) -> None:
@@ -51,11 +67,11 @@ def test_a_second_turn_a_branch_and_the_request_behind_an_answer(signed_in: Page
     box.fill("Second question")
     box.press("Enter")
     expect(page.get_by_test_id("stChatMessage")).to_have_count(4, timeout=CEILING_MS)
-    page.get_by_test_id("stChatMessage").nth(3).get_by_role("button").first.click()
-    expect(page.get_by_text("2 / 2")).to_be_visible(timeout=CEILING_MS)
-    page.get_by_test_id("stChatMessage").nth(3).get_by_role("button").last.click()
+    answer = page.get_by_test_id("stChatMessage").nth(3)
+    expect(answer.get_by_role("button", name="data_object")).to_be_visible(timeout=CEILING_MS)  # it has ended
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text("Attempts")).to_be_visible(timeout=CEILING_MS)
+    press_until(answer.get_by_role("button", name="refresh"), page.get_by_text(re.compile(r"^(\d) / \1$")))
+    press_until(answer.get_by_role("button", name="data_object"), dialog.get_by_text("Attempts"))
     dialog.get_by_role("tab", name="Request").click()
     expect(dialog.get_by_text("First question")).to_be_visible(timeout=CEILING_MS)
 
