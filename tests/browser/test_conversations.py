@@ -71,7 +71,8 @@ def test_a_second_turn_a_branch_and_the_request_behind_an_answer(signed_in: Page
     expect(answer.get_by_role("button", name="data_object")).to_be_visible(timeout=CEILING_MS)  # it has ended
     dialog = page.get_by_role("dialog")
     press_until(answer.get_by_role("button", name="refresh"), page.get_by_text(re.compile(r"^(\d) / \1$")))
-    press_until(answer.get_by_role("button", name="data_object"), dialog.get_by_text("Attempts"))
+    page.reload()  # the branch is where its address leads
+    press_until(page.get_by_role("button", name="data_object").last, dialog.get_by_text("Attempts"))
     dialog.get_by_role("tab", name="Request").click()
     expect(dialog.get_by_text("First question")).to_be_visible(timeout=CEILING_MS)
 
