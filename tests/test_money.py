@@ -90,7 +90,7 @@ _WHOLE = {
     ("ui/cache/detail.py", "proof.saved_nano_usd"),  # hits whose cost is known
     ("ui/cache/overview.py", "row['saved_nano_usd']"),
     ("ui/knowledge/optimiser_view.py", "quote.cost_nano_usd"),  # before anything is spent
-    ("ui/playground/answer_pane.py", "view.saved_nano_usd"),
+    ("ui/cache/remembered_answers.py", "saved_nano_usd"),
 }
 
 
