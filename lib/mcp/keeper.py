@@ -19,7 +19,7 @@ from lib.mcp.server import ActualState, McpServer
 from lib.settings import PROJECT, Settings
 
 log = logging.getLogger(__name__)
-_STOP_S = 8.0
+_STOP_S = 15.0
 
 
 class Keeper:

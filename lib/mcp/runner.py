@@ -67,6 +67,7 @@ class ServerRunner:
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.gather(*(owner.stop() for owner in self._owners.values()), return_exceptions=True)
             with suppress(LLMManagerError):
+                await asyncio.to_thread(self._forget_ended)
                 await asyncio.to_thread(records.leave_machine, self._store, self._id)
         self._store.dispose()
         return True
@@ -79,6 +80,13 @@ class ServerRunner:
                 log.warning("Ended %d processes that an earlier runner left behind.", count)
             records.note_process(self._store, server_id, None)
             records.write_state(self._store, server_id, actual=ActualState.LOST, reason="The runner was ended.")
+
+    def _forget_ended(self) -> None:
+        """End and forget whatever an owner left that could not finish in time; not where another runner has begun."""
+        if records.write_heartbeat(self._store, self._id):
+            for server_id, mark in records.read_processes(self._store).items():
+                processes.end_all(mark)
+                records.note_process(self._store, server_id, None)
 
     async def _beat(self) -> None:
         while True:

@@ -26,6 +26,12 @@ _FLAGS = "--no-sandbox --disable-gpu --disable-background-networking --disable-c
 # Streamlit's own note, with a trace, of a page that closed while it was being written to.
 _LATE_WRITE = re.compile(r"(?ms)^[^\n]*Error sending websocket payload\n.*?(?=^\d{4}-\d\d-\d\d|\Z)")
 
+_AT_REST = """
+() => { const app = document.querySelector('[data-testid=stApp]');
+  return app && app.dataset.testScriptState === 'notRunning' && !document.querySelector('[data-testid=stSkeleton]'); }
+"""
+_NEXT_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 
 @dataclass
 class Server:
@@ -149,3 +155,10 @@ def sign_in(page: Page, server: Server, name: str = USER, password: str = PASSWO
     page.fill("#password", password)
     page.click("button")
     page.wait_for_selector("[data-testid=stSidebarNav]")
+
+
+def settle(page: Page) -> None:
+    """Until everything that was asked for is drawn."""
+    page.evaluate(_NEXT_FRAMES)
+    page.wait_for_function(_AT_REST, timeout=CEILING_S * 1000)
+    page.evaluate(_NEXT_FRAMES)

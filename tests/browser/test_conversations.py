@@ -1,18 +1,16 @@
 """Conversations in a browser: an answer is found again, a second turn, and nothing that is said leaves the browser."""
 
 import re
-from contextlib import suppress
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
-from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+from playwright.sync_api import BrowserContext, Page, expect
 
 from lib.access.permissions import OPERATOR
 from lib.services import build
 from lib.settings import Settings
-from tests.browser.conftest import Server, sign_in
+from tests.browser.conftest import Server, settle, sign_in
 from tests.browser.test_policy import browser_alone, elsewhere  # noqa: F401 (fixtures)
-from tests.waiting import CEILING_MS, until
+from tests.waiting import CEILING_MS
 
 pytestmark = pytest.mark.browser
 
@@ -42,20 +40,6 @@ def test_an_answer_goes_on_while_one_is_away_and_is_stopped_when_back(signed_in:
     assert page.get_by_text("Lorem ipsum").first.is_visible()
 
 
-def press_until(button: Locator, sign: Locator) -> None:
-    """Press until it shows: a press while the thread is drawn anew, as it is when an answer ends, goes nowhere."""
-
-    def shows() -> bool:
-        if sign.first.is_visible():
-            return True
-        with suppress(PlaywrightTimeoutError):
-            button.click(timeout=2_000)
-            sign.first.wait_for(timeout=8_000)
-        return sign.first.is_visible()
-
-    until(shows)
-
-
 @pytest.mark.feature("PLAY-6")
 @pytest.mark.feature("PLAY-7")
 def test_a_second_turn_a_branch_and_the_request_behind_an_answer(signed_in: Page, server: Server) -> None:
@@ -69,10 +53,13 @@ def test_a_second_turn_a_branch_and_the_request_behind_an_answer(signed_in: Page
     expect(page.get_by_test_id("stChatMessage")).to_have_count(4, timeout=CEILING_MS)
     answer = page.get_by_test_id("stChatMessage").nth(3)
     expect(answer.get_by_role("button", name="data_object")).to_be_visible(timeout=CEILING_MS)  # it has ended
+    expect(page.get_by_role("button", name="The ledger is exact")).to_be_visible(timeout=CEILING_MS)  # as has the title
+    settle(page)  # while the thread scrolls to its end, a press meets what moves under it
+    answer.get_by_role("button", name="refresh").click()
+    expect(answer.get_by_text("2 / 2")).to_be_visible(timeout=CEILING_MS)
+    settle(page)
+    answer.get_by_role("button", name="data_object").click()
     dialog = page.get_by_role("dialog")
-    press_until(answer.get_by_role("button", name="refresh"), page.get_by_text(re.compile(r"^(\d) / \1$")))
-    page.reload()  # the branch is where its address leads
-    press_until(page.get_by_role("button", name="data_object").last, dialog.get_by_text("Attempts"))
     dialog.get_by_role("tab", name="Request").click()
     expect(dialog.get_by_text("First question")).to_be_visible(timeout=CEILING_MS)
 

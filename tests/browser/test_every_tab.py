@@ -22,7 +22,7 @@ from lib.mcp.server import ServerDraft
 from lib.prompts.template import VersionDraft
 from lib.services import build
 from lib.settings import PROJECT, Settings
-from tests.browser.conftest import PASSWORD, USER, Server, sign_in, start_server
+from tests.browser.conftest import PASSWORD, USER, Server, settle, sign_in, start_server
 from tests.statistics.ledger_rows import call, write
 from tests.waiting import CEILING_S
 
@@ -71,11 +71,6 @@ _CUT_TEXTS = """
 () => [...document.querySelectorAll('[data-testid=stMetricValue] *, [data-testid=stMetricValue]')]
   .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflow !== 'visible').map(e => e.textContent)
 """
-_AT_REST = """
-() => { const app = document.querySelector('[data-testid=stApp]');
-  return app && app.dataset.testScriptState === 'notRunning' && !document.querySelector('[data-testid=stSkeleton]'); }
-"""
-_NEXT_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +145,6 @@ def visit(browser: Browser, rich: Server) -> Iterator[tuple[Page, list[str]]]:
     context.close()
 
 
-def settle(page: Page) -> None:
-    """Until everything that was asked for is drawn."""
-    page.evaluate(_NEXT_FRAMES)
-    page.wait_for_function(_AT_REST, timeout=CEILING_S * 1000)
-    page.evaluate(_NEXT_FRAMES)
-
-
 def check(page: Page, after: str) -> None:
     """Nothing on the page is an exception or a cut figure."""
     settle(page)
@@ -209,19 +197,21 @@ def press_all(page: Page, where: str, address: str, inside: str, pressed: set[st
                 )
                 if button.is_enabled(timeout=_LOOK_MS) and label_of(button) not in pressed
             ]
-        except PlaywrightTimeoutError:  # the page was drawn anew between counting its buttons and reading one
+            if not buttons:
+                return
+            label = label_of(buttons[0])
+            if not _LEFT_ALONE.match(label):
+                buttons[0].click(timeout=_LOOK_MS)
+        except PlaywrightTimeoutError:  # the page was drawn anew: another button, or none, stands at a button's place
             redraws += 1
             assert redraws < _MOST_REDRAWS, f"{where}: the page never comes to rest"
+            settle(page)
             continue
         redraws = 0
-        if not buttons:
-            return
         button = buttons[0]
-        label = label_of(button)
         pressed.add(label)
         if _LEFT_ALONE.match(label):
             continue
-        button.click()
         check(page, f"{where}, button {label}")
         dialog, popover = page.get_by_role("dialog"), page.get_by_test_id("stPopoverBody")
         is_dialog = dialog.count() > 0 and popover.count() == 0

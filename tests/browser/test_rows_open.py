@@ -11,8 +11,7 @@ from lib.access.permissions import OPERATOR, Actor, make_actor
 from lib.approvals.approval import ApprovalKind, ApprovalRequest
 from lib.services import build
 from lib.settings import Settings
-from tests.browser.conftest import PASSWORD, USER, Server, sign_in, start_server
-from tests.browser.test_every_tab import settle
+from tests.browser.conftest import PASSWORD, USER, Server, settle, sign_in, start_server
 from tests.waiting import CEILING_MS
 
 pytestmark = [pytest.mark.browser, pytest.mark.feature("LOOK-1")]
