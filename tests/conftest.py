@@ -3,22 +3,20 @@
 import os
 import shutil
 import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import create_engine, make_url, text
 
 from lib.db import schema
 from lib.db.engine import Store
 from lib.providers import redaction
 from lib.settings import Settings
 from lib.work.engine import prepare_database
+from tests.postgres_pool import DatabasePool
 
 hypothesis.settings.register_profile("without a clock", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("without a clock")
@@ -126,6 +124,12 @@ def postgres_template(postgres_server: str, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
+def postgres_pool(postgres_server: str, postgres_template: str) -> DatabasePool:
+    """Databases that are copied from the template once and emptied after each test."""
+    return DatabasePool(postgres_server, postgres_template)
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite file to copy from."""
     path = tmp_path_factory.mktemp("template") / "llm_manager.db"
@@ -149,10 +153,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path, database_kind: 
         copy_databases(request.getfixturevalue("sqlite_template"), tmp_path)
         yield f"sqlite:///{tmp_path / 'llm_manager.db'}"
         return
-    template, server = request.getfixturevalue("postgres_template"), request.getfixturevalue("postgres_server")
-    name = f"t{uuid.uuid4().hex}"
-    yield new_database(server, name, template)
-    _drop_unused_database(server, name)
+    pool: DatabasePool = request.getfixturevalue("postgres_pool")
+    name = pool.take()
+    yield make_url(pool.server).set(database=name).render_as_string(hide_password=False)
+    pool.give_back(name)
 
 
 def copy_databases(template: Path, folder: Path) -> None:
@@ -170,17 +174,6 @@ def new_database(server: str, name: str, template: str | None = None) -> str:
         connection.execute(text(f"CREATE DATABASE {name}{copied}"))
     engine.dispose()
     return engine.url.set(database=name).render_as_string(hide_password=False)
-
-
-def _drop_unused_database(server: str, name: str) -> None:
-    """Drop a database that nobody is connected to: its 12 MB need not reach the disk."""
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        users = connection.execute(text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name"), {"name": name})
-        if users.scalar_one() == 0:
-            with suppress(OperationalError):  # a thread came back to it just now: it stays until the server goes
-                connection.execute(text(f"DROP DATABASE {name}"))
-    engine.dispose()
 
 
 @pytest.fixture

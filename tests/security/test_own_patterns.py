@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,30 @@ import pytest
 from tests.counts import FULL
 
 PROJECT = Path(__file__).resolve().parents[2]
-SOURCES = {
-    path: path.read_text()
-    for path in [*(PROJECT / "lib").rglob("*.py"), *(PROJECT / "pages").rglob("*.py"), PROJECT / "app.py"]
-}
 OF_PATTERNS = ("compile_pattern", "import re", "from re", "import regex", "from regex")  # what a module with one says
-TREES = {path: ast.parse(text) for path, text in sorted(SOURCES.items()) if any(word in text for word in OF_PATTERNS)}
 RUNS = {"compile", "search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn", "template"}
 OF_CHILDREN = ("rule_program.py", "difference.py")  # processes with little time, that expressions of strangers run in
 MOST_GROWTH = 2.5  # of the work where a text is twice as long
 pytestmark = pytest.mark.feature("OPS-4")
 
 
+@cache
+def read_sources() -> dict[Path, str]:
+    """Every module's text."""
+    paths = [*(PROJECT / "lib").rglob("*.py"), *(PROJECT / "pages").rglob("*.py"), PROJECT / "app.py"]
+    return {path: path.read_text() for path in paths}
+
+
+@cache
+def read_trees() -> dict[Path, ast.Module]:
+    """The syntax trees of the modules that have patterns."""
+    sources = sorted(read_sources().items())
+    return {path: ast.parse(text) for path, text in sources if any(word in text for word in OF_PATTERNS)}
+
+
 def registrations() -> Iterator[tuple[Path, str]]:
     """File and constant of every pattern that is one."""
-    for path, tree in TREES.items():
+    for path, tree in read_trees().items():
         for node in tree.body:
             if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("compile_pattern("):
                 yield path, ast.unparse(node.targets[0])
@@ -36,11 +46,11 @@ def registrations() -> Iterator[tuple[Path, str]]:
 def uses_of(path: Path, constant: str) -> set[str]:
     """What is called on a constant of a module; `anything` where it is handed on."""
     found, attributes = set[str](), set[int]()
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(read_trees()[path]):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == constant:
             found.add(node.attr)
             attributes.add(id(node.value))
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(read_trees()[path]):
         if isinstance(node, ast.Name) and node.id == constant and isinstance(node.ctx, ast.Load):
             found |= set() if id(node) in attributes else {"anything"}
     return found
@@ -58,7 +68,7 @@ def names_of_constants() -> dict[str, bool]:
 def test_every_pattern_is_registered() -> None:
     stray = [
         f"{path.relative_to(PROJECT)}:{node.lineno} {ast.unparse(node)[:60]}"
-        for path, tree in TREES.items()
+        for path, tree in read_trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -69,7 +79,7 @@ def test_every_pattern_is_registered() -> None:
     ]
     stray += [
         f"{path.relative_to(PROJECT)}:{node.lineno}"
-        for path, tree in TREES.items()
+        for path, tree in read_trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module in ("re", "regex")
     ]
@@ -79,8 +89,8 @@ def test_every_pattern_is_registered() -> None:
 def test_patterns_are_made_when_a_module_is_imported() -> None:
     in_functions = [
         f"{path.relative_to(PROJECT)}:{call.lineno}"
-        for path, tree in TREES.items()
-        if "compile_pattern(" in SOURCES[path]
+        for path, tree in read_trees().items()
+        if "compile_pattern(" in read_sources()[path]
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for call in ast.walk(function)
