@@ -117,6 +117,8 @@ def _build_server(row: Any, state: ServerState | None, pins: Sequence[Pin], name
         row["created_at"],
         state,
         (),
+        issuer=row["issuer"],
+        client_id=row["client_id"],
     )
     is_same = row["pinned_version"] in (None, state.server_version) or not state.server_version
     tools = compare(server.name, pins, _select_last_list(state, pins), is_same_server=is_same, foreign_names=names)

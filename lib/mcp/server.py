@@ -21,6 +21,7 @@ SIGN_IN_PLACE = "Sign in on the page Tools, under Sign-ins."
 _MOST_ARGUMENTS = 100
 _LONGEST_ARGUMENT = 4_000
 _LONGEST_SECRET = 20_000
+_LONGEST_CLIENT = 2_000
 
 
 class ActualState(StrEnum):
@@ -45,7 +46,9 @@ class ActualState(StrEnum):
 @dataclass(frozen=True)
 class ServerDraft:
     """What a person sets of a server. One of `command` (the whole argument vector) and `url`; `secrets` are values of
-    variables, or of headers, by name.
+    variables, or of headers, by name. `issuer` is the authorization server that people sign in at, where the server's
+    own word is not enough; `client_id` is what it knows this installation as, registered by hand. An empty
+    `client_secret` keeps the one that is stored for the same client.
     """
 
     name: str
@@ -55,6 +58,9 @@ class ServerDraft:
     title: str = ""
     allow_private: bool = False
     memory_mb: int = 2048
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
 
     @property
     def transport(self) -> str:
@@ -72,6 +78,7 @@ class ServerDraft:
             raise InvalidInput("Give either a command or an address.", "", "Leave one of them out.", field="command")
         if self.url:
             hosts.check(self.url, allow_private=self.allow_private)
+        self._check_sign_in()
         too_many = len(self.command) > _MOST_ARGUMENTS
         if too_many or any(not part or "\0" in part or len(part) > _LONGEST_ARGUMENT for part in self.command):
             raise InvalidInput("The command can't be used.", "A part is empty or too long.", "Correct it.", "command")
@@ -85,6 +92,27 @@ class ServerDraft:
                 raise InvalidInput(f"{name[:60]!r} can't be a {kind}.", "", "Use another name.", field="secrets")
             if self.url and not (value.isprintable() and value.isascii()):
                 raise InvalidInput(f"The header {name} can't be sent.", "It holds odd signs.", "Correct it.", "secrets")
+
+    def _check_sign_in(self) -> None:
+        """Raise InvalidInput for an authorization server or a client that can't be used."""
+        if not (self.issuer or self.client_id or self.client_secret):
+            return
+        if not self.url:
+            raise InvalidInput("Nobody signs in at a program here.", "", "Leave the sign-in out.", field="issuer")
+        if not self.issuer:
+            why = "What is registered by hand goes to one authorization server alone."
+            raise InvalidInput("The authorization server is missing.", why, "Give its address.", field="issuer")
+        try:
+            hosts.check(self.issuer, allow_private=self.allow_private)
+        except InvalidInput as error:
+            raise InvalidInput("The authorization server can't be used.", error.title, error.fix, "issuer") from None
+        if self.client_secret and not self.client_id:
+            raise InvalidInput("The secret belongs to no client.", "", "Give the client's id.", field="client_id")
+        longest = max(len(self.client_id), len(self.client_secret))
+        is_plain = all(text.isprintable() and text.isascii() for text in (self.client_id, self.client_secret))
+        if longest > _LONGEST_CLIENT or not is_plain:
+            why = f"Id and secret have at most {_LONGEST_CLIENT:,} plain characters."
+            raise InvalidInput("The client can't be used.", why, "Correct it.", field="client_id")
 
 
 @dataclass(frozen=True)
@@ -137,6 +165,8 @@ class McpServer:
     state: ServerState
     tools: Sequence[PinnedTool]
     signed_in: frozenset[str] = frozenset()  # ids of people
+    issuer: str = ""
+    client_id: str = ""
 
     @property
     def approval_hash(self) -> str:
@@ -157,6 +187,13 @@ class McpServer:
     def takes_sign_in(self) -> bool:
         """Whether people may sign in there: it is at an address, and no header has its credentials."""
         return bool(self.url) and "authorization" not in {name.lower() for name in self.secret_names}
+
+    @property
+    def private_places(self) -> frozenset[str]:
+        """Scheme, host and port of the addresses inside the network that a sign-in there may lead to."""
+        if not self.allow_private:
+            return frozenset()
+        return frozenset(hosts.parse_host(address) for address in (self.url, self.issuer) if address)
 
     @property
     def requires_sign_in(self) -> bool:

@@ -89,6 +89,7 @@ class Servers:
                 raise Conflict(f"There are {_MOST_SERVERS} servers already.", "", "Remove one first.")
             connection.execute(insert(mcp_servers).values(**row))
             write_secrets(connection, self._vault, str(row["id"]), draft.secrets)
+            sign_in_records.write_client_secret(connection, self._vault, str(row["id"]), draft.client_secret)
             audit.record(connection, actor, "mcp.add", draft.name, **_tell(draft))
             return _find(connection, actor, draft.name)
 
@@ -100,8 +101,10 @@ class Servers:
             server = _find_to_change(connection, actor, draft.name)
             _change(connection, server, revision=server.revision + 1, **_build_columns(draft))
             write_secrets(connection, self._vault, server.id, draft.secrets)
-            if draft.url != server.url:
+            if (draft.url, draft.issuer, draft.client_id) != (server.url, server.issuer, server.client_id):
                 sign_in_records.forget_server(connection, server.id)
+            if draft.client_secret:
+                sign_in_records.write_client_secret(connection, self._vault, server.id, draft.client_secret)
             audit.record(connection, actor, "mcp.change", draft.name, **_tell(draft))
             changed = _find(connection, actor, draft.name)
         self._wake()
@@ -236,6 +239,8 @@ def _build_columns(draft: ServerDraft) -> dict[str, Any]:
         "command": list(draft.command),
         "url": draft.url,
         "allow_private": draft.allow_private,
+        "issuer": draft.issuer,
+        "client_id": draft.client_id,
         "secret_names": sorted(draft.secrets),
         "limits": {"DATA": draft.memory_mb * 1024 * 1024},
         "updated_at": utc_now(),
@@ -243,7 +248,8 @@ def _build_columns(draft: ServerDraft) -> dict[str, Any]:
 
 
 def _tell(draft: ServerDraft) -> dict[str, Any]:
-    return {"command": list(draft.command), "url": draft.url, "secrets": sorted(draft.secrets)}
+    told: dict[str, Any] = {"command": list(draft.command), "url": draft.url, "secrets": sorted(draft.secrets)}
+    return {**told, "issuer": draft.issuer, "client_id": draft.client_id} if draft.issuer else told
 
 
 def _pin(connection: Connection, actor: Actor, server_id: str, tool: PinnedTool) -> None:

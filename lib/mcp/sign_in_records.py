@@ -212,6 +212,7 @@ def forget_server(connection: Connection, server_id: str) -> None:
     """Delete everybody's sign-ins at a server, and what its authorization server knows this installation as."""
     connection.execute(delete(mcp_sign_ins).where(_S.server_id == server_id))
     installation.forget(connection, _name_client(server_id))
+    installation.forget(connection, _name_secret(server_id))
 
 
 def read_client(store: Store, vault: Vault, server_id: str, issuer: str, callback_url: str) -> RegisteredClient | None:
@@ -237,6 +238,22 @@ def write_client(
         installation.write(connection, _name_client(server_id), {"sealed": vault.encrypt(document, connection)})
 
 
+def read_client_secret(store: Store, vault: Vault, server_id: str) -> str:
+    """Read the secret of the client that was registered by hand for a server; empty where it has none."""
+    with store.read() as connection:
+        sealed = get_sealed_value(installation.read(connection, _name_secret(server_id)))
+    secret = vault.decrypt(sealed) if sealed else ""
+    remember(secret)
+    return secret
+
+
+def write_client_secret(connection: Connection, vault: Vault, server_id: str, secret: str) -> None:
+    """Store the secret of the client that was registered by hand for a server; an empty one is none."""
+    remember(secret)
+    if secret:
+        installation.write(connection, _name_secret(server_id), {"sealed": vault.encrypt(secret, connection)})
+
+
 _NO_ATTEMPT = {"attempt_hash": None, "attempt_sealed": None, "attempt_until": None}
 
 
@@ -246,6 +263,10 @@ def _select_row(server_id: str, user_id: str) -> ColumnElement[bool]:
 
 def _name_client(server_id: str) -> str:
     return f"mcp.client.{server_id}"
+
+
+def _name_secret(server_id: str) -> str:
+    return f"mcp.client_secret.{server_id}"
 
 
 def _remember(credentials: Credentials) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lib.access import audit
@@ -23,6 +23,9 @@ from lib.mcp import records, sign_in_records, socket_protocol
 from lib.mcp.secrets import read_secrets
 from lib.mcp.server import SIGN_IN_PLACE, ActualState, McpServer
 from lib.mcp.sign_in_records import Credentials, RegisteredClient, SignIn, SignInStatus
+
+if TYPE_CHECKING:
+    from lib.mcp.clients.authorization import AuthorizationServer
 
 CALLBACK_PATH = "/oauth/callback"
 CLIENT_PATH = "/oauth/client.json"
@@ -145,12 +148,14 @@ class SignIns:
         from lib.mcp.clients import authorization
 
         headers = read_secrets(self._store, self._vault, server.id)
-        private = server.allow_private
-        async with authorization.open_http(allow_private=private) as http:
+        places = server.private_places
+        async with authorization.open_http(places) as http:
             place = await authorization.discover(
-                http, server.url, headers, allow_private=private, earlier_scope=earlier_scope
+                http, server.url, headers, places=places, issuer=server.issuer, earlier_scope=earlier_scope
             )
-            client = _write_document_client(callback_url) if place.takes_document else None
+            client = self._read_own_client(server, place)
+            if client is None and place.takes_document:
+                client = _write_document_client(callback_url)
             client = client or sign_in_records.read_client(
                 self._store, self._vault, server.id, place.issuer, callback_url
             )
@@ -175,11 +180,20 @@ class SignIns:
         host = urlsplit(request.address).hostname or ""
         return SignInPage(request.address, host, place.scope), attempt
 
+    def _read_own_client(self, server: McpServer, place: "AuthorizationServer") -> RegisteredClient | None:
+        """The client that was registered by hand; None where there is none."""
+        from lib.mcp.clients.authorization import choose_auth_method
+
+        if not server.client_id:
+            return None
+        secret = sign_in_records.read_client_secret(self._store, self._vault, server.id)
+        return RegisteredClient(server.client_id, secret, choose_auth_method(place, secret))
+
     async def _exchange(self, server: McpServer, parts: Mapping[str, Any], code: str) -> Credentials:
         from lib.mcp.clients import authorization
 
         pending = Credentials("", "", client=RegisteredClient(**parts["client"]), expires_at=None, **parts["pending"])
-        async with authorization.open_http(allow_private=server.allow_private) as http:
+        async with authorization.open_http(server.private_places) as http:
             return await authorization.exchange_code(http, pending, parts["callback_url"], code, parts["verifier"])
 
 

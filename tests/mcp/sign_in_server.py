@@ -36,6 +36,10 @@ class SignInServer(ThreadingHTTPServer):
         self.registrations = 0
         self.lifetime_s = 3600
         self.is_away = False
+        self.client = ("client-1", "")  # whom it knows; a secret is wanted as Basic authentication
+        self.registers = True
+        self.token_endpoint = f"{self.issuer}/token"
+        self.looks = list[str]()  # paths that were read
 
     def sign_in(self, address: str, person: str) -> dict[str, str]:
         """Be the browser of a person who agrees: go to the address; what comes back to the callback."""
@@ -76,17 +80,19 @@ class _Door(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         place = urlsplit(self.path)
+        self.server.looks.append(place.path)
         url, issuer = self.server.url, self.server.issuer
         match place.path:
             case "/.well-known/oauth-protected-resource/mcp":
                 self._say({"resource": f"{url}/mcp", "authorization_servers": [issuer], "scopes_supported": ["tools"]})
             case "/.well-known/oauth-authorization-server/as":
+                registration = {"registration_endpoint": f"{issuer}/register"} if self.server.registers else {}
                 self._say(
                     {
                         "issuer": issuer,
                         "authorization_endpoint": f"{issuer}/authorize",
-                        "token_endpoint": f"{issuer}/token",
-                        "registration_endpoint": f"{issuer}/register",
+                        "token_endpoint": self.server.token_endpoint,
+                        **registration,
                         "response_types_supported": ["code"],
                         "code_challenge_methods_supported": ["S256"],
                         "authorization_response_iss_parameter_supported": True,
@@ -113,8 +119,9 @@ class _Door(BaseHTTPRequestHandler):
                 self._say({}, 404)
 
     def _authorize(self, fields: dict[str, str]) -> None:
-        assert fields["resource"] == f"{self.server.url}/mcp"
-        assert (fields["code_challenge_method"], fields["client_id"], fields["scope"]) == ("S256", "client-1", "tools")
+        assert fields["resource"].endswith("/mcp")
+        client_id = self.server.client[0]
+        assert (fields["code_challenge_method"], fields["client_id"], fields["scope"]) == ("S256", client_id, "tools")
         code = secrets.token_urlsafe(8)
         self.server.codes[code] = {**fields, "person": self.headers["x-person"]}
         answer = {"code": code, "state": fields["state"], "iss": self.server.issuer}
@@ -123,6 +130,8 @@ class _Door(BaseHTTPRequestHandler):
     def _give_tokens(self, form: dict[str, str]) -> None:
         if self.server.is_away:
             self._say({}, 503)
+        elif not self._is_client():
+            self._say({"error": "invalid_client"}, 401)
         elif form["grant_type"] == "refresh_token":
             self.server.refreshes += 1
             person = self.server.refresh.pop(form["refresh_token"], None)
@@ -133,6 +142,12 @@ class _Door(BaseHTTPRequestHandler):
             is_proved = base64.urlsafe_b64encode(digest).decode().rstrip("=") == code.get("code_challenge")
             is_bound = all(form[name] == code.get(name) for name in ("resource", "redirect_uri", "client_id"))
             self._answer_tokens(code["person"] if is_proved and is_bound else None)
+
+    def _is_client(self) -> bool:
+        """Whether the request is of the client that is known, by its secret where it has one."""
+        pair = base64.b64encode(":".join(self.server.client).encode()).decode()
+        wanted = f"Basic {pair}" if self.server.client[1] else ""
+        return self.headers.get("authorization", "") == wanted
 
     def _answer_tokens(self, person: str | None) -> None:
         if person is None:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 from typing import Any
 
 from lib.cli import output
@@ -28,6 +29,11 @@ def add_commands(commands: Any) -> None:
         "--secret", type=parse_pair, action="append", default=[], metavar="NAME=VALUE", help="a variable, or a header"
     )
     command.add_argument("--allow-private", action="store_true", help="the address may be inside the network")
+    command.add_argument("--issuer", default="", metavar="URL", help="the authorization server people sign in at")
+    command.add_argument("--client-id", default="", metavar="ID", help="the client that was registered there by hand")
+    command.add_argument(
+        "--client-secret-env", default="", metavar="VARIABLE", help="the variable that holds the client's secret"
+    )
     command.add_argument("--team", metavar="T", help="whose it is; default: the first team's")
     command.add_argument(
         "--command",
@@ -88,8 +94,20 @@ def add(arguments: argparse.Namespace) -> None:
     from lib.mcp.server import ServerDraft
 
     secrets = dict(arguments.secret)
+    variable = arguments.client_secret_env
+    client_secret = os.environ.get(variable, "").strip() if variable else ""
+    if variable and not client_secret:
+        why = "--client-secret-env names the variable that holds the client's secret."
+        raise InvalidInput(f"{variable} is empty.", why, "Set it first.")
     draft = ServerDraft(
-        arguments.name, arguments.command, arguments.url, secrets, allow_private=arguments.allow_private
+        arguments.name,
+        arguments.command,
+        arguments.url,
+        secrets,
+        allow_private=arguments.allow_private,
+        issuer=arguments.issuer,
+        client_id=arguments.client_id,
+        client_secret=client_secret,
     )
     with open_services() as services:
         services.servers.add(act_in(services, arguments.team), draft)

@@ -14,6 +14,8 @@ mcp_servers = Table(
     Column("command", JSON, nullable=False),  # the whole argument vector; empty for http
     Column("url", Text, nullable=False, default=""),
     Column("allow_private", Boolean, nullable=False, default=False),
+    Column("issuer", Text, nullable=False, server_default=""),  # where people sign in; empty: what the server names
+    Column("client_id", Text, nullable=False, server_default=""),  # registered there by hand; empty: by itself
     Column("secret_names", JSON, nullable=False),  # of variables or headers, whose values the vault seals
     Column("limits", JSON, nullable=False),  # of the process: {"DATA": bytes, "NOFILE": count}
     Column("wanted", String(8), nullable=False),  # on, off

@@ -2,12 +2,14 @@
 
 As the protocol's authorization specification says: metadata of the protected resource (RFC 9728), then of its
 authorization server (RFC 8414, or OpenID's), whose issuer has to be the one that was named; a client document or
-dynamic registration (RFC 7591); a code with PKCE by S256, bound to the server's address (RFC 8707). All of it goes
-through the guarded transport, without the server's own headers, and answers are bounded before they are parsed.
+dynamic registration (RFC 7591), or a client that was registered by hand; a code with PKCE by S256, bound to the
+server's address (RFC 8707). All of it goes through the guarded transport, without the server's own headers, and answers
+are bounded before they are parsed. What a server names may lead into the network only to the `places` that an
+administrator has given: the server's own, and its authorization server's.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -35,9 +37,10 @@ from mcp.shared.auth_utils import check_resource_allowed, resource_url_from_serv
 from pydantic import BaseModel, ValidationError
 
 from lib.clock import utc_now
-from lib.errors import LLMManagerError
+from lib.errors import InvalidInput, LLMManagerError
 from lib.mcp.clients.guarded_http import GuardedTransport
 from lib.mcp.sign_in_records import Credentials, RegisteredClient
+from lib.providers import hosts
 
 CLIENT_NAME = "LLM Manager"
 GRANTS = ["authorization_code", "refresh_token"]
@@ -78,6 +81,7 @@ class AuthorizationServer:
     names_itself: bool
     resource: str
     scope: str
+    auth_methods: Sequence[str] = ()  # by which clients sign requests for tokens; empty where it does not say
 
 
 @dataclass(frozen=True)
@@ -88,32 +92,53 @@ class AuthorizationRequest:
     verifier: str
 
 
+class _PlacesTransport(GuardedTransport):
+    """Reaches public hosts and, inside the network, the places that were named."""
+
+    def __init__(self, places: Collection[str]) -> None:
+        super().__init__(allow_private=False)
+        self._places = places
+
+    def is_private_allowed(self, url: httpx2.URL) -> bool:
+        return _is_among(str(url), self._places)
+
+
 @asynccontextmanager
-async def open_http(*, allow_private: bool) -> AsyncIterator[httpx2.AsyncClient]:
-    """Open the client for authorization servers; AuthorizationFailed for whatever can't be reached."""
-    async with httpx2.AsyncClient(
-        transport=GuardedTransport(allow_private=allow_private), timeout=_WITHIN_S, trust_env=False
-    ) as http:
+async def open_http(places: Collection[str]) -> AsyncIterator[httpx2.AsyncClient]:
+    """Open the client for authorization servers, inside the network only those of `places`; AuthorizationFailed for
+    whatever can't be reached.
+    """
+    async with httpx2.AsyncClient(transport=_PlacesTransport(places), timeout=_WITHIN_S, trust_env=False) as http:
         try:
             async with asyncio.timeout(_WITHIN_S):
                 yield http
         except TimeoutError as error:
             raise AuthorizationFailed("The authorization server did not answer.", "", "Try again.") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            if isinstance(error.__cause__, InvalidInput):  # of the guard, in words that are meant for providers
+                what = "An administrator names it as the authorization server on MCP servers."
+                raise AuthorizationFailed("The sign-in leads into the network.", error.__cause__.title, what) from error
             raise AuthorizationFailed("The authorization server can't be reached.", f"{error}", "Try again.") from error
 
 
 async def discover(
-    http: httpx2.AsyncClient, url: str, headers: Mapping[str, str], *, allow_private: bool, earlier_scope: str = ""
+    http: httpx2.AsyncClient,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    places: Collection[str],
+    issuer: str = "",
+    earlier_scope: str = "",
 ) -> AuthorizationServer:
-    """Find a server's authorization server; raises AuthorizationFailed where there is none that can be used."""
+    """Find a server's authorization server, which has to be `issuer` where one is given; raises AuthorizationFailed
+    where there is none that can be used.
+    """
     probe_headers = {"Accept": "application/json, text/event-stream", **headers}
     async with http.stream("POST", url, json=_PROBE, headers=probe_headers) as probe:
         is_refused = probe.status_code in (401, 403)  # of the answer the head is enough
     resource = await _find_resource(http, url, extract_resource_metadata_from_www_auth(probe) if is_refused else None)
-    issuer = str(resource.authorization_servers[0]) if resource else None
-    metadata = await _find_metadata(http, issuer, url)
-    _check_metadata(metadata, allow_private=allow_private)
+    metadata = await _find_metadata(http, _choose_issuer(resource, issuer), url)
+    _check_metadata(metadata, places)
     challenged_scope = extract_scope_from_www_auth(probe) if is_refused else None
     scope = get_client_metadata_scopes(challenged_scope, resource, metadata, GRANTS)
     return AuthorizationServer(
@@ -125,14 +150,27 @@ async def discover(
         bool(metadata.authorization_response_iss_parameter_supported),
         _choose_resource(url, resource),
         union_scopes(earlier_scope or None, scope) or "",
+        tuple(metadata.token_endpoint_auth_methods_supported or ()),
     )
+
+
+def choose_auth_method(server: AuthorizationServer, client_secret: str) -> str:
+    """Choose how a client that was registered by hand signs requests for tokens; raises AuthorizationFailed."""
+    if not client_secret:
+        return "none"
+    methods = server.auth_methods or ("client_secret_basic",)  # what stands for saying nothing (RFC 8414)
+    for method in ("client_secret_basic", "client_secret_post"):
+        if method in methods:
+            return method
+    raise AuthorizationFailed("The client's secret can't be used there.", f"It takes {', '.join(methods)[:200]}.")
 
 
 async def register(http: httpx2.AsyncClient, server: AuthorizationServer, callback_url: str) -> RegisteredClient:
     """Register this installation dynamically; raises AuthorizationFailed where that is refused or not offered."""
     if not server.registration_endpoint:
         why = f"{server.issuer} registers no clients by itself."
-        raise AuthorizationFailed("This installation can't be registered there.", why, "Give the server a header.")
+        what = f"Register it there by hand with the address {callback_url}, and enter the client's id on MCP servers."
+        raise AuthorizationFailed("This installation can't be registered there.", why, what)
     document = (
         {**describe_client(callback_url), "scope": server.scope} if server.scope else describe_client(callback_url)
     )
@@ -231,6 +269,25 @@ async def _find_resource(http: httpx2.AsyncClient, url: str, named_url: str | No
     return None
 
 
+def _choose_issuer(resource: ProtectedResourceMetadata | None, expected: str) -> str | None:
+    """The authorization server to ask: the expected one, which the server has to name where it names any."""
+    named = [str(address) for address in resource.authorization_servers] if resource else []
+    if not expected:
+        return named[0] if named else None
+    if named and not any(issuers_match(address, expected) for address in named):
+        why = f"It names {named[0][:200]}, and an administrator has set {expected[:200]}."
+        raise AuthorizationFailed("The server names another authorization server.", why, "Ask an administrator.")
+    return expected
+
+
+def _is_among(address: str, places: Collection[str]) -> bool:
+    """Whether an address is at one of the places, by scheme, host and port."""
+    try:
+        return hosts.parse_host(address.partition("?")[0]) in places
+    except InvalidInput:
+        return False
+
+
 def _choose_resource(url: str, metadata: ProtectedResourceMetadata | None) -> str:
     """The address that tokens are bound to: the server's, or the folder above it that it names."""
     own = resource_url_from_server_url(url)
@@ -260,14 +317,16 @@ async def _find_metadata(http: httpx2.AsyncClient, issuer: str | None, url: str)
     raise AuthorizationFailed("The server offers no sign-in.", why, "Give it a header with its credentials.")
 
 
-def _check_metadata(metadata: OAuthMetadata, *, allow_private: bool) -> None:
+def _check_metadata(metadata: OAuthMetadata, places: Collection[str]) -> None:
     if "S256" not in (metadata.code_challenge_methods_supported or []):
         why = "It does not say that it proves codes by S256 (PKCE)."
         raise AuthorizationFailed("The authorization server can't be used.", why)
-    schemes = ("https", "http") if allow_private else ("https",)
     endpoints = (metadata.authorization_endpoint, metadata.token_endpoint, metadata.registration_endpoint)
-    if any(endpoint and urlsplit(str(endpoint)).scheme not in schemes for endpoint in endpoints):
-        raise AuthorizationFailed("The authorization server can't be used.", "An address of it is not encrypted.")
+    for endpoint in filter(None, endpoints):
+        address = str(endpoint)
+        if urlsplit(address).scheme != "https" and not _is_among(address, places):
+            why = f"{address[:200]} is not encrypted, and no place inside the network that an administrator has named."
+            raise AuthorizationFailed("The authorization server can't be used.", why)
 
 
 async def _ask_for_tokens(

@@ -42,7 +42,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                     str(request.url),
                     headers | {"accept-encoding": "identity"},
                     body,
-                    allow_private=self._allow_private,
+                    allow_private=self.is_private_allowed(request.url),
                 )
         except InvalidInput as error:
             raise httpx2.ConnectError(str(error), request=request) from error
@@ -50,6 +50,10 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ConnectError(str(error) or type(error).__name__, request=request) from error
         self.refusal = response.status if response.status in (401, 403) else None
         return httpx2.Response(response.status, headers=_keep(response.headers), stream=_Stream(request, response))
+
+    def is_private_allowed(self, url: httpx2.URL) -> bool:
+        """Whether an address may be inside the network."""
+        return self._allow_private
 
     async def aclose(self) -> None:
         """Close what is kept open."""

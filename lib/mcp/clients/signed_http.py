@@ -6,6 +6,7 @@ like the server's own, so that an open connection lives on for the next sign-in.
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx2
@@ -17,7 +18,7 @@ from lib.mcp import sign_in_records
 from lib.mcp.clients.authorization import AuthorizationFailed, TokensRefused, open_http, refresh_tokens
 from lib.mcp.clients.guarded_http import GuardedTransport
 from lib.mcp.server import McpServer
-from lib.mcp.sign_in_records import Credentials
+from lib.mcp.sign_in_records import Credentials, RegisteredClient
 from lib.patterns import compile_pattern
 
 _EARLY = timedelta(seconds=30)  # before a token ends it is renewed
@@ -77,8 +78,9 @@ class PersonTokens:
             await self._release()
             return
         try:
-            async with open_http(allow_private=self._server.allow_private) as http:
-                renewed = await refresh_tokens(http, credentials)
+            client = await asyncio.to_thread(self._read_client, credentials)
+            async with open_http(self._server.private_places) as http:
+                renewed = await refresh_tokens(http, replace(credentials, client=client))
         except TokensRefused as error:
             await self.end(error.why or error.title)
         except AuthorizationFailed as error:
@@ -92,6 +94,14 @@ class PersonTokens:
         return await asyncio.to_thread(
             sign_in_records.read_credentials, self._store, self._vault, self._server.id, self._user_id, self.url
         )
+
+    def _read_client(self, credentials: Credentials) -> RegisteredClient:
+        """The client that renews: one registered by hand with its newest secret, since that may have been changed."""
+        client = credentials.client
+        if client.client_id != self._server.client_id or not client.client_secret:
+            return client
+        secret = sign_in_records.read_client_secret(self._store, self._vault, self._server.id)
+        return replace(client, client_secret=secret or client.client_secret)
 
     async def _release(self) -> None:
         await asyncio.to_thread(sign_in_records.release_refresh, self._store, self._server.id, self._user_id)

@@ -9,9 +9,11 @@ import streamlit as st
 from lib.access.permissions import Actor
 from lib.errors import InvalidInput, LLMManagerError
 from lib.mcp.server import McpServer, ServerDraft
+from lib.mcp.sign_ins import CALLBACK_PATH
 from lib.services import Services
 from lib.ui import blocks
 from lib.ui.configurations.configuration_form import show_in_form
+from lib.ui.tools.sign_in_tab import find_base_url
 
 _PROGRAM = "A program here"
 _ADDRESS = "An address"
@@ -49,6 +51,7 @@ def _ask(
         fields["url"] = st.text_input("Address", server.url if server else "", placeholder="https://example.com/mcp")
         spots["base_url"] = st.empty()
         fields["allow_private"] = st.checkbox("Allow private hosts", server.allow_private if server else False)
+        fields |= _ask_sign_in(server, spots)
     noun = "Variables" if kind == _PROGRAM else "Headers"
     names = "\n".join(f"{secret}=" for secret in server.secret_names) if server else ""
     secrets = st.text_area(f"{noun}, one NAME=value a line", names, help="Encrypted; nobody sees the values again.")
@@ -62,6 +65,27 @@ def _ask(
             show_in_form(error, spots)
             return
         st.rerun()
+
+
+def _ask_sign_in(server: McpServer | None, spots: dict[str | None, Any]) -> dict[str, str]:
+    """Draw the fields of an authorization server that takes no clients by itself, or that is inside the network."""
+    is_set = server is not None and bool(server.issuer)
+    with st.expander("Sign-in (OAuth)", icon=":material/login:", expanded=is_set):
+        st.caption("Empty where the server says it all. A client registered by hand comes back to:")
+        st.code(find_base_url() + CALLBACK_PATH, language=None)
+        issuer = st.text_input(
+            "Authorization server",
+            server.issuer if server else "",
+            placeholder="https://login.example.com",
+            help="People sign in there and nowhere else. With private hosts allowed it may be inside the network.",
+        )
+        spots["issuer"] = st.empty()
+        client_id = st.text_input("Client id", server.client_id if server else "")
+        spots["client_id"] = st.empty()
+        has_client = server is not None and bool(server.client_id)
+        secret_help = "Encrypted." + (" Empty keeps what is stored." if has_client else " Empty where it has none.")
+        secret = st.text_input("Client secret", type="password", help=secret_help)
+    return {"issuer": issuer.strip(), "client_id": client_id.strip(), "client_secret": secret.strip()}
 
 
 def _read_memory_mb(server: McpServer | None) -> int:
@@ -83,6 +107,9 @@ def _build_draft(name: str, title: str, fields: Mapping[str, Any], secrets: str)
         title.strip(),
         bool(fields.get("allow_private")),
         int(fields.get("memory_mb", 2048)),
+        fields.get("issuer", ""),
+        fields.get("client_id", ""),
+        fields.get("client_secret", ""),
     )
 
 

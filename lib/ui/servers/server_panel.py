@@ -142,6 +142,9 @@ def _draw_sign_in(services: Services, actor: Actor, server: McpServer) -> None:
         count = len(server.signed_in)
         people = "1 person is" if count == 1 else f"{count:,} people are"
         st.caption(f"{people} signed in. Each acts there as themselves.")
+        if server.issuer:
+            client = f", where this installation is {server.client_id}" if server.client_id else ""
+            st.caption(blocks.escape_markdown(f"They sign in at {server.issuer}{client}."))
 
 
 def draw_calls(services: Services, actor: Actor, server: McpServer, zone: ZoneInfo) -> None:
