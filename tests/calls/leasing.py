@@ -17,6 +17,7 @@ from lib.ledger.admission import OpeningRequest
 from lib.ledger.spool import Spool
 from lib.ledger.writer import Ledger
 from tests.ledger.ledger_rig import closing, opening
+from tests.waiting import CEILING_S
 
 FACTS = CallFacts("scripted", "tests")
 WARM = 20  # calls, after which more of the kind are leased for
@@ -71,6 +72,13 @@ class Process:
         for row in opened:
             assert row is not None
             self.close(row, cost)
+
+    async def wait_written(self) -> None:
+        """Until what was closed is in the database, and what is held ahead is known."""
+        ledger = self.ledger
+        async with asyncio.timeout(CEILING_S):
+            while ledger._closing or ledger._turn or (ledger._flusher and not ledger._flusher.done()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
     async def open_leased(self, amount: int) -> dict[str, Any]:
         """The row of a call that a lease lets through."""

@@ -23,6 +23,7 @@ from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
 from lib.ledger import recovery
 from lib.providers.prices.price_book import PriceBook
 from tests.calls.leasing import FACTS, WARM, Process, budget, figures, rows
+from tests.waiting import CEILING_S
 
 pytestmark = [pytest.mark.feature("COST-2"), pytest.mark.feature("CALL-4")]
 
@@ -33,11 +34,9 @@ def spent_in_log(store: Store) -> int:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    for _ in range(300):
-        if is_so():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")
+    async with asyncio.timeout(CEILING_S):
+        while not is_so():  # noqa: ASYNC110 (a row in a database tells nobody)
+            await asyncio.sleep(0.01)
 
 
 def is_open(store: Store, row: dict[str, Any]) -> bool:

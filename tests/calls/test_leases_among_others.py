@@ -49,7 +49,7 @@ def free(process: Process) -> int:
 
 async def leased(process: Process, amount: int = 50) -> dict[str, Any]:
     await process.warm_up(amount, 0)
-    await asyncio.sleep(0.1)
+    await process.wait_written()
     return await process.open_leased(amount)
 
 
@@ -69,6 +69,7 @@ def test_kinds_of_calls_that_share_a_budget_hold_what_they_asked_for(store: Stor
     assert figures(store, shared) == (3, 0)
 
 
+@pytest.mark.usefixtures("lasting")
 def test_however_often_it_is_renewed_a_lease_is_an_eighth(store: Store, tmp_path: Path) -> None:
     of_app = budget(store, 10_000)
 
@@ -79,7 +80,7 @@ def test_however_often_it_is_renewed_a_lease_is_an_eighth(store: Store, tmp_path
             for row in opened:
                 assert row is not None
                 process.close(row, 0)
-            await asyncio.sleep(0.01)
+            await process.wait_written()
             most = max(most, free(process))
         assert 0 < most <= 10_000 // 8
         other = Process(store, tmp_path, "other")
@@ -101,7 +102,7 @@ def test_a_call_gets_what_is_left_to_the_last_nano(store: Store, tmp_path: Path)
     async def scenario() -> None:
         process = Process(store, tmp_path, "me")
         await process.warm_up(1, 0)
-        await asyncio.sleep(0.1)
+        await process.wait_written()
         ahead = free(process)
         for row in [await process.open_leased(1) for _ in range(ahead)]:
             process.close(row, 1)
@@ -142,7 +143,7 @@ def test_what_a_process_killed_on_another_machine_held_ahead_is_given_back(store
         recovery.renew_lease_of_life(store, "far", 1)
         process = Process(store, tmp_path / "theirs", "far")
         await process.warm_up(50, 0)
-        await asyncio.sleep(0.1)
+        await process.wait_written()
         process.die()
 
     asyncio.run(scenario())
@@ -236,8 +237,7 @@ def test_a_call_that_goes_on_after_a_burst_gets_its_row(store: Store, tmp_path: 
         if process.ledger._look is not None:
             process.ledger._look.cancel()
         process.ledger._write_lasting()  # too early for this call
-        for _ in range(3):
-            await asyncio.sleep(0.01)
+        await process.wait_written()
         assert row["id"] not in process.ledger._unwritten or process.ledger._look is not None
         process.close(row, 1)
         await process.stop()
@@ -257,7 +257,7 @@ def test_past_midnight_the_months_lease_goes_on(store: Store, tmp_path: Path, mo
             monkeypatch.setattr(f"{module}.utc_now", lambda: utc_now() + timedelta(days=1))
         for _ in range(3):
             await process.warm_up(50, 1)
-            await asyncio.sleep(0.05)
+            await process.wait_written()
         ends = {charge[0]: lease.ends_at for charge, lease in process.ledger._leases._leases.items()}
         tomorrow = utc_now() + timedelta(days=2)
         assert ends[day] == datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=tomorrow.tzinfo)
@@ -321,7 +321,7 @@ def test_a_refusal_does_not_forget_what_a_lost_connection_left_in_doubt(store: S
     async def scenario() -> None:
         process = Process(store, tmp_path, "me")
         await process.warm_up(10, 0)
-        await asyncio.sleep(0.1)
+        await process.wait_written()
         held = figures(store, of_app)[1]
         whole, broken = process.ledger._write_in_thread, list[Batch]()
 
