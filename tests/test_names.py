@@ -1,8 +1,9 @@
-"""Functions say what they do: the name of each begins with a verb."""
+"""Functions say what they do: the name of each begins with a verb. Tests leave private names alone."""
 
 import ast
+from collections.abc import Iterator
 
-from tests.test_layers import module_name, sources
+from tests.test_layers import PROJECT, module_name, sources
 
 # Add a verb that is missing here; a noun, a participle or an adjective is the name of something else.
 _VERBS = """
@@ -40,3 +41,37 @@ def test_functions_begin_with_a_verb() -> None:
         if (word := node.name.strip("_").partition("_")[0]) and word not in verbs and node.name not in _KEPT
     ]
     assert nouns == []
+
+
+def list_private_names_set(node: ast.AST) -> Iterator[str]:
+    """The private names that a statement assigns or deletes, or that a call such as `monkeypatch.setattr` replaces.
+
+    A test class's own, of its `self`, are not among them.
+    """
+    places = list[ast.expr]()
+    names = list[str]()
+    match node:
+        case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+            places = targets
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            places = [target]
+        case ast.Call(func=ast.Attribute(attr="setattr" | "delattr" | "patch" | "object"), args=arguments):
+            places = arguments[:1]
+            constants = [argument for argument in arguments[:2] if isinstance(argument, ast.Constant)]
+            names = [str(constant.value).rpartition(".")[2] for constant in constants]
+    for part in (part for place in places for part in ast.walk(place) if isinstance(part, ast.Attribute)):
+        if not (isinstance(part.value, ast.Name) and part.value.id == "self"):
+            names.append(part.attr)
+    return (name for name in names if name.startswith("_") and not name.startswith("__"))
+
+
+def test_tests_set_no_private_name() -> None:
+    """What a test has to change is passed in, or has a public name."""
+    offenders = [
+        f"{path.relative_to(PROJECT)}:{node.lineno} {name}"
+        for path in sorted((PROJECT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.stmt | ast.expr)
+        for name in list_private_names_set(node)
+    ]
+    assert offenders == []

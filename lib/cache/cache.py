@@ -16,11 +16,12 @@ from lib.access import audit
 from lib.access.permissions import Actor, Permission
 from lib.access.team_scope import filter_changeable, filter_owned, filter_usable, make_shared_refusal
 from lib.cache.entries import Entries
+from lib.cache.judge import DIFFERENT, SAME, Judge
 from lib.cache.policy import CacheRules, SemanticMode, SharingScope
 from lib.cache.proof import Proof, compute_upper_bound, prove
 from lib.cache.recall import Recall
 from lib.cache.secret import CacheSecret
-from lib.cache.semantic import DIFFERENT, SAME, Semantic, hash_pair
+from lib.cache.semantic import Semantic, hash_pair
 from lib.calls.calls import Calls
 from lib.clock import utc_now
 from lib.db.engine import Store
@@ -112,7 +113,7 @@ class Cache:
         self._secret = CacheSecret(store, vault)
         self._entries = Entries(store, self._secret)
         self.recall = Recall(self._entries, self._secret, self._load_rules)
-        self._semantic = Semantic(store, self._secret, self._entries, calls, embed, self._is_proved)
+        self._semantic = Semantic(store, self._secret, self._entries, Judge(calls), embed, self._is_proved)
         self.recall.find_reworded = self._semantic.find_reworded
         self.recall.compare_later = self._semantic.compare_later
         calls.recall = self.recall

@@ -16,20 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from lib.access.permissions import OPERATOR
 from lib.cache import guards
 from lib.cache.entries import CacheEntry, Entries
+from lib.cache.judge import ANSWERS, DIFFERENT, LONGEST_JUDGING_S, QUESTIONS, SAME, Judge
 from lib.cache.namespace import Keys
 from lib.cache.policy import CacheRules, SemanticMode
 from lib.cache.secret import CacheSecret
-from lib.calls.calls import Calls
 from lib.calls.live_call import LiveCall
-from lib.calls.request import NOT_REMEMBERED, CallRequest, Origin, Plan, Within
+from lib.calls.request import Plan
 from lib.clock import make_id, make_id_at, utc_now
-from lib.configs.routing import Deadlines
 from lib.db.engine import Store
 from lib.db.tables import cache_blocked_pairs, cache_decisions, cache_entries
-from lib.errors import LLMManagerError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,23 +34,10 @@ if TYPE_CHECKING:
 _E = cache_entries.c
 NEAREST = 5  # candidates that are looked at
 LEAST_SIMILARITY = 0.80  # cosine: below that nothing is a candidate
-LONGEST_JUDGING_S = 10.0  # of one question, whatever deadlines the judge's configuration has
 EXPLORED = 0.05  # of would-be hits in the mode `proved`: asked of the model all the same, for ever
 _MOST_INDEXES = 64
 _BATCH = 1_000  # vectors that are read at once
 _SPARE = 4  # times as many neighbours are asked for: some of them may be gone from SQL
-SAME = "same"
-DIFFERENT = "different"
-FAILED = "failed"
-_QUESTION_FOR_JUDGE = (
-    "Two people ask an assistant. Decide whether one answer serves both exactly: same facts asked for, same entities, "
-    "numbers, units, dates, direction, conditions and language.\n\nFirst: {first}\n\nSecond: {second}\n\n"
-    "Reply with one word, SAME or DIFFERENT."
-)
-_QUESTION_OF_ANSWERS = (
-    "Two answers to nearly the same question. Decide whether they say the same in substance.\n\nFirst: {first}\n\n"
-    "Second: {second}\n\nReply with one word, SAME or DIFFERENT."
-)
 
 
 class _NamespaceIndex:
@@ -95,14 +79,14 @@ class Semantic:
         store: Store,
         secret: CacheSecret,
         entries: Entries,
-        calls: Calls,
+        judge: Judge,
         embed: Callable[[str], "np.ndarray"],
         is_proved: Callable[[str, CacheRules], bool],
     ) -> None:
         self._store = store
         self._secret = secret
         self._entries = entries
-        self._calls = calls
+        self._judge = judge
         self._embed = embed
         self._is_proved = is_proved
         self._indexes: OrderedDict[str, _NamespaceIndex] = OrderedDict()
@@ -122,7 +106,8 @@ class Semantic:
                 continue
             if (seconds := ends_at - monotonic()) <= 0:
                 break
-            verdict = None if is_proved else self.judge(rules, keys.question or "", entry.question or "", seconds)
+            words = (keys.question or "", entry.question or "")
+            verdict = None if is_proved else self._judge.compare(rules, QUESTIONS, *words, seconds)
             if verdict in (None, SAME):
                 self._note(plan, keys, entry, similarity, None, verdict, was_served=True)
                 return entry
@@ -139,7 +124,7 @@ class Semantic:
         for entry, similarity, refusal in candidates:
             verdict = label = None
             if refusal is None:
-                verdict = self.judge(rules, keys.question, entry.question or "")
+                verdict = self._judge.compare(rules, QUESTIONS, keys.question, entry.question or "")
                 label = self._compare_answers(rules, stored, entry)
             self._note(call.plan, keys, entry, similarity, refusal, verdict, label=label, call_id=call.call_id)
             if refusal is None:
@@ -150,40 +135,11 @@ class Semantic:
         with self._lock:
             self._indexes.clear()
 
-    def judge(self, rules: CacheRules, first: str, second: str, seconds: float = LONGEST_JUDGING_S) -> str | None:
-        """Ask the judge whether two questions mean the same: same, different or failed; None without a judge."""
-        return self._ask_judge(rules, _QUESTION_FOR_JUDGE, first, second, seconds)
-
     def _compare_answers(self, rules: CacheRules, first: CacheEntry, second: CacheEntry) -> str | None:
         if " ".join(first.answer.text.split()) == " ".join(second.answer.text.split()):
             return SAME
-        verdict = self._ask_judge(rules, _QUESTION_OF_ANSWERS, first.answer.text[:8_000], second.answer.text[:8_000])
+        verdict = self._judge.compare(rules, ANSWERS, first.answer.text[:8_000], second.answer.text[:8_000])
         return verdict if verdict in (SAME, DIFFERENT) else None
-
-    def _ask_judge(
-        self, rules: CacheRules, template: str, first: str, second: str, seconds: float = LONGEST_JUDGING_S
-    ) -> str | None:
-        if rules.judge_configuration_id is None:
-            return None
-        request = CallRequest(
-            actor=OPERATOR,
-            messages=[{"role": "user", "content": template.format(first=first, second=second)}],
-            configuration=rules.judge_configuration_id,
-            origin=Origin.SYSTEM,
-            system_prompt="",
-            parameters={"temperature": 0},
-            tags={"purpose": "cache"},
-            within=Within(),
-            stream=False,
-            deadlines=Deadlines(seconds, seconds, seconds),
-            cache_policy=NOT_REMEMBERED,
-        )
-        try:
-            view = self._calls.run(request)
-        except LLMManagerError:
-            return FAILED
-        words = view.text.strip().strip(".").upper() if view.status == "ok" else ""
-        return {"SAME": SAME, "DIFFERENT": DIFFERENT}.get(words, FAILED)
 
     def _candidates(
         self,

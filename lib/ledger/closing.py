@@ -88,15 +88,17 @@ def insert_closings(
     never_open: Collection[str] = (),
     stored_messages: KeptMessages | None = None,
     memory: WindowMemory | None = None,
+    most_at_once: int = _MOST_AT_ONCE,
 ) -> int:
     """Move ended attempts into `usage_logs` and settle what was held for them, each once whatever is tried again.
 
     How many were new. `never_open`: ids that have no row in `open_calls`, nor holds of their own. `stored_messages`
     stores the messages of requests once; without it they stay in their payloads. `memory`: what is known of budgets.
+    `most_at_once`: rows of one statement.
     """
     pending = iter({closing.row.id: closing for closing in closings}.values())
     new = 0
-    while batch := list(islice(pending, _MOST_AT_ONCE)):
+    while batch := list(islice(pending, most_at_once)):
         new += _insert_batch(connection, batch, limits, never_open, stored_messages, memory)
     return new
 

@@ -12,7 +12,7 @@ from lib.ledger import recovery
 from lib.ledger.spool import Spool
 from lib.ledger.writer import Ledger
 
-_GOOD_FOR_S = 1.0  # whoever asks, and however often: one write a second
+GOOD_FOR_S = 1.0  # whoever asks, and however often: one write a second
 
 
 class Readiness:
@@ -27,7 +27,7 @@ class Readiness:
         if spool is None or ledger is None:
             return
         with self._lock:
-            if time.monotonic() - self._checked_at < _GOOD_FOR_S:
+            if time.monotonic() - self._checked_at < GOOD_FOR_S:
                 return
             recovery.renew_lease_of_life(store, owner, os.getpid())
             try:

@@ -43,7 +43,8 @@ class Ledger:
 
     On SQLite a batch is committed in the loop itself, since handing it to a thread costs more than the commit: at once
     for openings, all of one turn of the loop together, and after some milliseconds for closings. When another process
-    holds the database it is tried again in a moment; when that goes on, and on PostgreSQL always, a thread waits.
+    holds the database it is tried again in a moment; when that goes on, and on PostgreSQL always, a thread waits. It is
+    so on SQLite, too, without `commits_in_loop`.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Ledger:
         limits: RateLimits,
         stored_messages: KeptMessages | None = None,
         retry_s: float = 1.0,
+        *,
+        commits_in_loop: bool = True,
     ) -> None:
         self._retry_s = retry_s
         self._kept = stored_messages
@@ -60,7 +63,7 @@ class Ledger:
         self._store = store
         self._spool = spool
         self._limits = limits
-        self._direct = store.open_nonblocking() if store.is_sqlite else None
+        self._direct = store.open_nonblocking() if commits_in_loop and store.is_sqlite else None
         self._leases = Leases(spool.owner)
         self._thread = ThreadPoolExecutor(1, "ledger")  # its own: the loop's may all wait for what is written here
         self._opening: list[Opening] = []
@@ -281,7 +284,7 @@ class Ledger:
         """Once more when the connection was lost (openings may be committed then), or when a row was refused."""
         try:
             try:
-                return self._write_in_thread(batch)
+                return self.write_in_thread(batch)
             except SettleFirst:
                 raise
             except Exception as error:
@@ -291,14 +294,15 @@ class Ledger:
                     self._store, batch.closing, [unwritten.row for unwritten in batch.lasting.values()], error
                 ):
                     raise
-                return self._write_in_thread(batch)
+                return self.write_in_thread(batch)
         except SettleFirst:
             raise
         except Exception as error:  # the boundary: whoever waits for an answer has to get one
             log.error("The ledger could not be written, %d closings wait: %s", len(batch.closing), error)
             return error
 
-    def _write_in_thread(self, batch: Batch) -> Written:
+    def write_in_thread(self, batch: Batch) -> Written:
+        """Write and commit a batch, waiting for the database; what goes wrong is raised."""
         # On SQLite the memory is the other connection's.
         memory = None if self._store.is_sqlite else self._memory
         with self._store.write() as connection:

@@ -1,6 +1,6 @@
 """Other words: found by their vectors, refused by guards, decided by a judge, served only where that is proved."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import insert, select
 
 from lib.access.audit import AuditCriteria
-from lib.access.permissions import Role, make_actor
+from lib.access.permissions import Actor, Role, make_actor
+from lib.cache.judge import Judge
 from lib.cache.policy import SemanticMode
 from lib.clock import make_id, utc_now
 from lib.db.tables import cache_decisions, cache_entries
 from lib.errors import NotFound
+from lib.knowledge.embedding import Embedder
 from lib.settings import Settings
 from tests.cache.rig import AMIRA, JONAS, CacheRig
 from tests.waiting import CEILING_S
@@ -36,11 +38,16 @@ def words_as_vector(text: str) -> Any:
     return vector / np.linalg.norm(vector)
 
 
+def embed_words(_embedder: Embedder, _actor: Actor, _model: str, texts: Sequence[str]) -> Any:
+    """In place of the bundled model: `Embedder.embed`."""
+    import numpy as np
+
+    return np.stack([words_as_vector(text) for text in texts])
+
+
 @pytest.fixture
 def rig(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[CacheRig]:
-    from lib.services import Services
-
-    monkeypatch.setattr(Services, "_embed_question", lambda self, text: words_as_vector(text))
+    monkeypatch.setattr(Embedder, "embed", embed_words)
     rig = CacheRig(settings, "say:It is Paris+priced")
     yield rig
     rig.services.close()
@@ -130,8 +137,6 @@ def test_without_a_judge_it_serves_only_what_is_proved_and_a_person_takes_that_b
 def test_storing_and_serving_go_on_beside_a_judge_that_hangs(rig: CacheRig, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
-    from lib.cache.semantic import Semantic
-
     judging = threading.Event()
     goes_on = threading.Event()
 
@@ -140,7 +145,7 @@ def test_storing_and_serving_go_on_beside_a_judge_that_hangs(rig: CacheRig, monk
         assert goes_on.wait(60)
         return "same"
 
-    monkeypatch.setattr(Semantic, "_ask_judge", hang)
+    monkeypatch.setattr(Judge, "compare", hang)
     judge = rig.configurations.create(AMIRA, slug="judge", app="tests", provider="scripted", model="say:SAME")
     set_rules(rig, semantic=SemanticMode.SHADOW, judge_configuration_id=judge.id)
     recall = rig.services.cache.recall

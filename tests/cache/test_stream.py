@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from lib.cache.judge import DIFFERENT, SAME, Judge
 from lib.cache.policy import CacheRules, SemanticMode
-from lib.cache.semantic import DIFFERENT, SAME, Semantic
+from lib.knowledge.embedding import Embedder
 from lib.settings import Settings
 from tests.cache.rig import AMIRA, CacheRig
-from tests.cache.test_semantic import COLD, words_as_vector
+from tests.cache.test_semantic import COLD, embed_words
 from tests.cache.wording_pairs import NEAR_MISSES, PARAPHRASES
 from tests.counts import repeats
 
@@ -75,18 +76,16 @@ def draw(dice: random.Random, count: int) -> Iterator[str]:
 def test_nobody_is_told_the_answer_to_another_question(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, mode: SemanticMode
 ) -> None:
-    from lib.services import Services
-
     dice = random.Random(27)
     judged = Counter[str]()
 
-    def judge(_self: Semantic, _rules: CacheRules, _template: str, first: str, second: str, *_: Any) -> str:
+    def judge(_self: Judge, _rules: CacheRules, _template: str, first: str, second: str, *_: Any) -> str:
         is_right = dice.random() >= JUDGE_ERRS
         judged["right" if is_right else "wrong"] += 1
         return SAME if (MEANINGS[first] == MEANINGS[second]) == is_right else DIFFERENT
 
-    monkeypatch.setattr(Services, "_embed_question", lambda self, text: words_as_vector(text))
-    monkeypatch.setattr(Semantic, "_ask_judge", judge)
+    monkeypatch.setattr(Embedder, "embed", embed_words)
+    monkeypatch.setattr(Judge, "compare", judge)
     rig = CacheRig(settings, "echo+priced", loose=True)
     try:
         asked = rig.configurations.get(AMIRA, rig.slug)

@@ -26,10 +26,12 @@ WARM = 20  # calls, after which more of the kind are leased for
 class Process:
     """One that makes calls; ends its own ways."""
 
-    def __init__(self, store: Store, root: Path, name: str) -> None:
+    def __init__(
+        self, store: Store, root: Path, name: str, ledger: type[Ledger] = Ledger, *, commits_in_loop: bool = True
+    ) -> None:
         self.store, self.name, self.spool = store, name, Spool(root, name)
         self.limits = RateLimits(store)
-        self.ledger = Ledger(store, self.spool, self.limits, retry_s=0.01)
+        self.ledger = ledger(store, self.spool, self.limits, retry_s=0.01, commits_in_loop=commits_in_loop)
         self.leased = 0
 
     async def open(

@@ -21,6 +21,8 @@ from lib.clock import utc_now
 from lib.db.engine import Store
 from lib.db.tables import budget_holds, budget_windows, open_calls, usage_logs
 from lib.ledger import recovery
+from lib.ledger.write_batch import Batch, Written
+from lib.ledger.writer import Ledger
 from lib.providers.prices.price_book import PriceBook
 from tests.calls.leasing import FACTS, WARM, Process, budget, figures, rows
 from tests.waiting import CEILING_S
@@ -353,19 +355,18 @@ def test_a_batch_of_which_nobody_knows_whether_it_was_committed_counts_once(
     of_app = budget(store, 10_000_000)
 
     async def scenario() -> None:
-        process = Process(store, tmp_path, "me")
-        process.ledger._direct = None  # commits in a thread, as on PostgreSQL
+        lost = list[int]()
+
+        class BreakingLedger(Ledger):
+            def write_in_thread(self, batch: Batch) -> Written:
+                written = super().write_in_thread(batch)
+                if batch.lasting and not lost:
+                    lost.append(1)
+                    raise RuntimeError("the connection broke")
+                return written
+
+        process = Process(store, tmp_path, "me", BreakingLedger, commits_in_loop=False)
         await process.warm_up(50, 7)
-        commit, lost = process.ledger._commit, list[int]()
-
-        def commit_and_break(batch: Any) -> Any:
-            written = commit(batch)
-            if batch.lasting and not lost:
-                lost.append(1)
-                return RuntimeError("the connection broke")
-            return written
-
-        process.ledger._commit = commit_and_break  # type: ignore[method-assign]
         running = [await process.open_leased(50) for _ in range(4)]
         await until(lambda: bool(lost))
         process.close(running[0], 7)
@@ -396,11 +397,14 @@ def test_few_calls_are_never_leased_for(store: Store, tmp_path: Path) -> None:
 
 def test_a_call_that_took_nothing_may_outlive_its_lease() -> None:
     of_process, charge = leases.Leases("me"), ("budget", utc_now())
-    lease = leases.Lease(charge, utc_now())
-    lease.free = 1  # the budget is not used up
-    of_process._grants[FACTS] = leases._Grant((lease,), (charge,), False, float("inf"))
+    ends_at = utc_now() + timedelta(hours=1)
+    request = leases.Wanted("me", {FACTS: 0}, {}, asked_at=float("inf"))
+    granted = {FACTS: leases.Granted((charge,), (charge,), False, ends_at)}
+    of_process.renewed(request, leases.Renewed(granted, {charge: 1}, {charge: ends_at}))  # the budget is not used up
     taken = of_process.take(FACTS, None)
     assert taken is not None
+    of_process.keep(())
+    of_process.renewed(request, leases.Renewed({}, {}, {}))  # the lease is gone
     wanted = of_process.wanted({FACTS: 0}, [taken])
     assert wanted is not None
     assert wanted.leases == {}

@@ -24,7 +24,8 @@ from lib.ledger import admission, recovery
 from lib.ledger import write_batch as batches
 from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import insert_closings
-from lib.ledger.write_batch import Batch, Opening, Uncancelled
+from lib.ledger.write_batch import Batch, Opening, Uncancelled, Written
+from lib.ledger.writer import Ledger
 from lib.providers.prices.price_book import PriceBook
 from lib.settings import Settings
 from tests.calls.leasing import FACTS, WARM, Process, budget, figures, rows
@@ -189,9 +190,7 @@ def test_an_orphan_whose_provider_is_gone_has_no_known_cost(store: Store, tmp_pa
     assert (row.status, row.cost_nano_usd, row.cost_status) == ("orphaned", None, "unpriced")
 
 
-def test_what_one_dead_process_left_does_not_keep_the_others_waiting(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_one_dead_process_left_does_not_keep_the_others_waiting(store: Store, tmp_path: Path) -> None:
     spools = tmp_path / "spool"
 
     async def scenario() -> None:
@@ -201,16 +200,10 @@ def test_what_one_dead_process_left_does_not_keep_the_others_waiting(
             process.die()
 
     asyncio.run(scenario())
-    whole = recovery._recover_owner
-
-    def broken(store: Store, owner: str, *more: Any) -> int:
-        if owner == "bad":
-            raise ValueError("nobody can read it")
-        return whole(store, owner, *more)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(recovery, "_recover_owner", broken)
-        assert recovery.recover(store, spools, PriceBook()) == 1
+    unreadable = spools / "bad" / "calls-000009.jsonl"
+    unreadable.write_text('{"row": {"id": "of another version"}}\n')
+    assert recovery.recover(store, spools, PriceBook()) == 1
+    unreadable.unlink()
     assert [path.name for path in spools.iterdir()] == ["bad"]
     assert recovery.recover(store, spools, PriceBook()) == 1
 
@@ -319,22 +312,23 @@ def test_a_refusal_does_not_forget_what_a_lost_connection_left_in_doubt(store: S
     of_app = budget(store, 10_000)
 
     async def scenario() -> None:
-        process = Process(store, tmp_path, "me")
+        is_to_break, broken = asyncio.Event(), list[Batch]()
+
+        class BreakingLedger(Ledger):
+            def write_in_thread(self, batch: Batch) -> Written:
+                written = super().write_in_thread(batch)
+                if is_to_break.is_set() and not broken and batch.opening:
+                    broken.append(batch)
+                    with store.write() as connection:  # meanwhile another process spends
+                        connection.execute(update(budget_windows).values(spent_nano_usd=10_000 - held - 6_000))
+                    raise DatabaseAway(was_connected=True)
+                return written
+
+        process = Process(store, tmp_path, "me", BreakingLedger)
         await process.warm_up(10, 0)
         await process.wait_written()
         held = figures(store, of_app)[1]
-        whole, broken = process.ledger._write_in_thread, list[Batch]()
-
-        def lost(batch: Batch) -> Any:
-            if not broken and batch.opening:
-                broken.append(batch)
-                whole(batch)
-                with store.write() as connection:  # meanwhile another process spends
-                    connection.execute(update(budget_windows).values(spent_nano_usd=10_000 - held - 6_000))
-                raise DatabaseAway(was_connected=True)
-            return whole(batch)
-
-        process.ledger._write_in_thread = lost  # type: ignore[method-assign]
+        is_to_break.set()
         opened = await asyncio.gather(process.open(3_000), process.open(3_001))
         assert None not in opened
         for row in opened:

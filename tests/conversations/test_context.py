@@ -7,6 +7,7 @@ from lib.conversations.context import Summary, choose_context
 from lib.conversations.conversation import MessageNode
 from lib.conversations.strategy import KEPT_TURNS, ContextStrategy, StrategyKind
 from lib.errors import InvalidInput, NotFound
+from lib.providers.models import ModelFacts
 from tests.calls.rig import AMIRA, JONAS
 from tests.conversations.talk_rig import TalkRig
 
@@ -104,7 +105,7 @@ def test_the_strategy_summary_compacts_by_itself_before_the_window_is_full(
 ) -> None:
     slug = rig.configuration("say:short")
     talk = rig.begin("echo", strategy=ContextStrategy(StrategyKind.SUMMARY))
-    monkeypatch.setattr(type(rig.services.contexts), "_window", lambda self, configuration: 250)
+    monkeypatch.setattr(rig.services.overrides, "limits", lambda *_: ModelFacts("say:short", context_tokens=250))
     for number in range(8):
         rig.ask(talk, f"question {number} " + "word " * 15, configuration=slug)
     assert rig.thread(talk).summaries

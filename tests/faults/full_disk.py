@@ -18,10 +18,12 @@ def main(folder: Path, count: int) -> None:
     """Begin, fill the disk in mid-answer, tell, die."""
     from lib.calls import attempt
     from lib.errors import LLMManagerError
+    from lib.ledger import readiness
     from lib.settings import Settings
     from tests.calls.rig import AMIRA, Rig
 
     attempt.WRITTEN_WITHIN_S = 0.2
+    readiness.GOOD_FOR_S = 0.0
     rig = Rig(Settings(data_dir=folder, database_url=f"sqlite:///{folder / 'llm_manager.db'}"))
     calls = rig.services.calls
     request = rig.request("lorem:10+wait:300ms")
@@ -30,7 +32,6 @@ def main(folder: Path, count: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     for call_id in ids:
         assert calls._calls[call_id].ended.wait(60)
-    calls._readiness._checked_at = 0.0
     try:
         calls.check_writes()
         ready = ""

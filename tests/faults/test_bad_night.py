@@ -61,7 +61,7 @@ def test_an_end_that_the_disk_refuses_for_a_moment_is_told_well(
     try:
         request = rig.request("lorem:5+wait:100ms")
         call_id = rig.services.calls.start(request)
-        monkeypatch.setattr(rig.services.calls._spool, "append", refuse)
+        monkeypatch.setattr(spool.Spool, "append", refuse)
         assert rig.services.calls.wait(AMIRA, call_id).status == "ok"  # the database had room
         assert [row["status"] for row in rig.rows(call_id)] == ["ok"]
     finally:
@@ -195,14 +195,10 @@ def test_records_that_can_not_be_read_are_told_and_kept(
     assert "can't be read" in caplog.text
 
 
-def test_a_folder_of_another_owner_is_told_and_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_folder_that_the_system_refuses_is_told_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "theirs").mkdir()
-
-    def refuse(_folder: Path) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(spool, "_try_lock", refuse)
-    assert list(spool.iterate_dead_spools(tmp_path)) == []
-    assert "Permission denied" in caplog.text
+    (tmp_path / "theirs" / "lock").mkdir(parents=True)  # no file can be opened there, whoever runs the test
+    (tmp_path / "ours").mkdir()
+    assert [dead.owner for dead in spool.iterate_dead_spools(tmp_path)] == ["ours"]
+    assert "theirs can't be read (Is a directory): correct its owner" in caplog.text

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +24,7 @@ from lib import services as service_root
 from lib.access.permissions import OPERATOR
 from lib.errors import InstallationError
 from lib.gateway.serve import health, worker
-from lib.gateway.serve.supervisor import Supervisor, bind_shared, reserve
+from lib.gateway.serve.supervisor import WorkerSlot, bind_shared, reserve
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
 from tests.waiting import CEILING_S
@@ -228,9 +229,7 @@ def test_workers_share_the_port_that_the_supervisor_reserves() -> None:
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_the_pause_before_a_new_worker_grows_while_they_die_young(monkeypatch: pytest.MonkeyPatch) -> None:
-    supervisor = Supervisor("127.0.0.1", free_port(), 1)
-    [place] = supervisor._slots
+def test_the_pause_before_a_new_worker_grows_while_they_die_young() -> None:
     started: list[float] = []
     pipes: list[socket.socket] = []
 
@@ -244,20 +243,19 @@ def test_the_pause_before_a_new_worker_grows_while_they_die_young(monkeypatch: p
         return process, ours
 
     clock = 100.0
-    monkeypatch.setattr("lib.gateway.serve.supervisor.time.monotonic", lambda: clock)
-    monkeypatch.setattr(place, "_start", start_and_die)
+    slot = WorkerSlot(start_and_die, lambda: clock)
     while len(started) < 9:
-        place.look_after()
+        slot.look_after()
         clock += 0.05
     pauses = [later - earlier for earlier, later in pairwise(started)]
     assert pauses == pytest.approx([0.25, 0.5, 1, 2, 4, 8, 8, 8], abs=0.15)
-    for one in (supervisor._reserved, *pipes):
-        one.close()
+    for pipe in pipes:
+        pipe.close()
 
 
 @pytest.mark.feature("GATE-5")
 def test_a_process_that_is_stopping_is_alive_but_not_ready(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_draining", False)
+    monkeypatch.setattr(health, "stopping", threading.Event())
     client = TestClient(worker.build_application())
     assert client.get("/readyz").status_code == 200
     ours, its = socket.socketpair()

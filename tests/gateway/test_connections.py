@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from lib.gateway.http import error_boundary, fast_http
+from lib.gateway.http import error_boundary
 from lib.gateway.http.fast_http import FastHttpProtocol
 
 pytestmark = pytest.mark.feature("GATE-5")
@@ -79,7 +79,7 @@ async def other(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch) -> Echo:
     made = Echo()
-    monkeypatch.setattr(fast_http, "_DOORS", {b"/model": made})
+    monkeypatch.setattr(FastHttpProtocol, "model_routes", {b"/model": made})
     return made
 
 
@@ -179,7 +179,7 @@ def test_no_head_and_no_trailers_without_an_end(door: Echo) -> None:
 
 
 def test_a_connection_on_which_nothing_is_asked_ends(door: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_http, "_HEAD_S", 0.1)
+    monkeypatch.setattr(FastHttpProtocol, "head_s", 0.1)
 
     async def test(connect: Any) -> None:
         silent, begun, answered, running = (connect() for _ in range(4))

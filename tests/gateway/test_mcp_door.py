@@ -15,6 +15,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 
 from lib.access.permissions import OPERATOR
 from lib.approvals.approval import Decision, Verdict
+from lib.gateway.http.exchange import Exchange
 from lib.gateway.mcp.door import read_wait
 from lib.settings import Settings
 from tests.gateway.live import Live, live
@@ -151,7 +152,7 @@ def test_a_body_that_does_not_come_or_unpacks_to_too_much_never_reaches_the_prot
     assert post(b" " * 5 * 1024 * 1024).status_code == 413
     assert '"result":{}' in post(ping.ljust(5_000)).text
     assert httpx.post(f"{door.url}/mcp", content=b"[" * 100_000, headers=headers, timeout=CEILING_S).status_code == 400
-    monkeypatch.setattr("lib.gateway.http.exchange._SLOWEST_BODY_S", 0.05)
+    monkeypatch.setattr(Exchange, "slowest_body_s", 0.05)
     with socket.create_connection(("127.0.0.1", door.port), CEILING_S) as connection:
         head = f"POST /mcp HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-length: 100\r\n\r\n{{"
         connection.sendall(head.encode())

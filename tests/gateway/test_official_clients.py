@@ -486,7 +486,7 @@ def test_a_bug_is_told_in_the_protocols_shape(rig: Live, monkeypatch: pytest.Mon
     def broken(*_: Any) -> Any:
         raise RuntimeError("sk-upstream-0123456789")
 
-    monkeypatch.setattr("lib.gateway.models.completions._make_call", broken)
+    monkeypatch.setattr("lib.gateway.models.completions.read_within", broken)
     head, asked = {"authorization": f"Bearer {rig.key}"}, {"model": "relayed", "messages": ASK, "max_tokens": 9}
     for path, kind in (("chat/completions", "server_error"), ("messages", "api_error")):
         answer = httpx.post(f"{rig.url}/v1/{path}", json=asked, headers=head, timeout=CEILING_S)

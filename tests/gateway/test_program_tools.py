@@ -128,7 +128,7 @@ def test_a_stream_tells_of_the_tools_in_comments(door: Live, path: str, body: di
 
 
 def test_a_stream_lives_while_a_tool_runs(door: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program_turn, "_BEAT_S", 0.0)
+    monkeypatch.setattr(program_turn, "BEAT_S", 0.0)
     told: list[str] = []
     with ThreadPoolExecutor(1) as pool:
         headers = {"authorization": f"Bearer {door.key}"}

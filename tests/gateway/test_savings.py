@@ -8,7 +8,7 @@ import pytest
 
 from lib.access.permissions import OPERATOR
 from lib.calls.live_call import LiveCall
-from lib.gateway.http import answers
+from lib.gateway.http.answers import AnswerSender
 from lib.settings import Settings
 from lib.write_coalescing import CoalescingTransport, WriteCoalescer, get_coalescer
 from tests.gateway.live import live
@@ -107,7 +107,7 @@ def live_calls() -> list[LiveCall]:
 def test_a_call_that_was_answered_leaves_nothing_to_the_garbage_collector(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, watched_after_s: float
 ) -> None:
-    monkeypatch.setattr(answers, "_WATCH_AFTER_S", watched_after_s)
+    monkeypatch.setattr(AnswerSender, "watch_after_s", watched_after_s)
     body = {"model": "bot", "messages": [{"role": "user", "content": "hi"}]}
     with live(settings) as rig:
         rig.services.providers.create(OPERATOR, name="scripted", kind="scripted")

@@ -278,18 +278,15 @@ def test_a_formula_is_text_and_is_never_computed() -> None:
 
 
 @pytest.mark.feature("RAG-1")
-def test_a_parser_that_runs_on_or_breaks_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_parser_that_runs_on_or_breaks_is_ended(tmp_path: Any) -> None:
     looping = tmp_path / "parser.py"
-    monkeypatch.setattr(sandbox, "_PARSER", looping)
-    monkeypatch.setattr(sandbox, "WALL_S", 1)
     looping.write_text("import time\ntime.sleep(60)")
     with pytest.raises(InvalidInput, match="longer than"):
-        sandbox.parse("a.pdf", b"x")
+        sandbox.parse("a.pdf", b"x", parser=looping, wall_s=1)
     for source in ("import os; os.abort()", "x = b'1' * 4_000_000_000", "open('/tmp/escaped', 'w').write('x' * 99999)"):
         looping.write_text(source)
-        monkeypatch.setattr(sandbox, "WALL_S", 30)
         with pytest.raises(InvalidInput, match="breaks"):
-            sandbox.parse("a.pdf", b"x")
+            sandbox.parse("a.pdf", b"x", parser=looping, wall_s=30)
 
 
 @pytest.mark.feature("RAG-2")

@@ -22,7 +22,7 @@ from lib.ledger import recovery
 from lib.ledger.admission import OpeningRequest
 from lib.ledger.closing import Closing, insert_closings
 from lib.ledger.spool import Spool, iterate_dead_spools
-from lib.ledger.write_batch import Batch
+from lib.ledger.write_batch import Batch, Written
 from lib.ledger.writer import Ledger
 from lib.providers.prices.price_book import PriceBook
 from tests.ledger.ledger_rig import ask, closing, counts, opening
@@ -104,19 +104,20 @@ def test_endings_that_wait_while_another_call_is_refused_are_all_written(store: 
     spool, limits = Spool(tmp_path / "spool", "me"), RateLimits(store)
 
     async def scenario() -> None:
-        ledger = Ledger(store, spool, limits)
-        ledger._direct = None  # as on PostgreSQL: commits in a thread
+        is_watched, tries = threading.Event(), list[int]()
+
+        class WatchedLedger(Ledger):
+            def write_in_thread(self, batch: Batch) -> Written:
+                if is_watched.is_set():
+                    if not tries:
+                        self._closing.append(closing(second))  # it ends while the others are being written
+                    tries.append(len(batch.closing))
+                return super().write_in_thread(batch)
+
+        ledger = WatchedLedger(store, spool, limits, commits_in_loop=False)
         first, second, refused = opening("me"), opening("me"), opening("me")
         await asyncio.gather(ledger.open(first, ask(first)), ledger.open(second, ask(second)))
-        commit, tries = ledger._commit, list[int]()
-
-        def meanwhile(batch: Batch) -> Any:
-            if not tries:
-                ledger._closing.append(closing(second))  # it ends while the others are being written
-            tries.append(len(batch.closing))
-            return commit(batch)
-
-        ledger._commit = meanwhile  # type: ignore[method-assign]
+        is_watched.set()
         ledger._closing.append(closing(first))
         key = KeyGrant("k", "tests", limits=Limits(requests_per_minute=0))
         facts = OpeningRequest(refused["id"], CallFacts(refused["provider"], refused["app"]), 0, Claim("tests", 1, key))
@@ -191,21 +192,19 @@ def test_a_closing_survives_the_spool_unchanged(store: Store, word: str) -> None
 
 
 @pytest.mark.feature("CALL-4")
-def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_opening_that_failed_after_its_commit_does_not_stay_open(store: Store, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", "me")
-    real, fails = Ledger._commit, [LLMManagerError("The connection broke.")]
+    fails = [LLMManagerError("The connection broke.")]
 
-    def commit_then_break(self: Ledger, batch: Batch) -> Any:
-        written = real(self, batch)
-        return fails.pop() if fails else written
-
-    monkeypatch.setattr(Ledger, "_commit", commit_then_break)
+    class BreakingLedger(Ledger):
+        def write_in_thread(self, batch: Batch) -> Written:
+            written = super().write_in_thread(batch)
+            if fails:
+                raise fails.pop()
+            return written
 
     async def scenario() -> None:
-        ledger = Ledger(store, spool, RateLimits(store), retry_s=0.01)
-        ledger._direct = None  # a commit in a thread
+        ledger = BreakingLedger(store, spool, RateLimits(store), retry_s=0.01, commits_in_loop=False)
         row = opening("me")
         with pytest.raises(LLMManagerError):
             await ledger.open(row, ask(row))
@@ -216,12 +215,11 @@ def test_an_opening_that_failed_after_its_commit_does_not_stay_open(
     assert counts(store) == (0, 0, 0)
 
 
-def test_more_endings_than_a_statement_takes_are_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.ledger.closing._MOST_AT_ONCE", 3)
+def test_more_endings_than_a_statement_takes_are_written(store: Store) -> None:
     ended = [closing(opening("me")) for _ in range(8)]
     with store.write() as connection:
-        assert insert_closings(connection, ended) == 8
-        assert insert_closings(connection, ended) == 0
+        assert insert_closings(connection, ended, most_at_once=3) == 8
+        assert insert_closings(connection, ended, most_at_once=3) == 0
         sequence = list(connection.scalars(select(usage_logs.c.change_seq).order_by(usage_logs.c.change_seq)))
     assert len(set(sequence)) == 8
 

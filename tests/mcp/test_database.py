@@ -109,12 +109,11 @@ def test_a_statement_takes_its_share_of_the_machine_alone(shop: str, sql: str) -
         query(shop, sql)
 
 
-def test_a_long_cell_is_cut_or_ends_its_child(shop: str, postgres_shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_cell_is_cut_or_ends_its_child(shop: str, postgres_shop: str) -> None:
     answer = query(shop, "SELECT printf('%.*c', 900000, 'x') AS a, 2 AS a")
     assert (answer["columns"], answer["rows"], answer["is_complete"]) == (["a", "a"], [["x" * 4_000, 2]], False)
-    monkeypatch.setattr(statements, "_LIMITS", ProcessLimits(200 << 20, 60, 60))
     with pytest.raises(InvalidInput, match="memory"):
-        query(postgres_shop, "SELECT repeat('x', 40000000)")
+        statements.run_statement(postgres_shop, "SELECT repeat('x', 40000000)", ProcessLimits(200 << 20, 60, 60))
     with pytest.raises(PermissionDenied, match="CREATE ROLE"):
         statements.run_statement(superuser_of(postgres_shop).replace("shop_reader:secret@", "postgres:@"), "SELECT 1")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lib.access.grants import GatewayEndpoint
 from lib.calls import calls
-from lib.gateway.http import exchange
+from lib.gateway.http.exchange import Exchange
 from lib.settings import Settings
 from tests.counts import repeats
 from tests.gateway.live import Live, live
@@ -119,7 +119,7 @@ def test_old_and_odd_http_is_answered(rig: Live) -> None:
 
 
 def test_a_body_that_drips_is_given_up(rig: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_SLOWEST_BODY_S", 0.2)
+    monkeypatch.setattr(Exchange, "slowest_body_s", 0.2)
     head = f"POST /v1/chat/completions HTTP/1.1\nHost: a\nAuthorization: Bearer {rig.key}\nContent-Length: 100\n\n"
     assert b" 408 " in raw_answer(rig, head, b'{"model"')
     assert rig.rows() == []

@@ -19,7 +19,6 @@ from lib.gateway.http.exchange import Exchange
 from lib.gateway.http.refusals import Refusal
 from lib.providers.chunks import Chunk, Passed, Piece, Usage
 
-_WATCH_AFTER_S = 0.05
 _LAST = (b"[DONE]", b"message_stop", b"response.completed")  # an end is only told when it is on disk
 DROPPED = "x-llm-manager-dropped"  # names of the request's fields that the provider did not get
 _EVENTS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -81,7 +80,12 @@ class WholeAnswer:
 
 
 class AnswerSender:
-    """The listener of the calls of one request, one after the other; `finish` sends what is left at their end."""
+    """The listener of the calls of one request, one after the other; `finish` sends what is left at their end.
+
+    `watch_after_s`: from then on it is seen when the client goes; most answers are over before.
+    """
+
+    watch_after_s = 0.05
 
     def __init__(self, exchange: Exchange, form: AnswerForm, calls: Calls, *, streams: bool) -> None:
         self._exchange = exchange
@@ -215,7 +219,7 @@ class AnswerSender:
         return head | {DROPPED: ", ".join(call.attempt.dropped)} if call.attempt.dropped else head
 
     def start_watching(self) -> None:
-        """See whether the client goes; most answers are over before."""
+        """See whether the client goes."""
         self._watching = asyncio.get_running_loop().create_task(self._end_with_client())
 
     async def _end_with_client(self) -> None:
@@ -231,7 +235,7 @@ class _Watch(Alarm):
     __slots__ = ("_alarms", "_answer")
 
     def __init__(self, answer: AnswerSender, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop.time() + _WATCH_AFTER_S)
+        super().__init__(loop.time() + answer.watch_after_s)
         self._answer = answer
         self._alarms = set_alarm(self, loop)
 

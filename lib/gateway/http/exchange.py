@@ -15,7 +15,6 @@ from lib.gateway.http import request_encoding
 from lib.gateway.http.refusals import Refusal
 
 LARGEST_BODY = 32 * 1024 * 1024  # bytes; pictures travel inside
-_SLOWEST_BODY_S = 30.0
 _ALONE = {b"authorization", b"x-api-key", b"content-length", b"content-type", b"host"}  # no lists: the last line counts
 JSON = "application/json"
 
@@ -33,9 +32,13 @@ class ClientLeft(Exception):
 
 
 class Exchange:
-    """A request, and what is sent in answer. `began`: the head has been sent; `largest_body`: its most bytes."""
+    """A request, and what is sent in answer. `began`: the head has been sent; `largest_body`: its most bytes.
+
+    `slowest_body_s`: how long the body may take to come.
+    """
 
     largest_body = LARGEST_BODY
+    slowest_body_s = 30.0
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -89,13 +92,13 @@ class Exchange:
                     if not message.get("more_body"):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
         except TimeoutError:
-            raise make_too_slow_refusal() from None
+            raise make_too_slow_refusal(self.slowest_body_s) from None
 
     def _reading(self, loop: asyncio.AbstractEventLoop) -> Deadline:
         """The time that a body may take; RefusedRequest at once when it says that it is too large."""
         if (length := self.headers.get(b"content-length", b"")).isdigit():
             check_size(int(length), self.largest_body)
-        return Deadline(loop.time() + _SLOWEST_BODY_S, loop)
+        return Deadline(loop.time() + self.slowest_body_s, loop)
 
     async def gone(self) -> None:
         """Return when the client has left."""
@@ -157,9 +160,9 @@ def _unpack_body(data: bytes, codings: str, largest: int) -> bytes:
         raise RefusedRequest(Refusal(400, "invalid_request", why)) from None
 
 
-def make_too_slow_refusal() -> RefusedRequest:
-    """The refusal of a body that does not come."""
-    why = f"The body did not arrive within {_SLOWEST_BODY_S:g} s. Send it again."
+def make_too_slow_refusal(seconds: float) -> RefusedRequest:
+    """The refusal of a body that has not come in so many seconds."""
+    why = f"The body did not arrive within {seconds:g} s. Send it again."
     return RefusedRequest(Refusal(408, "request_timeout", why, headers={"connection": "close"}))
 
 

@@ -24,15 +24,15 @@ from lib.gateway.models.completions import MODEL_ROUTES, ModelRoute
 from lib.write_coalescing import CoalescingTransport
 
 _LONGEST_HEAD = 64 * 1024
-_HEAD_S = 20.0  # for a head to come in
 _MOST_QUEUED = 4  # requests before the last one is answered: the next wait, or are refused
 _FAR_TOO_MANY = 100
-_DOORS = {path.encode(): door for path, door in MODEL_ROUTES.items()}
 
 
 class FastHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol with the short way to the routes of a model and with limits of size and time."""
 
+    model_routes: Mapping[bytes, ModelRoute] = {path.encode(): route for path, route in MODEL_ROUTES.items()}
+    head_s = 20.0  # for a head to come in
     _is_between = True  # a head is awaited, or has begun
     _head = b""  # so far, in bytes
     _head_size = 0
@@ -69,7 +69,7 @@ class FastHttpProtocol(HttpToolsProtocol):
             data = self._head + data
             if not request_head.is_whole(data):
                 if not has_begun:
-                    self._idle_timeout.restart(_HEAD_S)
+                    self._idle_timeout.restart(self.head_s)
                 self._head = data
                 return
             self._head = b""
@@ -101,7 +101,7 @@ class FastHttpProtocol(HttpToolsProtocol):
         if parser.should_upgrade():
             raise ValueError("The connection speaks HTTP/1.1 alone.")
         self._idle_timeout.end()
-        door = _DOORS.get(self.url.partition(b"?")[0])
+        door = self.model_routes.get(self.url.partition(b"?")[0])
         previous_cycle = self.cycle
         is_free = previous_cycle is None or previous_cycle.response_complete
         if door is None or not is_free or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
@@ -265,7 +265,7 @@ class FastExchange(Exchange):
                     if self.disconnected:
                         raise ClientLeft
         except TimeoutError:
-            raise make_too_slow_refusal() from None
+            raise make_too_slow_refusal(self.slowest_body_s) from None
 
     async def _wait_for_change(self) -> None:
         self._waiter = self._loop.create_future()

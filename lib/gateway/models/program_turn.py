@@ -30,7 +30,7 @@ from lib.tools.toolset import Toolset
 from lib.tools.turn import TurnRequest
 from lib.tools.turns import ProgramAnswer, find_outside
 
-_BEAT_S = 15.0
+BEAT_S = 15.0
 _BETWEEN = "\n\n"
 _LONGEST_REASON = 500
 
@@ -135,7 +135,7 @@ class _OpenRequest:
                 self._told[execution.id] = state
                 self._beat_at = time.monotonic()
                 await self._answer.comment(f"tool {write_tool_event(execution)}")
-        if time.monotonic() - self._beat_at >= _BEAT_S:
+        if time.monotonic() - self._beat_at >= BEAT_S:
             self._beat_at = time.monotonic()
             await self._answer.comment("waiting")
 

@@ -5,6 +5,7 @@ A process that is stopping is not ready, so that a balancer leaves it alone.
 """
 
 import asyncio
+import threading
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
@@ -15,13 +16,12 @@ from lib import services
 from lib.db import schema
 from lib.errors import LLMManagerError
 
-_draining = False
+stopping = threading.Event()
 
 
 def drain() -> None:
     """From now on not ready: the process is stopping."""
-    global _draining
-    _draining = True
+    stopping.set()
 
 
 async def serve_healthz(_request: Request) -> Response:
@@ -37,7 +37,7 @@ async def serve_readyz(_request: Request) -> Response:
 
 
 def _find_unready_reason() -> str | None:
-    if _draining:
+    if stopping.is_set():
         return "The server is stopping."
     try:
         current = services.current()

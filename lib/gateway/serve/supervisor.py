@@ -34,7 +34,7 @@ class Supervisor:
     def __init__(self, host: str, port: int, workers: int) -> None:
         self._reserved = reserve(host, port)
         self._address = (host, port)
-        self._slots = [_WorkerSlot(self._start) for _ in range(workers)]
+        self._slots = [WorkerSlot(self._start) for _ in range(workers)]
         self._signals = 0
 
     def run(self, ready: Callable[[], None] = lambda: None) -> int:
@@ -83,11 +83,16 @@ class Supervisor:
         return process, ours
 
 
-class _WorkerSlot:
+class WorkerSlot:
     """Where one worker runs, and when the next one may."""
 
-    def __init__(self, start: Callable[[], tuple[subprocess.Popen[bytes], socket.socket]]) -> None:
+    def __init__(
+        self,
+        start: Callable[[], tuple[subprocess.Popen[bytes], socket.socket]],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._start = start
+        self._now = now
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: socket.socket | None = None
         self._serving_since: float | None = None
@@ -103,7 +108,7 @@ class _WorkerSlot:
         if self._serving_since is None and self._pipe is not None:
             try:
                 if self._pipe.recv(1):
-                    self._serving_since = time.monotonic()
+                    self._serving_since = self._now()
             except OSError:  # nothing yet, or it is gone
                 return False
         return self._serving_since is not None
@@ -120,7 +125,7 @@ class _WorkerSlot:
     def look_after(self) -> None:
         """Start the first worker of this place, or the next after one has died and its pause is over."""
         self.is_serving()
-        now = time.monotonic()
+        now = self._now()
         if self._process is not None and self._process.poll() is not None:
             self._schedule_restart(self._process, now)
         if self._process is None and now >= self._next_at:

@@ -28,7 +28,7 @@ RECOGNITION_CPU_S = 25  # a page; dense ones take ten
 AT_ONCE = 2
 _NOT_INSTALLED = "Text recognition is not installed: `make ocr` adds it."
 PATIENCE_S = 60.0
-_PARSER = Path(__file__).with_name("parsing.py")
+PARSER = Path(__file__).with_name("parsing.py")
 _RECOGNISER = Path(__file__).with_name("text_recognition.py")
 _DRAWER = Path(__file__).with_name("page_image.py")
 _turns = Slots(AT_ONCE)
@@ -47,14 +47,15 @@ class Parsed:
     note: str | None = None
 
 
-def parse(name: str, data: bytes, actor: Actor | None = None) -> Parsed:
+def parse(name: str, data: bytes, actor: Actor | None = None, parser: Path = PARSER, wall_s: float = WALL_S) -> Parsed:
     """The text; InvalidInput with the reason where there is none to be had.
 
     An actor who waits for it in front of a page gives up after a minute without a turn (Throttled).
+    `parser` is the program that reads it, within `wall_s` seconds.
     """
     try:
         with _turns.take(_name_holder(actor), PATIENCE_S if actor else None):
-            answer = json.loads(run(_PARSER, (name,), data, ProcessLimits(MEMORY, CPU_S, WALL_S)))
+            answer = json.loads(run(parser, (name,), data, ProcessLimits(MEMORY, CPU_S, wall_s)))
             if answer.get("pictures") and can_recognise():
                 answer = _recognise(answer, data, RECOGNISED_AT_SIGHT if actor else RECOGNISED_PAGES)
     except NotComputed as error:

@@ -16,17 +16,17 @@ _PROGRAM = Path(__file__).with_name("statement_program.py")
 _GRACE_S = 10
 _MEMORY = 400 * 1024 * 1024
 _MOST_IN_A_FILE = 64 * 1024 * 1024  # also of the index of a write-ahead log
-_LIMITS = ProcessLimits(_MEMORY, STATEMENT_S + _GRACE_S, 2.0 * (STATEMENT_S + _GRACE_S), _MOST_IN_A_FILE)
+LIMITS = ProcessLimits(_MEMORY, STATEMENT_S + _GRACE_S, 2.0 * (STATEMENT_S + _GRACE_S), _MOST_IN_A_FILE)
 _ERRORS: dict[str, type[LLMManagerError]] = {"NotFound": NotFound, "PermissionDenied": PermissionDenied}
 _turns = threading.BoundedSemaphore(2)
 
 
-def run_statement(address: str, sql: str) -> Rows:
+def run_statement(address: str, sql: str, limits: ProcessLimits = LIMITS) -> Rows:
     """Run a statement against the database of an address; raises InvalidInput with the engine's own words."""
     job = json.dumps({"address": address, "sql": sql}).encode()
     try:
         with _turns:
-            answer = json.loads(run(_PROGRAM, (), job, _LIMITS))
+            answer = json.loads(run(_PROGRAM, (), job, limits))
     except NotComputed:
         why = "It takes more memory, time or room on the disk than a statement may."
         raise InvalidInput("The statement was stopped.", why, "Ask for less, or add a condition.") from None
