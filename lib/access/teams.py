@@ -234,15 +234,15 @@ class Teams:
             audit.record(connection, actor, f"{kind}.move", rows[0].label, of_team=team_id, to=slug)
 
 
-def _move_parts(connection: Connection, kind: str, thing: Any, team_id: int) -> None:
-    """Move what goes with a thing: what begins a workflow's runs, which acts in one team; what is set on a server's
+def _move_parts(connection: Connection, kind: str, moved: Any, team_id: int) -> None:
+    """Move what goes with it: what begins a workflow's runs, which acts in one team; what is set on a server's
     tools.
     """
     if kind == "workflow" and team_id != ALL_TEAMS:
         for part in _OF_WORKFLOWS:
-            connection.execute(update(part).where(part.c.workflow_id == thing.key).values(team_id=team_id))
+            connection.execute(update(part).where(part.c.workflow_id == moved.key).values(team_id=team_id))
     if kind == "server":
-        prefix = f"{thing.label}__"
+        prefix = f"{moved.label}__"
         is_its = (tools.c.source == "mcp", func.substr(tools.c.name, 1, len(prefix)) == prefix)
         connection.execute(update(tools).where(*is_its).values(team_id=team_id))
 

@@ -200,8 +200,8 @@ class Entries:
     def get_many(self, entry_ids: Collection[str], namespace: str, oldest: datetime) -> list[CacheEntry]:
         """The entries with these ids that are in the namespace still."""
         in_namespace = _E.namespace.concat("") == namespace  # by their ids: an index would read the whole namespace
-        chosen = (_E.id.in_(entry_ids), in_namespace, _E.created_at >= oldest, _E.is_banned.is_(False))
-        query = select(*_COLUMNS).where(*chosen)
+        conditions = (_E.id.in_(entry_ids), in_namespace, _E.created_at >= oldest, _E.is_banned.is_(False))
+        query = select(*_COLUMNS).where(*conditions)
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
         return [entry for row in rows if (entry := self.open_row(dict(row))) is not None]
@@ -273,8 +273,8 @@ class Entries:
         keys = ["day", "team_id", "configuration_id", "outcome"]
         with self._store.write() as connection:
             for (team_id, configuration_id, outcome), count in counts.items():
-                named = {"team_id": team_id, "configuration_id": configuration_id, "outcome": str(outcome)[:24]}
-                statement = dialect.insert(cache_counts).values(day=day, **named, count=count)
+                labels = {"team_id": team_id, "configuration_id": configuration_id, "outcome": str(outcome)[:24]}
+                statement = dialect.insert(cache_counts).values(day=day, **labels, count=count)
                 raised = {"count": cache_counts.c.count + count}
                 connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=raised))
 

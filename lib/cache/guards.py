@@ -71,17 +71,17 @@ def _find_form_refusal(
     first, second = (_fold_firsts(words) for words in (question_words, candidate_words))
     if max(len(first), len(second)) > _MOST_ALIGNED:  # aligning takes the square of their number
         return "long"
-    asked = [[word for word in words if word in lexicon["asked"]] for words in (first, second)]
-    if ("?" in question_words) != ("?" in candidate_words) and not all(asked):
+    interrogatives = [[word for word in words if word in lexicon["asked"]] for words in (first, second)]
+    if ("?" in question_words) != ("?" in candidate_words) and not all(interrogatives):
         return "statement"
-    if _pick(asked[0], lexicon["asked"] - _OPEN_QUESTION_WORDS) != _pick(
-        asked[1], lexicon["asked"] - _OPEN_QUESTION_WORDS
+    if _pick(interrogatives[0], lexicon["asked"] - _OPEN_QUESTION_WORDS) != _pick(
+        interrogatives[1], lexicon["asked"] - _OPEN_QUESTION_WORDS
     ):
         return "question word"
     if _list_scopes(first, lexicon) != _list_scopes(second, lexicon):
         return "scope"
     changes = _list_changes(first, second)
-    if any(_is_slot(here, there) for here, there in changes):
+    if any(_is_slot(first_side, second_side) for first_side, second_side in changes):
         return "replaced word"
     has_more = [any(word not in lexicon["common"] for word in side) for side in _join_sides(changes)]
     is_longer = any(not any(change[side] for change in changes) for side in (0, 1))
@@ -94,7 +94,7 @@ def _fold_firsts(words: Sequence[str]) -> list[str]:
 
 
 def _list_changes(first: Sequence[str], second: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-    """What stands between the words that both have in common order: the words of each, by place."""
+    """List the words of each side between those that both have in common order."""
     common = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]  # of what follows: the most words in order
     for i in reversed(range(len(first))):
         for j in reversed(range(len(second))):
@@ -116,15 +116,15 @@ def _list_changes(first: Sequence[str], second: Sequence[str]) -> list[tuple[lis
     return [change for change in changes if any(change)]
 
 
-def _is_slot(here: Sequence[str], there: Sequence[str]) -> bool:
+def _is_slot(first: Sequence[str], second: Sequence[str]) -> bool:
     """Whether words stand in the place of as many others: a form that is filled in another way."""
-    if not 0 < len(here) == len(there) <= _LONGEST_SLOT:
+    if not 0 < len(first) == len(second) <= _LONGEST_SLOT:
         return False
-    return any(not {word, other} <= _OPEN_QUESTION_WORDS for word, other in zip(here, there, strict=True))
+    return any(not {word, other} <= _OPEN_QUESTION_WORDS for word, other in zip(first, second, strict=True))
 
 
 def _join_sides(changes: Sequence[tuple[Sequence[str], Sequence[str]]]) -> tuple[list[str], list[str]]:
-    return [word for here, _ in changes for word in here], [word for _, there in changes for word in there]
+    return [word for first, _ in changes for word in first], [word for _, second in changes for word in second]
 
 
 def _list_scopes(words: Sequence[str], lexicon: Mapping[str, Any]) -> list[tuple[str, str]]:

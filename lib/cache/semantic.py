@@ -197,8 +197,8 @@ class Semantic:
             created = {row.id: row.created_at for row in connection.execute(query)}
             unknown = index.find_unknown(created)
             for start in range(0, len(unknown), _BATCH):
-                chosen = select(_E.id, _E.vector).where(_E.id.in_(unknown[start : start + _BATCH]))
-                rows = connection.execute(chosen).all()
+                query_of_vectors = select(_E.id, _E.vector).where(_E.id.in_(unknown[start : start + _BATCH]))
+                rows = connection.execute(query_of_vectors).all()
                 if rows:
                     index.add([row.id for row in rows], np.array([np.frombuffer(row.vector, "<f4") for row in rows]))
         index.followed_to = max(created.values(), default=index.followed_to)

@@ -21,8 +21,8 @@ def add_action(
     """
     command: argparse.ArgumentParser = actions.add_parser(name, help=words)
     for argument in arguments:
-        argument_name, _, shown = argument.partition(":")
-        command.add_argument(argument_name, metavar=shown or argument_name.upper())
+        argument_name, _, shown_name = argument.partition(":")
+        command.add_argument(argument_name, metavar=shown_name or argument_name.upper())
     if json:
         output.add_json_option(command)
     command.set_defaults(run=run)

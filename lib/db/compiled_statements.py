@@ -64,10 +64,10 @@ class CompiledStatement:
         return form
 
 
-def compile_upserts(table: Table, key: Sequence[str], kept: Sequence[str] = ()) -> dict[str, CompiledStatement]:
+def compile_upserts(table: Table, key: Sequence[str], unchanged: Sequence[str] = ()) -> dict[str, CompiledStatement]:
     """Compile, for each kind of database, the statement that writes a whole row, over the one of the same key.
 
-    Its parameters are `new_…` by column. `kept` columns stay as they were first written.
+    Its parameters are `new_…` by column. `unchanged` columns stay as they were first written.
     """
     statements = {}
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql)):
@@ -75,7 +75,9 @@ def compile_upserts(table: Table, key: Sequence[str], kept: Sequence[str] = ()) 
             {column.name: bindparam(f"new_{column.name}", type_=column.type) for column in table.columns}
         )
         changed = {
-            column.name: statement.excluded[column.name] for column in table.columns if column.name not in (*key, *kept)
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name not in (*key, *unchanged)
         }
         statements[name] = CompiledStatement(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
     return statements

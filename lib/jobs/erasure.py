@@ -201,7 +201,7 @@ class Erasure:
             subject = _make_pseudonym(user_id)
             began = (audit_log.c.action == "person.erase_begin", audit_log.c.subject == subject)
             details = connection.scalars(select(audit_log.c.detail).where(*began))  # of erasings that were killed
-            earlier = [datetime.fromisoformat(told) for detail in details if (told := detail.get("words_since"))]
+            earlier = [datetime.fromisoformat(moment) for detail in details if (moment := detail.get("words_since"))]
             since = min([*([since] if since else []), *earlier], default=None)
             audit.record(connection, actor, "person.erase_begin", subject, words_since=since and since.isoformat())
         return str(person.name), since

@@ -67,7 +67,7 @@ def read_servers(
     for row in connection.execute(select(mcp_pins)).mappings():
         pins.setdefault(row["server_id"], []).append(Pin(row["tool"], row["fingerprint"], row["definition"]))
     rows = connection.execute(select(mcp_servers).order_by(_S.created_at, _S.id)).mappings().all()
-    chosen = set(connection.scalars(select(_S.id).where(true() if condition is None else condition)))
+    server_ids = set(connection.scalars(select(_S.id).where(true() if condition is None else condition)))
     names = dict[str, tuple[int, str]]()
     servers = list[McpServer]()
     for row in rows:
@@ -77,7 +77,7 @@ def read_servers(
         for tool in server.tools:
             names.setdefault(tool.name, (server.team_id, f"{server.name}'s {tool.tool}"))
         servers.append(server)
-    return sorted((server for server in servers if server.id in chosen), key=lambda server: server.name)
+    return sorted((server for server in servers if server.id in server_ids), key=lambda server: server.name)
 
 
 def _name_owners(names: Mapping[str, tuple[int, str]], team_id: int) -> dict[str, str]:

@@ -209,7 +209,7 @@ class McpServer:
         return self.absence
 
     def explain_unattended(self, user_id: str | None) -> str:
-        """What its sign-in means for a person's runs that begin by themselves, as a sentence."""
+        """Say what the server's sign-in means for a person's runs that begin by themselves."""
         if user_id in self.signed_in:
             return (
                 f"{self.name} is used with your own sign-in there: runs that begin by themselves fail once it"

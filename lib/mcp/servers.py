@@ -57,10 +57,10 @@ class Servers:
         actor.require(Permission.TEST_CONFIGS)
         with self._store.read() as connection:
             stamp = _read_stamp(connection)
-            known = self._known
-            if stamp != known[0]:
-                known = self._known = (stamp, records.read_servers(connection))
-        return [server for server in known[1] if is_usable(actor, server.team_id)]
+            stamped = self._known
+            if stamp != stamped[0]:
+                stamped = self._known = (stamp, records.read_servers(connection))
+        return [server for server in stamped[1] if is_usable(actor, server.team_id)]
 
     def get_known(self, actor: Actor) -> Sequence[McpServer]:
         """Get the servers as they were when `offered` was last asked; what runs waits for no database."""

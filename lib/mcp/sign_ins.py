@@ -150,35 +150,37 @@ class SignIns:
         headers = read_secrets(self._store, self._vault, server.id)
         places = server.private_places
         async with authorization.open_http(places) as http:
-            place = await authorization.discover(
+            authority = await authorization.discover(
                 http, server.url, headers, places=places, issuer=server.issuer, earlier_scope=earlier_scope
             )
-            client = self._read_own_client(server, place)
-            if client is None and place.takes_document:
+            client = self._read_own_client(server, authority)
+            if client is None and authority.takes_document:
                 client = _write_document_client(callback_url)
             client = client or sign_in_records.read_client(
-                self._store, self._vault, server.id, place.issuer, callback_url
+                self._store, self._vault, server.id, authority.issuer, callback_url
             )
             if client is None:
-                client = await authorization.register(http, place, callback_url)
-                sign_in_records.write_client(self._store, self._vault, server.id, place.issuer, callback_url, client)
-        request = authorization.write_request(place, client, callback_url, state)
+                client = await authorization.register(http, authority, callback_url)
+                sign_in_records.write_client(
+                    self._store, self._vault, server.id, authority.issuer, callback_url, client
+                )
+        request = authorization.write_request(authority, client, callback_url, state)
         pending = {
-            "audience": place.resource,
-            "token_endpoint": place.token_endpoint,
-            "issuer": place.issuer,
+            "audience": authority.resource,
+            "token_endpoint": authority.token_endpoint,
+            "issuer": authority.issuer,
             "resource": server.url,
-            "scope": place.scope,
+            "scope": authority.scope,
         }
         attempt = {
             "pending": pending,
             "client": asdict(client),
             "callback_url": callback_url,
             "verifier": request.verifier,
-            "names_itself": place.names_itself,
+            "names_itself": authority.names_itself,
         }
         host = urlsplit(request.address).hostname or ""
-        return SignInPage(request.address, host, place.scope), attempt
+        return SignInPage(request.address, host, authority.scope), attempt
 
     def _read_own_client(self, server: McpServer, place: "AuthorizationServer") -> RegisteredClient | None:
         """The client that was registered by hand; None where there is none."""
@@ -206,7 +208,7 @@ def write_client_document(base_url: str) -> dict[str, Any]:
 
 
 def _write_document_client(callback_url: str) -> RegisteredClient | None:
-    """This installation as a client that is known by its document, which has to be at an encrypted address."""
+    """Describe this installation as a client that is known by its document; None unless its address is encrypted."""
     base = callback_url.removesuffix(CALLBACK_PATH)
     is_public = base.startswith("https://") and urlsplit(base).hostname not in ("localhost", "127.0.0.1")
     return RegisteredClient(base + CLIENT_PATH) if is_public else None
@@ -219,8 +221,8 @@ def _check_answer(answer: Mapping[str, str], parts: Mapping[str, Any]) -> None:
         raise InvalidInput("The sign-in can't be completed.", "It came back from another place.", SIGN_IN_PLACE)
     if not answer.get("code"):
         words = [answer.get(name, "")[:_LONGEST_WORDS] for name in ("error", "error_description")]
-        told = ": ".join(word for word in words if word) or "no code"
-        raise InvalidInput("You are not signed in.", f"The authorization server says: {told}.", SIGN_IN_PLACE)
+        explanation = ": ".join(word for word in words if word) or "no code"
+        raise InvalidInput("You are not signed in.", f"The authorization server says: {explanation}.", SIGN_IN_PLACE)
 
 
 def _is_offered(server: McpServer) -> bool:

@@ -102,8 +102,8 @@ class ServerTools:
 
     def _define(self, servers: Sequence[McpServer]) -> Mapping[str, Sequence[ToolDefinition]]:
         """Define the tools of servers, by the server's id; made once for as long as nothing has changed."""
-        known, by_server = self._defined
-        if known is not servers:
+        defined_servers, by_server = self._defined
+        if defined_servers is not servers:
             by_server = {server.id: [define_tool(server.name, tool) for tool in server.offered] for server in servers}
             self._defined = (servers, by_server)
         return by_server

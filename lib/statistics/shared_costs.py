@@ -74,10 +74,10 @@ class SharedCosts:
         actor.require_super_admin("set shared costs")
         cost.check()
         with self._store.write() as connection:
-            others = [other for other in _read(connection) if other.name != cost.name]
-            if len(others) >= _MOST:
+            other_costs = [other for other in _read(connection) if other.name != cost.name]
+            if len(other_costs) >= _MOST:
                 raise InvalidInput(f"There are {_MOST} shared costs already.", "", "Remove one first.")
-            _write(connection, [*others, cost])
+            _write(connection, [*other_costs, cost])
             detail = {name: value for name, value in asdict(cost).items() if name != "name"}
             audit.record(connection, actor, "shared_cost.set", cost.name, **detail)
 
@@ -86,10 +86,10 @@ class SharedCosts:
         actor.require_super_admin("remove shared costs")
         with self._store.write() as connection:
             costs = _read(connection)
-            others = [cost for cost in costs if cost.name != name]
-            if len(others) == len(costs):
+            other_costs = [cost for cost in costs if cost.name != name]
+            if len(other_costs) == len(costs):
                 raise NotFound(f"There is no shared cost {name[:80]}.")
-            _write(connection, others)
+            _write(connection, other_costs)
             audit.record(connection, actor, "shared_cost.remove", name)
 
     def find_of_month(self, month: str) -> Sequence[SharedCost]:

@@ -76,7 +76,7 @@ def make_statement(
     for cost in costs:
         check_amount(cost.monthly_nano)
         split_parts = split(cost.monthly_nano, _weigh(of_teams, cost.shared_by))
-        parts = [part + more for part, more in zip(parts, split_parts, strict=True)]
+        parts = [part + addition for part, addition in zip(parts, split_parts, strict=True)]
     shares = _compute_shares(of_teams, parts, {cost.shared_by for cost in costs})
     lines = [
         _make_line(month, team, of_team, share, part)

@@ -28,7 +28,7 @@ class StepComparison:
             ("output", first.output, second.output),
             ("error", first.error, second.error),
         )
-        return tuple(name for name, left, right in pairs if left != right)
+        return tuple(name for name, of_first, of_second in pairs if of_first != of_second)
 
     @property
     def added_cost_nano_usd(self) -> int | None:
@@ -39,7 +39,7 @@ class StepComparison:
 
 def compare_steps(first: Sequence[Step], second: Sequence[Step]) -> Sequence[StepComparison]:
     """Pair the steps of two runs by path: in the first's order, then what only the second has."""
-    left: Mapping[str, Step] = {step.path: step for step in first}
-    right: Mapping[str, Step] = {step.path: step for step in second}
-    paths = [*left, *(path for path in right if path not in left)]
-    return [StepComparison(path, left.get(path), right.get(path)) for path in paths]
+    first_steps: Mapping[str, Step] = {step.path: step for step in first}
+    second_steps: Mapping[str, Step] = {step.path: step for step in second}
+    paths = [*first_steps, *(path for path in second_steps if path not in first_steps)]
+    return [StepComparison(path, first_steps.get(path), second_steps.get(path)) for path in paths]

@@ -40,12 +40,12 @@ def check_inputs(fields: Sequence[Field], inputs: Mapping[str, Any]) -> dict[str
 
 
 def fill_from_messages(
-    fields: Sequence[Field], messages: Sequence[Mapping[str, Any]], given: Any = None
+    fields: Sequence[Field], messages: Sequence[Mapping[str, Any]], values: Any = None
 ) -> dict[str, Any]:
-    """Fill a form from a conversation: what is given, the last words of its person in the first field of text, and all
+    """Fill a form from a conversation: `values`, the last words of its person in the first field of text, and all
     messages in a field of that name.
     """
-    inputs = dict(given) if isinstance(given, Mapping) else {}
+    inputs = dict(values) if isinstance(values, Mapping) else {}
     users = [message for message in messages if message.get("role") == "user"]
     words = read_message_text(dict(users[-1])) if users else ""
     main = find_main_field(fields)

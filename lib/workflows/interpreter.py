@@ -220,8 +220,8 @@ class Interpreter:
         if state is not RunState.FAILED:
             await self.run_blocking(self._results.erase, run.id)
         elif run.trigger in UNATTENDED:
-            told = "" if journal.is_sealed else reason
-            await self.run_blocking(self._tell_owner, run, "workflow.failed", told, path)
+            open_reason = "" if journal.is_sealed else reason
+            await self.run_blocking(self._tell_owner, run, "workflow.failed", open_reason, path)
 
     def _tell_owner(self, run: Run, event: str, reason: str, path: str) -> None:
         with self._store.write() as connection:

@@ -178,8 +178,8 @@ class Journal:
             return StepUsage()
         with self._store.read() as connection:
             [(rows, priced, cost, prompt, completion, partial)] = _READ_USAGE.all(connection, {"call_ids": calls})
-        known = int(cost or 0) if rows == priced else None
-        return StepUsage([*calls], known, int(prompt or 0), int(completion or 0), partial > 0)
+        known_cost = int(cost or 0) if rows == priced else None
+        return StepUsage([*calls], known_cost, int(prompt or 0), int(completion or 0), partial > 0)
 
     def park(self, reason: str, wake_at: datetime | None) -> bool:
         """Let the run wait; False when a decision or a signal has come meanwhile, so that it goes on at once."""
@@ -236,7 +236,7 @@ _STEP_COLUMNS = (
 )
 
 
-_WRITE_STEP = compile_upserts(workflow_steps, ("run_id", "path"), kept=("started_at",))
+_WRITE_STEP = compile_upserts(workflow_steps, ("run_id", "path"), unchanged=("started_at",))
 _START_ACTION = compile_upserts(workflow_actions, ("run_id", "key"))
 _NOTE_CALLS = CompiledStatement(
     update(workflow_steps)

@@ -128,6 +128,6 @@ class LostRuns:
         self._seen = {}
         for row in overdue:
             sighting = _Sighting((row.owner, row.wake_at), now)
-            known = earlier.get(row.id, sighting)
-            self._seen[row.id] = known if known.sign == sighting.sign else sighting
+            earlier_sighting = earlier.get(row.id, sighting)
+            self._seen[row.id] = earlier_sighting if earlier_sighting.sign == sighting.sign else sighting
         return [run_id for run_id, sighting in self._seen.items() if now - sighting.at >= WATCHED_S]

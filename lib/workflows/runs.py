@@ -503,7 +503,7 @@ class WorkflowRuns:
         return definitions
 
     def _read_seals(self, actor: Actor, run_id: str) -> Seals:
-        """What opens the steps of a run, as far as the actor may read them; raises NotFound."""
+        """Get what decrypts the steps of a run, as far as the actor may read them; raises NotFound."""
         run = self.get(actor, run_id)
         with self._store.read() as connection:
             is_sealed = bool(connection.scalar(select(R.is_sealed).where(R.id == run_id)))

@@ -103,7 +103,7 @@ class WorkflowServices:
         return make_id()
 
     def _name_process(self) -> str:
-        """This process's name among those that run work, else one that nobody else has."""
+        """Name this process as among those that run work, else by a name that nobody else has."""
         return self._work.executor_id if self._work.is_launched else self._own_name
 
     def connect(self) -> None:

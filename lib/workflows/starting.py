@@ -61,7 +61,7 @@ def build_start_row(
     run_id: str,
     trigger: Trigger,
     cap_nano_usd: int | None = None,
-    **more: Any,
+    **columns: Any,
 ) -> dict[str, Any]:
     """Build the row of a run that has not begun, for inputs that were checked."""
     cap = plan.version.definition.cost_cap_usd
@@ -78,7 +78,7 @@ def build_start_row(
         inputs={"sealed": data_key.encrypt(encode_text(values), connection)} if plan.is_sealed else values,
         is_sealed=plan.is_sealed,
         cost_cap_nano_usd=own_cap,
-        **more,
+        **columns,
     )
 
 

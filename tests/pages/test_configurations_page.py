@@ -7,7 +7,7 @@ import pytest
 from lib.access.permissions import OPERATOR, Role
 from lib.errors import InvalidInput
 from lib.settings import Settings
-from lib.ui.configurations.routing_form import Target, read_targets
+from lib.ui.configurations.routing_form import TargetChoice, read_targets
 from tests.pages.visitor import Visitor, press, press_last, run, words
 
 pytestmark = pytest.mark.filterwarnings("default")  # Streamlit's and pandas' own deprecations are not ours to fix
@@ -125,8 +125,8 @@ def test_routing_is_shown_and_saved_from_the_form(visitor: Visitor) -> None:
 
 @pytest.mark.feature("CFG-7")
 def test_a_half_filled_line_of_the_routing_is_refused() -> None:
-    whole = Target("id-1", "lorem", 1)
-    assert read_targets([whole, Target("", "")]) == [{"provider_id": "id-1", "model": "lorem", "weight": 1}]
-    for half in (Target("id-1", ""), Target("", "lorem", 2)):
+    whole = TargetChoice("id-1", "lorem", 1)
+    assert read_targets([whole, TargetChoice("", "")]) == [{"provider_id": "id-1", "model": "lorem", "weight": 1}]
+    for half in (TargetChoice("id-1", ""), TargetChoice("", "lorem", 2)):
         with pytest.raises(InvalidInput, match="half empty"):
             read_targets([half])

@@ -35,13 +35,13 @@ def add_trigger_commands(actions: Any) -> None:
     )
     command = add_action(kinds, "add", "make one; its secret is printed this once", add_webhook, "slug", json=True)
     command.add_argument("--name", default="")
-    for name, words, run, chosen in (
+    for name, words, run, defaults in (
         ("renew", "print another secret; the old one ends at once", renew_webhook, {}),
         ("off", "take no deliveries; `on` takes them again", switch_webhook, {"is_active": False}),
         ("on", "take deliveries again", switch_webhook, {"is_active": True}),
         ("remove", "delete one; runs that have begun go on", remove_webhook, {}),
     ):
-        add_action(kinds, name, words, run, "id:WEBHOOK").set_defaults(**chosen)
+        add_action(kinds, name, words, run, "id:WEBHOOK").set_defaults(**defaults)
 
 
 def list_schedules(arguments: argparse.Namespace) -> None:

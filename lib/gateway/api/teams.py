@@ -367,20 +367,20 @@ def _describe_named(asking: Asking[Any, Any]) -> TeamBody:
 
 
 def _find_member(asking: Asking[Any, Any], team: Team) -> Member:
-    named = asking.path["member"]
+    name_or_id = asking.path["member"]
     for member in asking.services.teams.members(asking.actor, team.id):
-        if named == member.user_id or named.casefold() == member.name.casefold():
+        if name_or_id == member.user_id or name_or_id.casefold() == member.name.casefold():
             return member
     raise NotFound("There is no such member.", "They are not in this team.")
 
 
-def _find_user_id(asking: Asking[Any, Any], team: Team, named: str) -> str:
+def _find_user_id(asking: Asking[Any, Any], team: Team, name_or_id: str) -> str:
     """The id of a member, or for a super-admin of anybody, by name; else what was named, which may be an id."""
     services = asking.services
     people = [(member.name, member.user_id) for member in services.teams.members(asking.actor, team.id)]
     if asking.actor.sees_every_team:
         people += [(user.name, user.id) for user in services.users.list(asking.actor)]
-    return next((user_id for name, user_id in people if name.casefold() == named.casefold()), named)
+    return next((user_id for name, user_id in people if name.casefold() == name_or_id.casefold()), name_or_id)
 
 
 def _describe(asking: Asking[Any, Any], team: Team) -> TeamBody:

@@ -185,7 +185,7 @@ async def register(http: httpx2.AsyncClient, server: AuthorizationServer, callba
 
 
 def describe_client(callback_url: str) -> dict[str, Any]:
-    """What an authorization server is told of this installation, in a registration or in the client's document."""
+    """Describe this installation to an authorization server, in a registration or in the client's document."""
     is_local = urlsplit(callback_url).hostname in ("localhost", "127.0.0.1", "::1")
     return {
         "client_name": CLIENT_NAME,
@@ -257,8 +257,8 @@ def build_credentials(token: OAuthToken, earlier: Credentials) -> Credentials:
 
 
 async def _find_resource(http: httpx2.AsyncClient, url: str, named_url: str | None) -> ProtectedResourceMetadata | None:
-    for place in build_protected_resource_metadata_discovery_urls(named_url, url):
-        response = await http.get(place)
+    for address in build_protected_resource_metadata_discovery_urls(named_url, url):
+        response = await http.get(address)
         if response.status_code >= 500 or response.status_code == 429:
             raise AuthorizationFailed("The server's sign-in can't be looked up.", await _read_refusal(response))
         if response.status_code == 200:
@@ -293,17 +293,17 @@ def _choose_resource(url: str, metadata: ProtectedResourceMetadata | None) -> st
     own = resource_url_from_server_url(url)
     if metadata is None or not metadata.resource:
         return own
-    named = str(metadata.resource)
-    if not check_resource_allowed(requested_resource=own, configured_resource=named):
-        raise AuthorizationFailed("The server's sign-in is for another address.", f"It is for {named[:200]}.")
-    return named
+    resource = str(metadata.resource)
+    if not check_resource_allowed(requested_resource=own, configured_resource=resource):
+        raise AuthorizationFailed("The server's sign-in is for another address.", f"It is for {resource[:200]}.")
+    return resource
 
 
 async def _find_metadata(http: httpx2.AsyncClient, issuer: str | None, url: str) -> OAuthMetadata:
     parts = urlsplit(url)
     expected = issuer or f"{parts.scheme}://{parts.netloc}"
-    for place in build_oauth_authorization_server_metadata_discovery_urls(issuer, url):
-        response = await http.get(place)
+    for address in build_oauth_authorization_server_metadata_discovery_urls(issuer, url):
+        response = await http.get(address)
         if response.status_code == 200:
             try:
                 metadata = await _parse(response, OAuthMetadata)
@@ -353,12 +353,12 @@ async def _parse(response: httpx2.Response, model: type[M]) -> M:
 
 
 async def _read_refusal(response: httpx2.Response) -> str:
-    """What a refusal says of itself, in a sentence: the error and its description, or the status alone."""
+    """Read why a request was refused, as a sentence: the error and its description, or the status alone."""
     try:
         document = response.json() if len(await response.aread()) <= _LARGEST_DOCUMENT else {}
     except (ValueError, RecursionError):
         document = {}
     fields = document if isinstance(document, dict) else {}
     words = (str(fields.get(name) or "") for name in ("error", "error_description"))
-    told = ": ".join(word for word in words if word)[:300].rstrip(".")
-    return f"It answered {response.status_code}" + (f", {told}." if told else ".")
+    explanation = ": ".join(word for word in words if word)[:300].rstrip(".")
+    return f"It answered {response.status_code}" + (f", {explanation}." if explanation else ".")

@@ -54,10 +54,10 @@ class _PersonalConnection:
         except Exception as error:  # the boundary of a stranger's server: whatever it does is a reason
             cause = find_cause(error)
             if not self._opened.done():
-                known = (
+                reason = (
                     cause if isinstance(cause, LLMManagerError) else Unanswered("It can't be reached.", explain(cause))
                 )
-                self._opened.set_exception(known)
+                self._opened.set_exception(reason)
                 self._opened.exception()  # somebody may have left before
         finally:
             self._closing.set()
@@ -76,7 +76,7 @@ class PersonalConnections:
             return await work(connection)
 
     async def close(self) -> None:
-        """Close all."""
+        """Close the connections of all people."""
         tasks = [personal.task for personal in self._by_person.values()]
         for task in tasks:
             task.cancel()

@@ -41,13 +41,13 @@ class PersonTokens:
         credentials = await self._read()
         if credentials is None:
             return None
-        left = _EARLY if credentials.expires_at is None else credentials.expires_at - utc_now()
-        if left >= _EARLY:
+        remaining = _EARLY if credentials.expires_at is None else credentials.expires_at - utc_now()
+        if remaining >= _EARLY:
             return credentials.access_token
         try:
             return await self.renew(credentials.access_token)
         except httpx2.ConnectError:
-            if left > timedelta():  # it still counts, and the next request tries again
+            if remaining > timedelta():  # it still counts, and the next request tries again
                 return credentials.access_token
             raise
 

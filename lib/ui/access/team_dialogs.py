@@ -109,8 +109,8 @@ def _edit_shared_costs(services: Services, actor: Actor, month: str) -> None:
     )
     if name is None:
         return
-    kept = costs.get(name)
-    now = kept or SharedCost(name.strip(), 0, SharedBy.COST, month)
+    stored = costs.get(name)
+    now = stored or SharedCost(name.strip(), 0, SharedBy.COST, month)
     dollars = st.number_input("Dollars a month", 0.0, value=now.monthly_nano / 10**9, step=10.0, format="%.2f")
     bases = [choice.value for choice in SharedBy]
     basis = st.selectbox("Shared by", bases, bases.index(now.shared_by.value))
@@ -118,9 +118,9 @@ def _edit_shared_costs(services: Services, actor: Actor, month: str) -> None:
     last = st.text_input("Last month", now.last_month, placeholder="none")
     cost = SharedCost(now.name, convert_usd_to_nano(f"{dollars:.2f}"), SharedBy(basis), first, last)
     _submit("Keep cost", lambda: services.shared_costs.set(actor, cost))
-    if kept is not None and st.button(":red[Forget cost]", icon=":material/delete:"):
+    if stored is not None and st.button(":red[Forget cost]", icon=":material/delete:"):
         with blocks.show_errors():
-            services.shared_costs.remove(actor, kept.name)
+            services.shared_costs.remove(actor, stored.name)
             st.rerun()
 
 

@@ -25,8 +25,8 @@ STRATEGIES = {
 
 
 @dataclass(frozen=True)
-class Target:
-    """A provider and model of the routing; a weight where it is a deployment."""
+class TargetChoice:
+    """A provider and model as chosen in the form; a weight where it is a deployment."""
 
     provider_id: str
     model: str
@@ -65,7 +65,7 @@ def draw_routing_fields(
     pick = partial(_draw_targets, services, actor, providers, owner)
     with st.expander("Routing", icon=":material/alt_route:"):
         st.caption("Further deployments share the calls with the model above; the weight is their share.")
-        deployments = pick("deployment", [Target(d.provider_id, d.model, d.weight) for d in routing.deployments])
+        deployments = pick("deployment", [TargetChoice(d.provider_id, d.model, d.weight) for d in routing.deployments])
         strategy_column, weight_column = st.columns([2, 1])
         strategy = strategy_column.selectbox(
             "Choose a deployment",
@@ -75,7 +75,7 @@ def draw_routing_fields(
         )
         weight = weight_column.number_input("Weight of the model above", 1, HEAVIEST, routing.weight)
         st.caption("When all of them are given up, the fallbacks are asked in this order.")
-        fallbacks = pick("fallback", [Target(f.provider_id, f.model) for f in routing.fallbacks])
+        fallbacks = pick("fallback", [TargetChoice(f.provider_id, f.model) for f in routing.fallbacks])
         attempts, in_all = st.columns(2)
         max_attempts = attempts.number_input("Attempts at each", 1, MOST_ATTEMPTS, routing.max_attempts)
         total_attempts = in_all.number_input("Attempts in all", 1, MOST_ATTEMPTS_IN_ALL, routing.total_attempts)
@@ -99,8 +99,13 @@ def draw_routing_fields(
 
 
 def _draw_targets(
-    services: Services, actor: Actor, providers: Sequence[Provider], owner: str, kind: str, stored: Sequence[Target]
-) -> list[Target]:
+    services: Services,
+    actor: Actor,
+    providers: Sequence[Provider],
+    owner: str,
+    kind: str,
+    stored: Sequence[TargetChoice],
+) -> list[TargetChoice]:
     """A line for each target, with provider, model from the provider's list and, for deployments, a weight."""
     rows_key = f"routing-{kind}-{owner}"
     add_key = f"{rows_key}-add"
@@ -108,9 +113,9 @@ def _draw_targets(
         st.session_state[rows_key] = list(range(len(stored)))
     rows: list[int] = st.session_state[rows_key]
     targets = []
-    for place, row in enumerate(rows, start=1):
-        target = stored[row] if row < len(stored) else Target("", "", 1 if kind == "deployment" else None)
-        label = f"{kind.capitalize()} {place}"
+    for number, row in enumerate(rows, start=1):
+        target = stored[row] if row < len(stored) else TargetChoice("", "", 1 if kind == "deployment" else None)
+        label = f"{kind.capitalize()} {number}"
         targets.append(_draw_target(services, actor, providers, target, label, rows, row, rows_key))
     st.button(f"Add {kind}", icon=":material/add:", type="tertiary", key=add_key, on_click=_add_row, args=(rows,))
     return targets
@@ -120,12 +125,12 @@ def _draw_target(
     services: Services,
     actor: Actor,
     providers: Sequence[Provider],
-    target: Target,
+    target: TargetChoice,
     label: str,
     rows: list[int],
     row: int,
     key: str,
-) -> Target:
+) -> TargetChoice:
     is_deployment = target.weight is not None
     columns = st.columns([1, 1.5, *([0.55] if is_deployment else []), 0.22], vertical_alignment="top")
     ids = [provider.id for provider in providers]
@@ -155,14 +160,14 @@ def _draw_target(
             on_click=rows.remove,
             args=(row,),
         )
-    return Target(provider_id or "", model, weight)
+    return TargetChoice(provider_id or "", model, weight)
 
 
 def _add_row(rows: list[int]) -> None:
     rows.append(max(rows, default=-1) + 1 + _NEW_ROWS)
 
 
-def read_targets(targets: Sequence[Target]) -> list[dict[str, Any]]:
+def read_targets(targets: Sequence[TargetChoice]) -> list[dict[str, Any]]:
     """The lines as records; empty lines count for nothing, InvalidInput for one that is half filled in."""
     records: list[dict[str, Any]] = []
     for target in targets:

@@ -88,20 +88,20 @@ def _draw_hits(services: Services, actor: Actor, words: str, zone: ZoneInfo) -> 
             if st.button(label, key=f"hit-{hit.message_id}", type="tertiary", icon=":material/search:"):
                 services.talk.choose(actor, hit.conversation_id, hit.message_id)
                 st.session_state[session_keys.FOUND_MESSAGES] = st.session_state.get(session_keys.FOUND_MESSAGES, 0) + 1
-                open_conversation(hit.conversation_id, found=hit.message_id)
+                open_conversation(hit.conversation_id, message_id=hit.message_id)
             st.caption(
                 blocks.escape_markdown(f"{hit.role} · {format.format_moment(hit.created_at, zone).rpartition(':')[0]}")
             )
             st.caption(blocks.mark_words(hit.excerpt, words))
 
 
-def open_conversation(conversation_id: str, *, found: str | None = None) -> None:
+def open_conversation(conversation_id: str, *, message_id: str | None = None) -> None:
     """Put a conversation into the address, and the message that a search has found; draw the page again."""
     st.query_params["id"] = conversation_id
-    if found is None:
+    if message_id is None:
         st.query_params.pop(FOUND, None)
     else:
-        st.query_params[FOUND] = found
+        st.query_params[FOUND] = message_id
     st.rerun()
 
 

@@ -43,8 +43,8 @@ def draw_attach_button(services: Services, actor: Actor, conversation_id: str) -
 def _attach_dialog(services: Services, actor: Actor, conversation_id: str) -> None:
     resources = list_resources(services.servers.offered(actor))
     labels = [f"{resource.server} · {resource.label}" for resource in resources]
-    chosen = st.selectbox("Resource", range(len(resources)), format_func=labels.__getitem__)
-    resource = resources[chosen]
+    position = st.selectbox("Resource", range(len(resources)), format_func=labels.__getitem__)
+    resource = resources[position]
     st.caption(blocks.escape_markdown(" · ".join(part for part in (resource.uri, resource.description) if part)[:500]))
     st.caption("It counts as a document from outside: tools that may change something ask first.")
     with blocks.show_errors():

@@ -48,9 +48,9 @@ def read_found(thread: Thread | None) -> str | None:
 def read_thread(services: Services, actor: Actor, conversation_id: str) -> Thread:
     """The thread with the messages that are drawn; when the search led to an older one, back to two before it."""
     thread = services.talk.read(actor, conversation_id, count_drawn(conversation_id))
-    if (found := read_found(thread)) is None or any(message.id == found for message in thread.messages):
+    if (found_id := read_found(thread)) is None or any(message.id == found_id for message in thread.messages):
         return thread
-    position = [node.id for node in thread.path].index(found)
+    position = [node.id for node in thread.path].index(found_id)
     st.session_state[f"shown-{conversation_id}"] = len(thread.path) - max(0, position - 2)
     return services.talk.read(actor, conversation_id, count_drawn(conversation_id))
 
@@ -160,7 +160,7 @@ def draw_unsent(services: Services, actor: Actor, conversation_id: str | None) -
 
 
 def draw_actions(services: Services, actor: Actor, thread: Thread, last_seen: str | None) -> None:
-    """What a message may come from besides the keyboard: a workflow's run, a resource of a server."""
+    """Draw the buttons by which a message comes from elsewhere: a workflow's run, a resource of a server."""
     if thread.running is None and thread.conversation.status(utc_now()) is Status.ACTIVE:
         workflow_answers.draw_start_button(services, actor, thread.conversation.id, last_seen)
         server_resources.draw_attach_button(services, actor, thread.conversation.id)
@@ -175,11 +175,11 @@ def draw(services: Services, actor: Actor, thread: Thread, zone: ZoneInfo) -> No
         st.rerun()
     selection = thread_settings.read_selection(services, actor, thread)
     ratings = services.ratings.read(actor, conversation.id)
-    found = read_found(thread)
+    found_id = read_found(thread)
     hits = [message.call_id for message in thread.messages if message.is_remembered and message.call_id is not None]
     ages = services.cache.find_answer_ages(actor, hits) if hits else {}
     for message in thread.messages:
-        if message.id == found:
+        if message.id == found_id:
             found_mark.draw_found_mark(st.session_state.get(session_keys.FOUND_MESSAGES, 0))
         if message.running and workflow_answers.is_workflow_answer(message):
             workflow_answers.draw_growing(services, actor, thread, message)

@@ -36,9 +36,9 @@ def _start_dialog(
     slug = st.selectbox("Workflow", slugs)
     with blocks.show_errors():
         fields = services.workflows.definitions.version(actor, slug).definition.input_fields
-        shown = [field for field in fields if field.name != MESSAGES]
-        values = draw_fields(shown, f"talk-{slug}")
-        if len(shown) < len(fields):
+        drawn_fields = [field for field in fields if field.name != MESSAGES]
+        values = draw_fields(drawn_fields, f"talk-{slug}")
+        if len(drawn_fields) < len(fields):
             st.caption("It reads the whole conversation.")
         if st.button("Run", type="primary", icon=":material/play_arrow:"):
             services.workflows.conversation_runs.start(actor, conversation_id, slug, inputs=values, last_seen=last_seen)

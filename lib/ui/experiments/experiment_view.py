@@ -47,10 +47,10 @@ _HELP = {
 
 @dataclass(frozen=True)
 class PromotionChange:
-    """What is put in use (`now`), in whose place (`before`, empty for none's), as what; and the way back."""
+    """What is put in use (`now`), in whose place (`replaced`, empty for none's), as what; and the way back."""
 
     now: str
-    before: str
+    replaced: str
     of: str
     undo: Callable[[], object]
 
@@ -270,7 +270,7 @@ def draw_promotion_dialog(
         after = "Every program that asks for production gets it at once."
     else:
         after = "Every call of its app that names no configuration uses it at once."
-    instead = f", instead of **{blocks.escape_markdown(change.before)}**" if change.before else ""
+    instead = f", instead of **{blocks.escape_markdown(change.replaced)}**" if change.replaced else ""
     of = blocks.escape_markdown(candidate.name)
     st.markdown(f"**{blocks.escape_markdown(change.now)}**, of the candidate {of}{instead}. {after}")
     st.caption("Undo stands on this page afterwards.")
@@ -290,12 +290,12 @@ def find_change(services: Services, actor: Actor, candidate: Candidate, target: 
     """Find what a promotion replaces, and so what Undo puts back."""
     if target == "template" and candidate.prompt is not None:
         slug = candidate.prompt
-        before = services.prompts.get(actor, slug).labels.get(PRODUCTION)
+        label = services.prompts.get(actor, slug).labels.get(PRODUCTION)
         return PromotionChange(
             f"Version {candidate.version} of {slug}",
-            "" if before is None else f"version {before}",
+            "" if label is None else f"version {label}",
             "production",
-            lambda: services.prompts.move_label(actor, slug, PRODUCTION, before),
+            lambda: services.prompts.move_label(actor, slug, PRODUCTION, label),
         )
     configurations = services.configurations.list(actor)
     new = next((c for c in configurations if c.slug == candidate.configuration), None)
@@ -318,7 +318,7 @@ def _draw_undo(services: Services, actor: Actor, experiment: Experiment) -> None
         return
     change = promotion[1]
     with st.container(border=True), blocks.start_row():
-        instead = f" It was {change.before}." if change.before else ""
+        instead = f" It was {change.replaced}." if change.replaced else ""
         words = f"{change.now} is {change.of} now.{instead}"
         st.markdown(f":green[:material/check:] {blocks.escape_markdown(words)}", width="stretch")
         if st.button("Undo", icon=":material/undo:"):
@@ -335,13 +335,13 @@ def _draw_answers(services: Services, actor: Actor, experiment: Experiment) -> N
 
     st.markdown("**Answers**")
     choice = _draw_choice(experiment)
-    chosen = services.experiments.choose_rows(actor, experiment.id, choice)
-    if not chosen:
+    rows = services.experiments.choose_rows(actor, experiment.id, choice)
+    if not rows:
         st.caption("No such row.")
         return
-    pages = -(-len(chosen) // ROWS_PER_PAGE)
+    pages = -(-len(rows) // ROWS_PER_PAGE)
     page = min(int(st.session_state.get(f"page-{experiment.id}-{choice}", 1)), pages)
-    numbers = chosen[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
+    numbers = rows[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
     lines = services.experiments.lines(actor, experiment.id, numbers=numbers)
     records = [
         {"Row": line.row + 1}

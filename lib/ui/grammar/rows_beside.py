@@ -18,7 +18,7 @@ T = TypeVar("T")
 class ThingRow(Generic[T]):
     """A thing with its row: the id in the address, the name above its detail, and what the cells say."""
 
-    thing: T
+    subject: T
     id: str
     name: str
     cells: Mapping[str, Any]
@@ -46,5 +46,5 @@ def show_rows_beside(
         if caption:
             st.caption(caption)
 
-    detail = None if row is None else Detail(blocks.escape_markdown(row.name), lambda: draw(row.thing))
+    detail = None if row is None else Detail(blocks.escape_markdown(row.name), lambda: draw(row.subject))
     show_beside(draw_rows, detail, parameter=parameter)

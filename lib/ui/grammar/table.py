@@ -69,11 +69,11 @@ def make_state_column(title: str, states: Iterable[tuple[str, Any]], width: int)
     return st.column_config.MultiselectColumn(title, width=width, options=list(labels), color=list(colours))
 
 
-def choose_row(rows: Any, *, key: str, default: int | None = None, **shown: Any) -> int | None:
+def choose_row(rows: Any, *, key: str, default: int | None = None, **options: Any) -> int | None:
     """Draw rows and return the number of the chosen one; a click in any cell chooses it, for as long as the page stays.
 
     `default` is chosen and marked, as a row: a marked cell would tell of itself again at the next click elsewhere, and
-    what was pressed be done twice. It holds until somebody chooses. `shown` goes to `st.dataframe`.
+    what was pressed be done twice. It holds until somebody chooses. `options` go to `st.dataframe`.
     """
     chosen_key = f"{key}-chosen"
     before_key = f"{key}-before"
@@ -95,10 +95,10 @@ def choose_row(rows: Any, *, key: str, default: int | None = None, **shown: Any)
         selection_mode=["single-row", "single-cell"],
         selection_default={"selection": {"rows": [] if default is None else [default], "columns": [], "cells": []}},
         key=key,
-        **shown,
+        **options,
     )
-    chosen: int | None = st.session_state.get(chosen_key, default)
-    return chosen
+    row_id: int | None = st.session_state.get(chosen_key, default)
+    return row_id
 
 
 def find_chosen(earlier: tuple[list[int], list[tuple[int, str]]] | None, selection: Any) -> int | None:

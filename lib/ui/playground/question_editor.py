@@ -45,11 +45,11 @@ def read_words(question: PlaygroundQuestion) -> str:
 def change_words(question: PlaygroundQuestion, words: str) -> PlaygroundQuestion:
     """Copy a question with other words; files and passages go with them as they were sent."""
     if isinstance(question.content, list):
-        rest = question.content[1:] if _read_first_text(question.content) else question.content
+        attachments = question.content[1:] if _read_first_text(question.content) else question.content
         parts = [{"type": "text", "text": words}] if words.strip() else []
-        return replace(question, prompt=words, content=[*parts, *rest])
-    before = question.prompt.removesuffix(parse_message(question.prompt).question)
-    return replace(question, prompt=before + words, content=before + words)
+        return replace(question, prompt=words, content=[*parts, *attachments])
+    context_text = question.prompt.removesuffix(parse_message(question.prompt).question)
+    return replace(question, prompt=context_text + words, content=context_text + words)
 
 
 def _read_first_text(content: Any) -> str | None:

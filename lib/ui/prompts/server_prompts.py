@@ -18,17 +18,17 @@ def draw_server_dialog(services: Services, actor: Actor) -> None:
     """Choose a prompt and make a template of it."""
     prompts = list_prompts(services.servers.offered(actor))
     labels = [f"{prompt.server} · {prompt.label}" for prompt in prompts]
-    chosen = st.selectbox("Prompt", range(len(prompts)), format_func=labels.__getitem__)
-    prompt = prompts[chosen]
+    position = st.selectbox("Prompt", range(len(prompts)), format_func=labels.__getitem__)
+    prompt = prompts[position]
     if prompt.description:
         st.caption(blocks.escape_markdown(prompt.description[:500]))
     variables = {
-        argument: st.text_input(argument, variable, key=f"server-prompt-{chosen}-{argument}")
+        argument: st.text_input(argument, variable, key=f"server-prompt-{position}-{argument}")
         for argument, variable in name_variables(prompt).items()
     }
     if variables:
         st.caption("A variable stays one in the template; write a value where the server takes certain ones alone.")
-    slug = st.text_input("Name", placeholder="summarise-page", key=f"server-prompt-{chosen}")
+    slug = st.text_input("Name", placeholder="summarise-page", key=f"server-prompt-{position}")
     with blocks.show_errors():
         if st.button("Make template", type="primary", icon=":material/add:"):
             text = write_template(services.servers.fill_prompt(actor, prompt.server, prompt.name, variables))

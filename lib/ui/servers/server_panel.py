@@ -215,15 +215,15 @@ def _draw_approved(services: Services, actor: Actor, server: McpServer) -> None:
     tools = server.offered
     rows = [{"tool": tool.tool, "says": str(tool.definition.get("description") or "")[:200]} for tool in tools]
     text = st.column_config.TextColumn
-    chosen = grammar.choose_row(
+    row = grammar.choose_row(
         rows,
         key=f"pins-{server.id}",
         height="content" if len(rows) < 10 else 320,
         column_config={"tool": text("Approved tool", width=170), "says": text("What it says", width=330)},
     )
-    if chosen is None or chosen >= len(tools):
+    if row is None or row >= len(tools):
         return
-    tool = tools[chosen]
+    tool = tools[row]
     _draw_definition(tool)
     if st.button("Take the approval back", icon=":material/block:", type="tertiary", key=f"unpin-{server.id}"):
         grammar.confirm(

@@ -87,14 +87,16 @@ def _draw_rows(
     services: Services, actor: Actor, filters: Mapping[str, str], zone: ZoneInfo, *, is_narrow: bool
 ) -> None:
     servers = services.servers.list(actor)
-    shown = choose_servers(servers, filters.get(grammar.SEARCH, ""), filters.get("state"))
-    if not shown:
+    matching = choose_servers(servers, filters.get(grammar.SEARCH, ""), filters.get("state"))
+    if not matching:
         with grammar.show_empty_state("search_off", "Nothing matches", "No server is like this."):
             names = [grammar.SEARCH, "state"]
             st.button("Clear search", icon=":material/close:", on_click=grammar.clear_filters, args=(names,))
         return
     calls = count_calls(services, actor)
-    _draw_table([_build_row(server, calls.get(server.name, NO_CALLS), zone) for server in shown], is_narrow=is_narrow)
+    _draw_table(
+        [_build_row(server, calls.get(server.name, NO_CALLS), zone) for server in matching], is_narrow=is_narrow
+    )
     ready = sum(server.state.actual.answers for server in servers)
     waiting = sum(len(server.waiting) for server in servers)
     count = format.format_number_of(len(servers), "server")

@@ -78,7 +78,7 @@ def sign_in_dialog(services: Services, actor: Actor, name: str) -> None:
 
 
 def find_base_url() -> str:
-    """This installation's address as the browser has it."""
+    """Find the address of this installation as the browser has it."""
     parts = urlsplit(st.context.url or "http://127.0.0.1:8501")
     return f"{parts.scheme}://{parts.netloc}"
 

@@ -39,7 +39,7 @@ class WorkflowDraft:
     fit: int = 1  # raised when the drawing is to be shown whole
     part: str = ""
     changed: bool = False
-    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    known_nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, definition: Definition, based_on: int) -> "WorkflowDraft":
@@ -83,7 +83,7 @@ class WorkflowDraft:
             return False
         graph = self.graph
         earlier_nodes = {node["id"]: node for node in graph["nodes"]}
-        self.known |= deepcopy(earlier_nodes)
+        self.known_nodes |= deepcopy(earlier_nodes)
         nodes = [self._join(node, earlier_nodes) for node in drawn.get("nodes", ()) if node.get("kind") in NODE_TYPES]
         edges = [
             {"from": e["from"], "to": e["to"]} | ({"port": e["port"]} if e.get("port") else {})
@@ -99,9 +99,9 @@ class WorkflowDraft:
     def _join(self, drawn: Mapping[str, Any], earlier_nodes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         node_id = str(drawn["id"])
         kind = str(drawn["kind"])
-        old = earlier_nodes.get(node_id) or self.known.get(node_id)
+        old = earlier_nodes.get(node_id) or self.known_nodes.get(node_id)
         if old is None or old.get("kind") != kind:
-            like = earlier_nodes.get(str(drawn.get("like"))) or self.known.get(str(drawn.get("like")))
+            like = earlier_nodes.get(str(drawn.get("like"))) or self.known_nodes.get(str(drawn.get("like")))
             old = deepcopy(like) if like is not None and like.get("kind") == kind else {**_NEW.get(kind, {})}
             old.pop("label", None)
         node = {**old, "kind": kind, "id": node_id}

@@ -52,8 +52,8 @@ def build_timeline(steps: Sequence[Step], ended_at: datetime | None) -> Any:
     )
     order = [step.path for step in steps]
     height = measure_timeline(len(steps))
-    shown = [state for state in _COLOURS if state in set(frame.state)]
-    colour = chart_theme.build_colour("state", shown, [_COLOURS[state] for state in shown])
+    states = [state for state in _COLOURS if state in set(frame.state)]
+    colour = chart_theme.build_colour("state", states, [_COLOURS[state] for state in states])
     chart = alt.Chart(frame, description=f"Timeline of {len(steps)} steps")
     bars: alt.Chart = chart.mark_bar(cornerRadius=2, minBandSize=6).encode(
         x=alt.X("begin:Q", title="Milliseconds", axis=alt.Axis(orient="bottom" if height is None else "top")),

@@ -43,21 +43,21 @@ def draw_comparison(services: Services, actor: Actor, first_id: str, second_id: 
             st.query_params.pop("with", None)
             st.rerun()
         st.subheader(blocks.escape_markdown(first.workflow_name or "Deleted workflow"), anchor=False)
-        for column, place, run in zip(st.columns(2, gap="small"), ("First", "Second"), (first, second), strict=True):
+        for column, title, run in zip(st.columns(2, gap="small"), ("First", "Second"), (first, second), strict=True):
             with column.container(border=True, height="stretch"):
-                _draw_head(place, run)
+                _draw_head(title, run)
         pairs = compare_steps(runs.steps(actor, first.id), runs.steps(actor, second.id))
-        chosen = _draw_table(pairs, f"compare-{first.id}-{second.id}")
-        if chosen is not None:
-            for column, step in zip(st.columns(2, gap="small"), (chosen.first, chosen.second), strict=True):
+        row = _draw_table(pairs, f"compare-{first.id}-{second.id}")
+        if row is not None:
+            for column, step in zip(st.columns(2, gap="small"), (row.first, row.second), strict=True):
                 with column.container(border=True):
                     _draw_step(step)
 
 
-def _draw_head(place: str, run: Run) -> None:
+def _draw_head(title: str, run: Run) -> None:
     label, colour = describe_state(run.state)
     with blocks.start_row(gap="xsmall"):
-        st.markdown(f"**{place}** · {shorten_id(run.id)} · version {run.version}", width="stretch")
+        st.markdown(f"**{title}** · {shorten_id(run.id)} · version {run.version}", width="stretch")
         st.badge(label, color=colour)
     cost = format_sum(run.cost_nano_usd, run.has_partial_cost)
     blocks.show_facts(

@@ -247,9 +247,9 @@ def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
         parameter="step",
         alt="Steps of the run",
     )
-    shown = opened or run.failed_step
-    if shown in paths:
-        return shown
+    step_path = opened or run.failed_step
+    if step_path in paths:
+        return step_path
     st.caption("Click a step to see what went in and came out.")
     return None
 

@@ -36,13 +36,13 @@ def draw_tables(services: Services, actor: Actor, workflow: Workflow) -> None:
     if not batches:
         st.caption("No tables of runs yet.")
         return
-    chosen = st.selectbox(
+    slug = st.selectbox(
         "Table",
         [batch.id for batch in batches],
         format_func=lambda batch_id: _name_batch(next(b for b in batches if b.id == batch_id), zone),
         key=f"batch-{workflow.slug}-{len(batches)}",
     )
-    _draw_batch(services, actor, chosen)
+    _draw_batch(services, actor, slug)
 
 
 def _draw_start(services: Services, actor: Actor, workflow: Workflow, rows: list[dict[str, Any]]) -> None:

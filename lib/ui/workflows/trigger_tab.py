@@ -31,7 +31,7 @@ def draw_triggers(services: Services, actor: Actor, workflow: Workflow, *, may_e
 
 
 def _draw_needs(services: Services, actor: Actor, workflow: Workflow) -> None:
-    """What tools of the workflow need of the person before runs can begin by themselves."""
+    """Show what the workflow's tools need of the person before runs can begin by themselves."""
     for need in services.workflows.explain_unattended(actor, workflow.slug):
         st.warning(blocks.escape_markdown(need), icon=":material/login:")
 

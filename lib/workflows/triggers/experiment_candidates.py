@@ -83,9 +83,9 @@ class ExperimentRuns:
 
 def fill_fields(fields: Any, inputs: Mapping[str, str]) -> dict[str, str]:
     """Fill a form from a row: columns by the fields' names, a column `prompt` into the first field of text."""
-    known: dict[str, Field] = {field.name: field for field in fields}
-    values = {name: value for name, value in inputs.items() if name in known and value != ""}
-    main = find_main_field(list(known.values()))
+    fields_by_name: dict[str, Field] = {field.name: field for field in fields}
+    values = {name: value for name, value in inputs.items() if name in fields_by_name and value != ""}
+    main = find_main_field(list(fields_by_name.values()))
     if main is not None and main.name not in inputs and inputs.get(PROMPT):
         values[main.name] = inputs[PROMPT]
     return values

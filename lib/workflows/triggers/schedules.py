@@ -136,9 +136,9 @@ class WorkflowSchedules:
             if expected is None or following is None or row["next_at"] <= max(following, expected + _SMALL_STEP):
                 continue
             log.warning("The clock was ahead: the schedule %s is due at %s again.", row["name"], expected)
-            same = update(workflow_schedules).where(_S.id == row["id"], _S.next_at == row["next_at"])
+            unchanged = update(workflow_schedules).where(_S.id == row["id"], _S.next_at == row["next_at"])
             with self._store.write() as connection:
-                connection.execute(same.values(next_at=expected))
+                connection.execute(unchanged.values(next_at=expected))
 
     def _move_on(self, row: RowMapping, now: datetime) -> bool:
         """Set a schedule's next moment; False when another process did, or its last run is waited for."""
