@@ -51,7 +51,7 @@ def is_own(actor: Actor, table: FromClause) -> ColumnElement[bool]:
 
 
 def list_ended_conditions(actor: Actor, call_filter: ActivityFilter) -> list[ColumnElement[bool]]:
-    """Conditions on `usage_logs`, every attempt; `asked` has its period as moments."""
+    """Conditions on `usage_logs`, every attempt; `call_filter` has its period as moments."""
     columns = usage_logs.c
     conditions = [is_visible(actor, usage_logs), *_list_shared_conditions(call_filter, usage_logs)]
     for column, field in _OF_ENDED.items():
