@@ -145,7 +145,6 @@ def draw(
     *,
     stacks: bool,
     is_time: bool,
-    height: int = 300,
     currency: str = USD,
     beside: int = 4,
 ) -> Any:
@@ -156,47 +155,26 @@ def draw(
     order = list(dict.fromkeys(frame.row_name))
     heads = list(dict.fromkeys(frame.column_name))
     if len(order) > _SERIES and shape in (Shape.AREA, Shape.BARS):
-        frame = frame[frame.row_name.isin(order[:_SERIES])]
         order = order[:_SERIES]
-    heights = pd.Series([convert_for_axis(value, unit) for value in frame.value], index=frame.index, dtype="float64")
-    left_out = frame["unpriced"] if "unpriced" in frame else [0] * len(frame)
-    labels = [
-        format_figure(value, unit, currency, int(unpriced or 0))
-        for value, unpriced in zip(frame.value, left_out, strict=True)
-    ]
-    data = frame.assign(shown=heights, label=labels)
+        frame = frame[frame.row_name.isin(order)]
+    cells = _measure_cells(frame, unit, currency)
+    labels = alt.Axis(labelAngle=0 if len(heads) < 9 else -40, labelLimit=86)
+    x = alt.X("column_name:N", sort=heads, title=None, axis=labels)
     tip = [
         alt.Tooltip("row_name:N", title=by),
         alt.Tooltip("column_name:N", title=across),
         alt.Tooltip("label:N", title="Figure"),
     ]
-    largest = float(data.shown.max()) if data.shown.notna().any() else 0.0
-    scale = build_money_axis(largest, currency) if unit is Unit.NANO_USD else alt.Axis()
-    y = alt.Y("shown:Q", title=None, axis=scale, stack="zero" if stacks else None)
-    x = alt.X(
-        "column_name:N", sort=heads, title=None, axis=alt.Axis(labelAngle=0 if len(heads) < 9 else -40, labelLimit=86)
-    )
     if shape is Shape.HEAT:
-        tall = alt.Y("row_name:N", sort=order, title=None)
-        base = alt.Chart(data[data.shown.notna()]).encode(x=x, y=tall, tooltip=tip)
-        cells, text = build_heat_layers(base, "shown", "label")
-        cells = cells.add_params(build_mark_selection(*_MARKED))
-        return style(cells + text if len(heads) <= 8 else cells, min(30 * len(order) + 60, 700))
-    hexes = [find_provider_colour(name) if by == "Provider" else _HEXES[n % _SERIES] for n, name in enumerate(order)]
+        return _draw_heat_map(cells, order, x, tip, is_labelled=len(heads) <= 8)
+    largest = float(cells.shown.max()) if cells.shown.notna().any() else 0.0
+    scale = build_money_axis(largest, currency) if unit is Unit.NANO_USD else alt.Axis()
     if shape is Shape.MULTIPLES:
-        links = {"href": "url:N"} if "url" in data else {}
-        bars = alt.Chart(data).mark_bar(color=ACCENT, cursor="pointer" if links else "default")
-        few = bars.encode(
-            **links,
-            x=alt.X("column_name:N", sort=heads, title=None, axis=alt.Axis(labels=False, ticks=False)),
-            y=alt.Y("shown:Q", title=None, axis=scale),
-            facet=alt.Facet("row_name:N", sort=order, title=None, columns=beside),
-            tooltip=tip,
-        )
-        return style(few.properties(width=150), 80)
-    base = alt.Chart(data).encode(
+        return _draw_small_multiples(cells, order, heads, scale, tip, beside)
+    hexes = [find_provider_colour(name) if by == "Provider" else _HEXES[n % _SERIES] for n, name in enumerate(order)]
+    base = alt.Chart(cells).encode(
         x=x,
-        y=y,
+        y=alt.Y("shown:Q", title=None, axis=scale, stack="zero" if stacks else None),
         color=build_colour("row_name", order, hexes, legend_columns=5),
         order=alt.Order("place:Q", sort="ascending"),
         tooltip=tip,
@@ -207,6 +185,43 @@ def draw(
         return style(drawn_as.add_params(build_mark_selection(*_MARKED)), 300)
     offset = {} if stacks else {"xOffset": alt.XOffset("row_name:N", sort=order)}  # rates and times are not added up
     return style(base.mark_bar().encode(**offset).add_params(build_mark_selection(*_MARKED)), 300)
+
+
+def _measure_cells(frame: pd.DataFrame, unit: Unit, currency: str) -> pd.DataFrame:
+    """Add to each cell its height in a chart (`shown`) and its figure in words (`label`)."""
+    heights = pd.Series([convert_for_axis(value, unit) for value in frame.value], index=frame.index, dtype="float64")
+    left_out = frame["unpriced"] if "unpriced" in frame else [0] * len(frame)
+    labels = [
+        format_figure(value, unit, currency, int(unpriced or 0))
+        for value, unpriced in zip(frame.value, left_out, strict=True)
+    ]
+    return frame.assign(shown=heights, label=labels)
+
+
+def _draw_heat_map(
+    cells: pd.DataFrame, order: list[str], x: alt.X, tip: list[alt.Tooltip], *, is_labelled: bool
+) -> Any:
+    y = alt.Y("row_name:N", sort=order, title=None)
+    base = alt.Chart(cells[cells.shown.notna()]).encode(x=x, y=y, tooltip=tip)
+    squares, text = build_heat_layers(base, "shown", "label")
+    squares = squares.add_params(build_mark_selection(*_MARKED))
+    return style(squares + text if is_labelled else squares, min(30 * len(order) + 60, 700))
+
+
+def _draw_small_multiples(
+    cells: pd.DataFrame, order: list[str], heads: list[str], scale: alt.Axis, tip: list[alt.Tooltip], beside: int
+) -> Any:
+    """Draw one small chart for each row, `beside` of them in a line; with a column url they lead there."""
+    links = {"href": "url:N"} if "url" in cells else {}
+    bars = alt.Chart(cells).mark_bar(color=ACCENT, cursor="pointer" if links else "default")
+    few = bars.encode(
+        **links,
+        x=alt.X("column_name:N", sort=heads, title=None, axis=alt.Axis(labels=False, ticks=False)),
+        y=alt.Y("shown:Q", title=None, axis=scale),
+        facet=alt.Facet("row_name:N", sort=order, title=None, columns=beside),
+        tooltip=tip,
+    )
+    return style(few.properties(width=150), 80)
 
 
 def format_title(axis: Axis) -> str:

@@ -21,11 +21,17 @@ _BASES = ("cost", "tokens", "calls", "equally")
 
 
 def add_commands(commands: Any) -> None:
-    """Register the commands `teams`, `stop` and `start`."""
+    """Register the commands `teams`, `stop`, `start` and `stopped`."""
     actions = commands.add_parser("teams", help="teams, their people and what is theirs").add_subparsers(
         metavar="ACTION", required=True
     )
-    roles = [role.value for role in TEAM_ROLES]
+    _add_team_actions(actions)
+    _add_member_actions(actions)
+    _add_cost_actions(actions)
+    _add_stop_commands(commands)
+
+
+def _add_team_actions(actions: Any) -> None:
     add_action(actions, "list", "list teams", list_teams, json=True)
     command = add_action(actions, "add", "make a team", add)
     command.add_argument("name")
@@ -33,6 +39,17 @@ def add_commands(commands: Any) -> None:
     command = add_action(actions, "rename", "give a team another name", rename, "team")
     command.add_argument("name")
     add_action(actions, "remove", "remove an empty team", remove, "team")
+    command = add_action(actions, "move", "give a thing to another team, or to all", move)
+    command.add_argument("kind", choices=THING_KINDS)
+    command.add_argument("thing", metavar="NAME")
+    command.add_argument("team", help=f"a team's short name, or {ALL}")
+    command = add_action(actions, "limit", "limit a team; without numbers its limits end", limit, "team")
+    command.add_argument("--requests-per-minute", type=parse_count, metavar="N")
+    command.add_argument("--tokens-per-minute", type=parse_count, metavar="N")
+
+
+def _add_member_actions(actions: Any) -> None:
+    roles = [role.value for role in TEAM_ROLES]
     add_action(actions, "members", "list who is in a team", list_members, "team", json=True)
     command = add_action(actions, "join", "add a person to a team", join, "team", "person")
     command.add_argument("--role", choices=roles, help="in this team; default: that of the account")
@@ -43,13 +60,9 @@ def add_commands(commands: Any) -> None:
         actions, "invite", "print a link with which somebody makes an account in a team", invite, "team"
     )
     command.add_argument("--role", choices=roles, default="developer", help="in this team")
-    command = add_action(actions, "move", "give a thing to another team, or to all", move)
-    command.add_argument("kind", choices=THING_KINDS)
-    command.add_argument("thing", metavar="NAME")
-    command.add_argument("team", help=f"a team's short name, or {ALL}")
-    command = add_action(actions, "limit", "limit a team; without numbers its limits end", limit, "team")
-    command.add_argument("--requests-per-minute", type=parse_count, metavar="N")
-    command.add_argument("--tokens-per-minute", type=parse_count, metavar="N")
+
+
+def _add_cost_actions(actions: Any) -> None:
     command = add_action(
         actions, "statement", "a month of every team as CSV, with shares of shared costs", print_statement
     )
@@ -67,6 +80,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--until", dest="last_month", default="", metavar="YYYY-MM", help="its last month")
     command = add_action(actions, "unshare", "forget a shared cost, for months that are over too", unshare)
     command.add_argument("name")
+
+
+def _add_stop_commands(commands: Any) -> None:
     for name, words, run in (
         (
             "stop",

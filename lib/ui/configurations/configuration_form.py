@@ -1,7 +1,7 @@
 """The form of a configuration, in a dialog; an error stands under the field it names."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -35,9 +35,48 @@ def select(slug: str) -> None:
 def draw_editor(services: Services, actor: Actor, configuration: Configuration | None) -> None:
     """The form, for a new configuration or an existing one; says under a field what is wrong with it."""
     providers = services.providers.list(actor)
+    spots: dict[str | None, Any] = {}  # field → where its error is shown
+    identity, provider = _draw_identity(services, actor, providers, configuration, spots)
+    description = st.text_input("Description", configuration.description if configuration else "", max_chars=300)
+    system_prompt = st.text_area("System prompt", configuration.system_prompt if configuration else "", height=100)
+    spots["system_prompt"] = st.empty()
+    parameters = draw_parameters(
+        provider.kind if provider else "custom", configuration.parameters if configuration else {}
+    )
+    spots["parameters"] = st.empty()
+    routing = draw_routing_fields(services, actor, providers, configuration)
+    spots["routing"] = st.empty()
+    tools = draw_tool_rules(services, actor, configuration)
+    spots["tools"] = st.empty()
+    able = configuration.capabilities if configuration else _find_capabilities(services, provider, identity["model"])
+    policies = _draw_policies(configuration, able)
+    spots[None] = st.container()
+    if not st.button("Save configuration" if configuration else "Create configuration", type="primary"):
+        return
+    fields: dict[str, Any] = {**identity, **policies, "description": description, "system_prompt": system_prompt}
+    try:
+        fields |= {"parameters": parameters(), "routing": routing(), "tools": tools()}
+        if configuration:
+            saved = services.configurations.update(actor, configuration.id, configuration.revision, **fields)
+        else:
+            saved = services.configurations.create(actor, **fields)
+    except LLMManagerError as error:
+        show_in_form(error, spots)
+        return
+    select(saved.slug)
+    st.rerun()
+
+
+def _draw_identity(
+    services: Services,
+    actor: Actor,
+    providers: Sequence[Provider],
+    configuration: Configuration | None,
+    spots: dict[str | None, Any],
+) -> tuple[dict[str, Any], Provider | None]:
+    """Draw name, app, provider and model, with a spot for the error of each; the fields, and the chosen provider."""
     names = [p.name for p in providers]
     left_column, right_column = st.columns(2)
-    spots: dict[str | None, Any] = {}
     slug = left_column.text_input(
         "Name", configuration.slug if configuration else "", max_chars=80, placeholder="support-bot"
     )
@@ -55,24 +94,17 @@ def draw_editor(services: Services, actor: Actor, configuration: Configuration |
         services, actor, provider, current, into=right_column, key=f"model-{configuration.id if configuration else ''}"
     )
     spots["model"] = right_column.empty()
-    description = st.text_input("Description", configuration.description if configuration else "", max_chars=300)
-    system_prompt = st.text_area("System prompt", configuration.system_prompt if configuration else "", height=100)
-    spots["system_prompt"] = st.empty()
-    parameters = draw_parameters(
-        provider.kind if provider else "custom", configuration.parameters if configuration else {}
-    )
-    spots["parameters"] = st.empty()
-    routing = draw_routing_fields(services, actor, providers, configuration)
-    spots["routing"] = st.empty()
-    tools = draw_tool_rules(services, actor, configuration)
-    spots["tools"] = st.empty()
+    return {"slug": slug, "app": app, "model": model, "provider_id": provider.id if provider else None}, provider
+
+
+def _draw_policies(configuration: Configuration | None, able: Sequence[str]) -> dict[str, Any]:
+    """Draw what is done with parameters that a model does not take, its capabilities, and what is kept of words."""
     unsupported = st.selectbox(
         "Parameters the model does not take",
         UNSUPPORTED,
         index=UNSUPPORTED.index(configuration.unsupported_parameters) if configuration else 0,
         format_func=lambda policy: _UNSUPPORTED[policy],
     )
-    able = configuration.capabilities if configuration else _find_capabilities(services, provider, model)
     capabilities = st.pills("Capabilities", CAPABILITIES, default=able, selection_mode="multi")
     policy = st.selectbox(
         "Content policy",
@@ -82,31 +114,7 @@ def draw_editor(services: Services, actor: Actor, configuration: Configuration |
         help="What is stored of prompts and answers. The model gets the whole prompt, and you see the whole answer "
         "while it runs. Tokens, cost and times are always kept.",
     )
-    spots[None] = st.container()
-    if not st.button("Save configuration" if configuration else "Create configuration", type="primary"):
-        return
-    fields: dict[str, Any] = {
-        "slug": slug,
-        "app": app,
-        "model": model,
-        "description": description,
-        "system_prompt": system_prompt,
-        "capabilities": capabilities,
-        "unsupported_parameters": unsupported,
-        "content_policy": policy,
-        "provider_id": provider.id if provider else None,
-    }
-    try:
-        fields |= {"parameters": parameters(), "routing": routing(), "tools": tools()}
-        if configuration:
-            saved = services.configurations.update(actor, configuration.id, configuration.revision, **fields)
-        else:
-            saved = services.configurations.create(actor, **fields)
-    except LLMManagerError as error:
-        show_in_form(error, spots)
-        return
-    select(saved.slug)
-    st.rerun()
+    return {"capabilities": capabilities, "unsupported_parameters": unsupported, "content_policy": policy}
 
 
 def _find_capabilities(services: Services, provider: Provider | None, model: str) -> list[str]:

@@ -103,7 +103,37 @@ def _act(action: Any) -> None:
 def draw_editor(services: Services, actor: Actor, override: Override | None) -> None:
     """The form, for a new override or an existing one."""
     slugs = {c.id: c.slug for c in services.configurations.list(actor)}
-    spots: dict[str | None, Any] = {}
+    spots: dict[str | None, Any] = {}  # field → where its error is shown
+    fields = _draw_scope_and_order(slugs, override, spots)
+    text = st.text_area(
+        "Parameters, as JSON",
+        json.dumps(dict(override.parameters), indent=1, ensure_ascii=False) if override else "",
+        height=120,
+        placeholder='{"temperature": 0.2, "seed": null}',
+        help="null takes a parameter away",
+    )
+    spots["parameters"] = st.empty()
+    spots[None] = st.container()
+    if not st.button("Save override" if override else "Create override", type="primary"):
+        return
+    try:
+        draft = OverrideDraft(parameters=_parse_parameters(text), **fields)
+        saved = (
+            services.overrides.update(actor, override.id, draft)
+            if override
+            else services.overrides.create(actor, draft)
+        )
+    except LLMManagerError as error:
+        show_in_form(error, spots)
+        return
+    st.query_params["id"] = saved.id
+    st.rerun()
+
+
+def _draw_scope_and_order(
+    slugs: dict[str, str], override: Override | None, spots: dict[str | None, Any]
+) -> dict[str, Any]:
+    """Draw which calls an override is for and how it is laid over others, with a spot for the error of each field."""
     left_column, right_column = st.columns(2)
     name = left_column.text_input("Name", override.name if override else "", max_chars=80, placeholder="short answers")
     spots["name"] = left_column.empty()
@@ -138,30 +168,14 @@ def draw_editor(services: Services, actor: Actor, override: Override | None) -> 
         index=strategies.index(override.strategy) if override else 0,
         format_func=_STRATEGIES.__getitem__,
     )
-    text = st.text_area(
-        "Parameters, as JSON",
-        json.dumps(dict(override.parameters), indent=1, ensure_ascii=False) if override else "",
-        height=120,
-        placeholder='{"temperature": 0.2, "seed": null}',
-        help="null takes a parameter away",
-    )
-    spots["parameters"] = st.empty()
-    spots[None] = st.container()
-    if not st.button("Save override" if override else "Create override", type="primary"):
-        return
-    try:
-        scoped = {"app": app.strip() or None, "context": context.strip() or None, "configuration_id": configuration_id}
-        draft = OverrideDraft(name, _parse_parameters(text), strategy=strategy.value, priority=int(priority), **scoped)
-        saved = (
-            services.overrides.update(actor, override.id, draft)
-            if override
-            else services.overrides.create(actor, draft)
-        )
-    except LLMManagerError as error:
-        show_in_form(error, spots)
-        return
-    st.query_params["id"] = saved.id
-    st.rerun()
+    return {
+        "name": name,
+        "strategy": strategy.value,
+        "priority": int(priority),
+        "app": app.strip() or None,
+        "context": context.strip() or None,
+        "configuration_id": configuration_id,
+    }
 
 
 def _parse_parameters(text: str) -> dict[str, Any]:

@@ -90,6 +90,32 @@ def show_unpriced(services: Services, actor: Actor) -> None:
 
 def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
     """Search, the prices in force, and the model that was chosen."""
+    text, kind, own_only = _draw_filters()
+    page_text = st.query_params.get("page", "1")
+    number = int(page_text) if page_text.isdecimal() and len(page_text) < 5 else 1
+    answer = services.price_entries.search(
+        actor, text, kind, own_only=own_only, skip=max(0, number - 1) * _PAGE, most=_PAGE
+    )
+    prices = answer.prices
+    if not prices:
+        with blocks.show_empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
+            st.caption("Models that run on your own machines are free and need none.", text_alignment="center")
+        return
+    position = _draw_prices(prices, compact=compact)
+    with blocks.start_row(horizontal_alignment="distribute"):
+        many = f"{answer.total:,} {'model' if answer.total == 1 else 'models'}"
+        st.caption(f"{many} · ● your own · choose a line to see or change its price", width="content")
+        if (pages := -(-answer.total // _PAGE)) > 1:
+            key = f"price-page-{text}-{kind}-{own_only}"
+            st.pagination(
+                pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn_page, args=(key,)
+            )
+    if position is not None and position < len(prices):
+        _show_model(services, actor, prices[position])
+
+
+def _draw_filters() -> tuple[str, str | None, bool]:
+    """Draw the words, the provider's kind and whether only own prices are listed, as the address has them."""
     query = st.query_params
     with blocks.start_row():
         text = st.text_input(
@@ -115,17 +141,13 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
     parameters = {"q": text, "kind": kind or "", "own": "1" if own_only else ""}
     if any(query.get(name, "") != value for name, value in parameters.items()):
         query.from_dict({name: value for name, value in parameters.items() if value})  # and back to the first page
-    number = int(page_text) if (page_text := query.get("page", "1")).isdecimal() and len(page_text) < 5 else 1
-    answer = services.price_entries.search(
-        actor, text, kind, own_only=own_only, skip=max(0, number - 1) * _PAGE, most=_PAGE
-    )
-    prices = answer.prices
-    if not prices:
-        with blocks.show_empty_state("sell", "No price matches", "Try fewer words, or set a price of your own."):
-            st.caption("Models that run on your own machines are free and need none.", text_alignment="center")
-        return
+    return text, kind, own_only
+
+
+def _draw_prices(prices: Sequence[Price], *, compact: bool) -> int | None:
+    """Draw a page of prices, in dollars a million tokens; the number of the line that was chosen."""
     names = ["input", "output"] if compact else list(_LABELS)[:4]
-    position = grammar.choose_row(
+    return grammar.choose_row(
         _build_table(prices, names),
         height=430 if len(prices) > 12 else "content",
         placeholder="—",
@@ -150,16 +172,6 @@ def show_prices(services: Services, actor: Actor, *, compact: bool) -> None:
             "source": st.column_config.TextColumn("Source"),  # takes the room that is left
         },
     )
-    with blocks.start_row(horizontal_alignment="distribute"):
-        many = f"{answer.total:,} {'model' if answer.total == 1 else 'models'}"
-        st.caption(f"{many} · ● your own · choose a line to see or change its price", width="content")
-        if (pages := -(-answer.total // _PAGE)) > 1:
-            key = f"price-page-{text}-{kind}-{own_only}"
-            st.pagination(
-                pages, default=number, max_visible_pages=5, width=332, key=key, on_change=_turn_page, args=(key,)
-            )
-    if position is not None and position < len(prices):
-        _show_model(services, actor, prices[position])
 
 
 def _turn_page(key: str) -> None:
