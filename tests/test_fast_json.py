@@ -22,14 +22,12 @@ VALUES = st.recursive(
 )
 
 
-def refuse(word: str) -> Any:
-    raise AssertionError(word)
-
-
 @given(VALUES)
 def test_no_number_is_written_that_json_has_no_word_for(value: Any) -> None:
     for text in (encode(value).decode(), encode_text(value)):
-        json.loads(text, parse_constant=refuse)
+        constants = list[str]()  # NaN and Infinity, which Python would read
+        json.loads(text, parse_constant=constants.append)
+        assert constants == []
 
 
 def test_what_the_fast_road_refuses_is_read_and_written_like_the_rest() -> None:

@@ -105,8 +105,12 @@ class Gateway:
             statuses.append(parser.get_status_code())
         self.check(repr(data))
         assert 500 not in statuses, data
-        assert httpx.get(f"{self._rig.url}/healthz", timeout=CEILING_S).status_code == 200, data
+        assert self.is_alive(), data
         return statuses
+
+    def is_alive(self) -> bool:
+        """Whether the server answers a well-formed request."""
+        return httpx.get(f"{self._rig.url}/healthz", timeout=CEILING_S).status_code == 200
 
     def open_calls(self) -> int:
         """How many rows of calls are open once nothing is under way."""

@@ -23,4 +23,5 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 @examples(max_examples=repeats(25, 1000), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_comes_is_answered(gateway: Gateway, name: str, data: st.DataObject) -> None:
-    TARGETS[name](gateway, data)
+    TARGETS[name](gateway, data)  # checks the answers that the gateway gave
+    assert gateway.is_alive()

@@ -104,7 +104,12 @@ def test_killed_at_random_moments_no_answer_in_the_ledger_is_asked_for_again(
         if are_over(killing, runs):
             runs += [killing.start(workflow, text="go") for _ in range(3)]
     until(lambda: decide_waiting(killing) or are_over(killing, runs))
-    cut = sum(len(killing.check_paid_once(run).costs) - len(PAID) for run in runs)
+    ledgers = [killing.check_paid_once(run) for run in runs]
+    answers = [statuses.count("ok") for ledger in ledgers for statuses in ledger.statuses.values()]
+    assert answers == [1] * len(PAID) * len(runs), "each step has one answer, however often it was killed"
+    cut = sum(len(ledger.costs) - len(PAID) for ledger in ledgers)
+    sent = sum(killing.witness.count(run.id, step) for run in runs for step in PAID)
+    assert sent <= len(answers) + cut, "only what was cut in flight was sent again"
     record_property("counted", ("kills of processes that execute workflows", kills))
     record_property("counted", ("paid steps of these workflows", len(PAID) * len(runs)))
     record_property("counted", ("of them cut in flight and repeated", cut))
