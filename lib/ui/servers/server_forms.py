@@ -72,7 +72,7 @@ def _ask_sign_in(server: McpServer | None, spots: dict[str | None, Any]) -> dict
     is_set = server is not None and bool(server.issuer)
     with st.expander("Sign-in (OAuth)", icon=":material/login:", expanded=is_set):
         st.caption("Empty where the server says it all. A client registered by hand comes back to:")
-        st.code(find_base_url() + CALLBACK_PATH, language=None)
+        st.code(find_base_url() + CALLBACK_PATH, language=None, wrap_lines=True)
         issuer = st.text_input(
             "Authorization server",
             server.issuer if server else "",

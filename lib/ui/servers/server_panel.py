@@ -96,7 +96,8 @@ def _describe(server: McpServer) -> list[str]:
     stale = " as last seen" if state.is_stale else ""
     offered = format.format_number_of(len(server.offered), "tool")
     waits = "waits" if len(server.waiting) == 1 else "wait"
-    lines.append(f"{offered} offered, {len(server.waiting)} {waits} for approval{stale}.")
+    waiting = f", {len(server.waiting)} {waits} for approval" if server.waiting else ""
+    lines.append(f"{offered} offered{waiting}{stale}.")
     if state.resources or state.prompts:
         lines.append(f"{len(state.resources)} resources and {len(state.prompts)} prompts.")
     if not server.is_approved:
@@ -138,9 +139,9 @@ def _draw_sign_in(services: Services, actor: Actor, server: McpServer) -> None:
     entries = services.server_sign_ins.list(actor)
     entry = next((entry for entry in entries if entry.server.id == server.id), ServerSignIn(server, None))
     with st.container(border=True):
-        sign_in_tab.draw_sign_in(services, actor, entry)
+        sign_in_tab.draw_sign_in(services, actor, entry, "**Your sign-in**")
         count = len(server.signed_in)
-        people = "1 person is" if count == 1 else f"{count:,} people are"
+        people = {0: "Nobody is", 1: "1 person is"}.get(count, f"{count:,} people are")
         st.caption(f"{people} signed in. Each acts there as themselves.")
         if server.issuer:
             client = f", where this installation is {server.client_id}" if server.client_id else ""

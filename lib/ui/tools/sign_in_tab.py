@@ -29,15 +29,16 @@ def draw(services: Services, actor: Actor) -> None:
     st.caption("Tools of these servers act as you there. Your sign-in is encrypted, and used for your calls alone.")
     for entry in entries:
         with st.container(border=True):
-            draw_sign_in(services, actor, entry)
+            name, title = (blocks.escape_markdown(text) for text in (entry.server.name, entry.server.title))
+            draw_sign_in(services, actor, entry, f"**{name}** {title}")
 
 
-def draw_sign_in(services: Services, actor: Actor, entry: ServerSignIn) -> None:
-    """Draw one server's sign-in: its state, why it has ended, and the button that goes in or out."""
+def draw_sign_in(services: Services, actor: Actor, entry: ServerSignIn, heading: str) -> None:
+    """Draw one server's sign-in under a heading in Markdown: its state, why it has ended, the button in or out."""
     name = entry.server.name
     label, colour = _BADGES[entry.state]
     with blocks.start_row(gap="xsmall"):
-        st.markdown(f"**{blocks.escape_markdown(name)}** {blocks.escape_markdown(entry.server.title)}", width="stretch")
+        st.markdown(heading, width="stretch")
         st.badge(label, color=colour)
     sign_in = entry.sign_in
     if entry.is_signed_in and sign_in is not None:
