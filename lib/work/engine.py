@@ -2,7 +2,7 @@
 
 On SQLite it has a file of its own, `engine.db` in the data folder, with a write-ahead log; on PostgreSQL the schema
 `dbos` of the same database. Values are JSON, never pickles. The version of the application is a constant: it is raised
-only when the numbers of steps change for runs that may be under way.
+only when the numbers of steps change for runs that may be under way; what older processes leave begins anew.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dbos._core
+import dbos._workflow_commands
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos._dbos import _get_dbos_instance
@@ -31,7 +32,9 @@ from lib.clock import utc_now
 from lib.db.engine import Store, close_connections
 from lib.errors import LLMManagerError
 from lib.ledger.step_results import StepResults
+from lib.work.other_versions import OtherVersions
 from lib.work.processes import BEAT_S, Processes
+from lib.work.queue_watch import QueueWatch
 from lib.work.registry import Registry
 from lib.work.run import RunTools, WorkRun, describe_error, name_output
 from lib.work.signals import Signals
@@ -43,7 +46,9 @@ VERSION = "1"
 WORKFLOW = "run"
 SCHEDULED_WORKFLOW = "scheduled run"
 _CANCEL_POLL_S = 0.3
+_DELAYS_S = 5.0  # between two looks for runs whose delay is over
 _WAKE_S = 0.5
+_OTHERS_S = 10.0  # between two looks for runs of other versions
 _FIRST_SWEEP_S = 60.0
 _SWEEP_S = 3600.0
 _KEPT = timedelta(days=30)
@@ -97,6 +102,7 @@ class Engine:
         self._tools = tools
         self._before_take_over = before_take_over
         dbos._core._PREEMPTIBLE_POLL_INTERVAL_SEC = _CANCEL_POLL_S
+        dbos._workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = _DELAYS_S
         self.processes.enter()
         config = DBOSConfig(
             name=APPLICATION,
@@ -140,6 +146,7 @@ class Engine:
                 on_conflict="always_update",
                 **for_team,  # type: ignore[arg-type]
             )
+        QueueWatch(_get_dbos_instance()._sys_db).install()
 
     def close(self) -> None:
         """Stop running work here; what is under way goes on elsewhere, or at the next start."""
@@ -207,6 +214,8 @@ class Engine:
         """Beat, take over from the dead, start parked runs; for ever, whatever the databases do."""
         next_beat = 0.0
         next_sweep = time.monotonic() + _FIRST_SWEEP_S
+        others = OtherVersions(self.client._sys_db, VERSION)
+        next_others = 0.0
         is_failing = False
         while not self._stopped.wait(_WAKE_S):
             try:
@@ -217,6 +226,9 @@ class Engine:
                     self._take_over()
                     for run_id in self.signals.list_ready():
                         self.start_parked(run_id)
+                if time.monotonic() >= next_others:
+                    next_others = time.monotonic() + _OTHERS_S
+                    self._take_other_versions(others)
                 if time.monotonic() >= next_sweep:
                     next_sweep = time.monotonic() + _SWEEP_S
                     self.sweep()
@@ -241,7 +253,8 @@ class Engine:
 
     def _take_over(self) -> None:
         status = self.client._sys_db.tables.workflow_status.c
-        pending = sa.select(status.executor_id).where(status.status == "PENDING", status.application_version == VERSION)
+        is_pending = status.status == sa.literal_column("'PENDING'")  # a literal: SQLite uses an index only with one
+        pending = sa.select(status.executor_id).where(is_pending, status.application_version == VERSION)
         with self.client._sys_db.engine.connect() as connection:
             owners = [owner for owner in connection.scalars(pending.distinct()) if owner]
         if dead := self.processes.list_dead(owners):
@@ -249,6 +262,10 @@ class Engine:
             self.processes.bury(dead)  # first: whoever goes on with their runs asks whether they live
             handles = _get_dbos_instance()._recover_pending_workflows(dead)
             log.warning("Runs that %s left go on elsewhere: %d.", ", ".join(dead), len(handles))
+
+    def _take_other_versions(self, others: OtherVersions) -> None:
+        if taken := others.take(self.processes.list_dead, self._before_take_over):
+            log.warning("Runs of another version that nobody went on with begin anew: %d.", len(taken))
 
 
 def _open_database(store: Store, folder: Path) -> sa.Engine:

@@ -1,7 +1,8 @@
 """A process of its own that runs work, for tests that kill it; and the same work for a process that only asks.
 
-`python -m tests.work.work_rig FOLDER URL` launches the engine, says `ready`, and runs until it is killed. Each call of
-a step's function is a line in FOLDER/calls.txt, written before and after, so that a test reads what ran how often.
+`python -m tests.work.work_rig FOLDER URL VERSION` launches the engine of a version, says `ready`, and runs until it is
+killed. Each call of a step's function is a line in FOLDER/calls.txt, written before and after, so that a test reads
+what ran how often.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from lib.access.permissions import OPERATOR
 from lib.calls.request import CallRequest, Origin
 from lib.services import Services, build
 from lib.settings import PROJECT, Settings
+from lib.work import engine
 from lib.work.run import WorkRun
 
 STEPS = 6
@@ -82,9 +84,9 @@ def open_services(folder: Path, url: str) -> Services:
     return services
 
 
-def start_process(folder: Path, url: str) -> "subprocess.Popen[str]":
+def start_process(folder: Path, url: str, version: str = engine.VERSION) -> "subprocess.Popen[str]":
     """Start a process that runs work, and return once it does."""
-    command = [sys.executable, "-m", "tests.work.work_rig", str(folder), url]
+    command = [sys.executable, "-m", "tests.work.work_rig", str(folder), url, version]
     child = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
@@ -100,6 +102,7 @@ def kill(child: "subprocess.Popen[str]") -> None:
 
 
 if __name__ == "__main__":
+    engine.VERSION = sys.argv[3]
     launched = open_services(Path(sys.argv[1]), sys.argv[2])
     launched.work.launch(launched.calls, park_after_s=0.5)
     print("ready", flush=True)
