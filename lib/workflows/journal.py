@@ -324,10 +324,13 @@ class Seals:
         return {**row, **opened, "reason": reason}
 
     def open_step(self, row: Mapping[Any, Any]) -> dict[str, Any]:
-        """The row of a step with what is sealed opened: its error may repeat words, unless it only waits."""
-        is_words = row["state"] not in (StepState.WAITING, StepState.CANCELLED)
+        """The row of a step with what is sealed opened."""
         opened = {name: self.open_value(row[name]) for name in ("input", "output", "changes")}
-        return {**row, **opened, "error": self.open_text(row["error"], is_words=is_words)}
+        return {**row, **opened, "error": self.open_error(row["error"], row["state"])}
+
+    def open_error(self, error: str, state: str) -> str:
+        """A step's error with what is sealed opened: it may repeat words, unless the step only waits."""
+        return self.open_text(error, is_words=state not in (StepState.WAITING, StepState.CANCELLED))
 
 
 def _erase(connection: Connection, run_id: str) -> None:
@@ -351,6 +354,19 @@ def build_step(row: Mapping[Any, Any]) -> Step:
     names = (*_STEP_COLUMNS, "input", "output", "changes")
     columns = {name: row[name] for name in names if name != "state"}
     return Step(**columns, state=StepState(row["state"]), calls=tuple(row["calls"]))
+
+
+OUTLINE_COLUMNS = (*_STEP_COLUMNS, "calls")
+
+
+def build_outline_step(row: Any, seals: Seals) -> Step:
+    """Build the value of a row of OUTLINE_COLUMNS: a step without input and output, at a third of the whole's price."""
+    values = dict(zip(OUTLINE_COLUMNS, row, strict=True))
+    values["state"] = StepState(values["state"])
+    values["calls"] = tuple(values["calls"])
+    if values["error"]:
+        values["error"] = seals.open_error(values["error"], values["state"])
+    return Step(input=None, output=None, changes=None, **values)
 
 
 _RUN_COLUMNS = (

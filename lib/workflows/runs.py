@@ -37,9 +37,11 @@ from lib.prompts.prompts import Prompts
 from lib.workflows.definition import Definition, decode_definition
 from lib.workflows.form import check_inputs
 from lib.workflows.journal import (
+    OUTLINE_COLUMNS,
     R,
     S,
     Seals,
+    build_outline_step,
     build_run,
     build_step,
     insert_run,
@@ -289,12 +291,11 @@ class WorkflowRuns:
     def outline(self, actor: Actor, run_id: str) -> Sequence[Step]:
         """List the steps of a run without inputs and outputs: quick, for thousands of them."""
         seals = self._read_seals(actor, run_id)
-        columns = [column for column in workflow_steps.columns if column.name not in ("input", "output", "changes")]
+        columns = [S[name] for name in OUTLINE_COLUMNS]
         query = select(*columns).where(S.run_id == run_id).order_by(S.started_at, S.position, S.path)
         with self._store.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        nothing = {"input": None, "output": None, "changes": None}
-        return [build_step(seals.open_step({**row, **nothing})) for row in rows]
+            rows = connection.execute(query).all()
+        return [build_outline_step(row, seals) for row in rows]
 
     def step(self, actor: Actor, run_id: str, path: str) -> Step:
         """Get one step with its input and output; raises NotFound."""

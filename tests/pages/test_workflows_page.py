@@ -64,6 +64,29 @@ def test_a_run_is_started_by_its_form_and_shown_with_its_steps(visitor: Visitor)
     assert list(page.dataframe[0].value["differences"]) == ["output", "output", "output"]
 
 
+def test_a_long_run_shows_a_page_of_its_steps_and_the_search_finds_the_others(visitor: Visitor) -> None:
+    members = {"name": "members", "type": "json", "default": [*range(150)]}
+    document = draw(
+        node("input", "start", fields=[members]),
+        node("map", "each", over="start.members", part="one", limit=150, parallel=8),
+        finish("done"),
+        parts={"one": draw(node("transform", "grow", value="item + 1"))},
+    )
+    visitor.services.workflows.definitions.create(amira(visitor), "long", document)
+    made = visitor.services.workflows.runs.start(amira(visitor), "long", {})
+    visitor.services.workflows.runs.wait(OPERATOR, made.id)
+    page = visitor.open("workflows", run=made.id)
+    assert len(page.dataframe[0].value) == 100
+    assert "the first 100 of 153 of 153 steps" in words(page)
+    page.text_input(key="step-q").set_value("each/14")
+    page = run(page)
+    assert sorted(page.dataframe[0].value["step"]) == sorted(f"each/{n}/grow" for n in (14, *range(140, 150)))
+    page.text_input(key="step-q").set_value("nothing like it")
+    page = run(page)
+    assert not page.dataframe
+    assert "You see 0 of 153 steps" in words(page)
+
+
 def test_a_definition_is_changed_as_yaml_and_its_faults_are_told_at_their_node(visitor: Visitor) -> None:
     visitor.services.workflows.definitions.create(amira(visitor), "shout", DOCUMENT)
     page = visitor.open("workflows", id="shout", tab="yaml")

@@ -1,8 +1,10 @@
 """Mounts the drawing: React Flow, built into one file that our own address serves (`/canvas/canvas.<digest>.js`).
 
 What it returns is the graph as it was last drawn, with the `base` version it was drawn on, and the selected node.
+`load_ahead` lets a page from which drawings and charts are opened load what draws them while nobody waits for it.
 """
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 import streamlit as st
 
 _BUILT = Path(__file__).with_name("built")
+# Chunks of Streamlit's own that draw a chart: three quarters of a megabyte of script that it loads at the first one.
+_CHART_CHUNKS = ("ArrowVegaLiteChart.*.js", "embed.*.js", "vega-interpreter.*.js", "recordbatch.*.js")
 _HTML = "<div id='workflow-canvas' style='height:{height}px'></div>\n"
 
 
@@ -30,6 +34,24 @@ def _make_loader() -> str:
         "  return made.default(component);\n"
         "}\n"
     )
+
+
+@cache
+def _make_ahead_loader() -> str:
+    """The lines that load the scripts once the browser is idle; what a version of Streamlit has not is left out."""
+    chunks = Path(st.__file__).parent / "static" / "static" / "js"
+    names = [f"/static/js/{chunk.name}" for pattern in _CHART_CHUNKS for chunk in chunks.glob(pattern)]
+    paths = json.dumps([f"/canvas/{find_built('js').name}", *names])
+    return (
+        "// loads ahead what a drawing and a chart need\n"
+        f"const load = () => {paths}.forEach(path => import(location.origin + path).catch(() => {{}}));\n"
+        "export default function () { (window.requestIdleCallback || setTimeout)(load); }\n"
+    )
+
+
+def load_ahead() -> None:
+    """Let the browser load what draws workflows and charts as soon as it has nothing else to do."""
+    st.components.v2.component("drawing_ahead", js=_make_ahead_loader())(key="drawing-ahead")
 
 
 def draw_canvas(data: Mapping[str, Any], key: str, height: int) -> Mapping[str, Any]:

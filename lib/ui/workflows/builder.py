@@ -169,7 +169,7 @@ def draw_run_canvas(services: Services, actor: Actor, run: Run, steps: Sequence[
         for step in steps
         if "/" not in step.path and step.state in STEP_STATES
     }
-    data = _build_data(draft, [], status, may_edit=False)
+    data = _build_data(draft, [], status, may_edit=False) | {"chooses": False}
     draw_canvas(data, f"run-canvas-{run.id}", _fit_height(draft.graph["nodes"]))
 
 

@@ -13,13 +13,13 @@ from lib.limited.expressions import convert_to_text
 from lib.money import format_money, format_sum
 from lib.services import Services
 from lib.ui import blocks, format, grammar, session, session_keys
-from lib.ui.workflows.run_chart import build_timeline, measure_timeline
+from lib.ui.workflows.run_chart import MOST_BARS, build_timeline, list_bars, measure_timeline
 from lib.ui.workflows.start_form import describe_quote, read_cap
 from lib.workflows.run import Run, RunState, Step, StepState
 
 REDRAW_S = 1.0
 _MOST_UNSCROLLED = 30  # rows
-MOST_DRAWN = 100  # steps in the timeline; the table has all
+MOST_ROWS = 100  # in the table at once; a search finds the others
 _STATES: dict[RunState, tuple[str, Any]] = {
     RunState.QUEUED: ("○ queued", "gray"),
     RunState.RUNNING: ("● running", "blue"),
@@ -194,11 +194,14 @@ def _draw_steps(services: Services, actor: Actor, run: Run, steps: Sequence[Step
         return
     with st.container(border=True):
         st.subheader("Timeline", anchor=False)
-        drawn_steps = steps[:MOST_DRAWN]
-        with st.container(height=measure_timeline(len(drawn_steps)) or "content", border=False):
-            st.altair_chart(build_timeline(drawn_steps, run.finished_at), key=f"timeline-{run.id}")
-        if len(steps) > MOST_DRAWN:
-            st.caption(f"The first {MOST_DRAWN} of {len(steps):,} steps; the table has all.")
+        bars = list_bars(steps)
+        drawn_bars = bars[:MOST_BARS]
+        with st.container(height=measure_timeline(len(drawn_bars)) or "content", border=False):
+            st.altair_chart(build_timeline(drawn_bars, run.finished_at), key=f"timeline-{run.id}")
+        if len(bars) < len(steps):
+            st.caption("A bar for all that do the same; \\* stands for the number of a list's member.")
+        if len(bars) > MOST_BARS:
+            st.caption(f"The first {MOST_BARS} of {len(bars):,} bars; the table has all steps.")
     with st.container(border=True):
         from lib.ui.workflows.builder import draw_run_canvas
 
@@ -212,46 +215,64 @@ def _draw_steps(services: Services, actor: Actor, run: Run, steps: Sequence[Step
 
 
 def _draw_step_table(run: Run, steps: Sequence[Step]) -> str | None:
-    rows = [
-        {
-            "step": step.path,
-            "kind": step.kind,
-            "state": STEP_STATES[step.state],
-            "way": step.port or None,
-            "tries": step.attempts,
-            "ms": step.duration_ms,
-            "tokens": step.prompt_tokens + step.completion_tokens,
-            "cost": format_sum(step.cost_nano_usd, step.has_partial_cost) + (" (reused)" if step.reused_from else ""),
-        }
-        for step in steps
-    ]
+    matching_steps = _filter_steps(steps) if len(steps) > MOST_ROWS else steps
+    shown_steps = matching_steps[:MOST_ROWS]
     text = st.column_config.TextColumn
     number = st.column_config.NumberColumn
-    paths = [step.path for step in steps]
-    opened = grammar.open_table(
-        f"steps-{run.id}",
-        rows,
-        paths,
-        {
-            "step": text("Step", width=180 if blocks.is_compact() else 200),
-            "kind": text("Kind", width=88),
-            "state": text("State", width=100),
-            "way": text("Left by", width=84, help="The way that was taken"),
-            "tries": number("Tries", width=62),
-            "ms": number("Time, ms", width=86, format="localized"),
-            "tokens": number("Tokens", width=80, format="localized"),
-            "cost": text("Cost", width=132, alignment="right", help="— means that a call's cost is unknown"),
-        },
-        order=["step", "state"] if blocks.is_compact() else None,
-        height="content" if len(rows) < _MOST_UNSCROLLED else grammar.TABLE_HEIGHT,
-        parameter="step",
-        alt="Steps of the run",
-    )
-    step_path = opened or run.failed_step
+    if shown_steps:
+        grammar.open_table(
+            f"steps-{run.id}",
+            [_describe_step(step) for step in shown_steps],
+            [step.path for step in shown_steps],
+            {
+                "step": text("Step", width=180 if blocks.is_compact() else 200),
+                "kind": text("Kind", width=88),
+                "state": text("State", width=100),
+                "way": text("Left by", width=84, help="The way that was taken"),
+                "tries": number("Tries", width=62),
+                "ms": number("Time, ms", width=86, format="localized"),
+                "tokens": number("Tokens", width=80, format="localized"),
+                "cost": text("Cost", width=132, alignment="right", help="— means that a call's cost is unknown"),
+            },
+            order=["step", "state"] if blocks.is_compact() else None,
+            height="content" if len(shown_steps) < _MOST_UNSCROLLED else grammar.TABLE_HEIGHT,
+            parameter="step",
+            alt="Steps of the run",
+        )
+    if len(steps) > MOST_ROWS:
+        first = f"the first {MOST_ROWS} of " if len(matching_steps) > MOST_ROWS else ""
+        st.caption(f"You see {first}{len(matching_steps):,} of {len(steps):,} steps; the search finds others.")
+    paths = {step.path for step in steps}
+    step_path = grammar.get_opened("step") or run.failed_step
     if step_path in paths:
         return step_path
     st.caption("Click a step to see what went in and came out.")
     return None
+
+
+def _filter_steps(steps: Sequence[Step]) -> Sequence[Step]:
+    """Keep the steps of a long run that the address's search and state choose."""
+    states = ["all", *(state for state in STEP_STATES if any(step.state is state for step in steps))]
+    chosen = grammar.filter_row({"state": ("State", states)}, search="Step or kind", prefix="step-")
+    words = chosen.get(grammar.SEARCH, "").lower()
+    return [
+        step
+        for step in steps
+        if chosen.get("state", step.state) == step.state and (words in step.path.lower() or words in step.kind)
+    ]
+
+
+def _describe_step(step: Step) -> dict[str, Any]:
+    return {
+        "step": step.path,
+        "kind": step.kind,
+        "state": STEP_STATES[step.state],
+        "way": step.port or None,
+        "tries": step.attempts,
+        "ms": step.duration_ms,
+        "tokens": step.prompt_tokens + step.completion_tokens,
+        "cost": format_sum(step.cost_nano_usd, step.has_partial_cost) + (" (reused)" if step.reused_from else ""),
+    }
 
 
 def _draw_step(services: Services, actor: Actor, run: Run, path: str) -> None:

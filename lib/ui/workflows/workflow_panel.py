@@ -66,6 +66,10 @@ def _draw_run_tab(services: Services, actor: Actor, workflow: Workflow) -> None:
     st.subheader("Last runs", anchor=False)
     runs = services.workflows.runs.list(actor, workflow.slug, size=25)
     draw_run_table(services, actor, runs, f"runs-{workflow.slug}")
+    if runs:
+        from lib.ui.canvas.component import load_ahead
+
+        load_ahead()
 
 
 def draw_step_list(definition: Definition, problems: Sequence[Problem] = ()) -> None:

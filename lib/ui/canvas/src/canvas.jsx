@@ -1,6 +1,6 @@
 // The drawing of a workflow: React Flow in a component of Streamlit's second kind.
-// Python owns the definition. It sends {version, graph, status, kinds, palette, editable}; this file sends back the
-// graph with `base`, the version that it was drawn on, so that an old drawing never overwrites a newer definition.
+// Python owns the definition. It sends {version, graph, status, kinds, palette, editable, chooses}; this file sends
+// back the graph with `base`, the version that it was drawn on, so that an old drawing never overwrites a newer one.
 import React, {useCallback, useEffect, useRef, useState} from "react";
 import {createRoot} from "react-dom/client";
 import {
@@ -226,6 +226,7 @@ function Editor({bridge}) {
   };
   const choose = useCallback(({nodes: chosen}) => {
     const id = chosen.length === 1 ? chosen[0].id : "";
+    if (bridge.data.chooses === false) return; // nobody asks, and each word of ours would run the page again
     if (bridge.selected !== id) { bridge.selected = id; bridge.setStateValue("selected", id); }
   }, []);
   const takeNodes = useCallback(changes => setNodes(all => applyNodeChanges(changes, all)), []);
