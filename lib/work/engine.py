@@ -48,7 +48,7 @@ SCHEDULED_WORKFLOW = "scheduled run"
 _CANCEL_POLL_S = 0.3
 _DELAYS_S = 5.0  # between two looks for runs whose delay is over
 _WAKE_S = 0.5
-_OTHERS_S = 10.0  # between two looks for runs of other versions
+OTHERS_S = 10.0  # between two looks for runs of other versions
 _FIRST_SWEEP_S = 60.0
 _SWEEP_S = 3600.0
 _KEPT = timedelta(days=30)
@@ -227,7 +227,7 @@ class Engine:
                     for run_id in self.signals.list_ready():
                         self.start_parked(run_id)
                 if time.monotonic() >= next_others:
-                    next_others = time.monotonic() + _OTHERS_S
+                    next_others = time.monotonic() + OTHERS_S
                     self._take_other_versions(others)
                 if time.monotonic() >= next_sweep:
                     next_sweep = time.monotonic() + _SWEEP_S

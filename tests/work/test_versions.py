@@ -32,7 +32,7 @@ def services(database_url: str, tmp_path: Path) -> Iterator[Services]:
 
 def launch_newer(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run work of this version here, and let it lose no time over what others left."""
-    monkeypatch.setattr(engine, "_OTHERS_S", 0.1)
+    monkeypatch.setattr(engine, "OTHERS_S", 0.1)
     monkeypatch.setattr(other_versions, "LEFT_AFTER_S", 0.5)
     services.work.launch(services.calls, park_after_s=0.2)
 
