@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import structs
 from sqlalchemy import func, select, update
 
 from lib.access.permissions import Actor
@@ -23,7 +24,7 @@ from lib.calls.request import CallRequest
 from lib.clock import make_id
 from lib.configs.configuration import Configuration
 from lib.db.engine import Store
-from lib.db.tables import experiment_cells, experiment_rows, experiments, usage_logs
+from lib.db.tables import experiment_cells, experiment_rows, experiments, open_calls, usage_logs
 from lib.errors import Conflict, LLMManagerError, NotFound
 from lib.experiments.cell_requests import CellRequests, find_judge
 from lib.experiments.experiment import CellState, Experiment, ExperimentState
@@ -120,6 +121,7 @@ class ExperimentRunner:
         halt = ""
         for work in waiting:  # what an earlier runner spent and had no time to note
             if work.calls:
+                work.calls = self._find_begun(work.calls)
                 self._note(work)
         self._spent = self._sum_spent()
         while True:
@@ -153,6 +155,14 @@ class ExperimentRunner:
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(_C.row, _C.candidate)).all()
         return [_CellWork(*row) for row in rows]
+
+    def _find_begun(self, calls: Sequence[str]) -> list[str]:
+        """Those of noted calls that were opened before their runner died, in their order."""
+        begun = select(usage_logs.c.call_id).where(usage_logs.c.call_id.in_(calls))
+        under_way = select(open_calls.c.call_id).where(open_calls.c.call_id.in_(calls))
+        with self._store.read() as connection:
+            known = {*connection.scalars(begun), *connection.scalars(under_way)}
+        return [call_id for call_id in calls if call_id in known]
 
     def _sum_spent(self) -> int:
         with self._store.read() as connection:
@@ -282,22 +292,37 @@ class ExperimentRunner:
 
         `with_tools` is a configuration that has some: then it is a turn of several calls.
         """
-        while not self._stopping.is_set():
-            try:
-                call_id = self._calls.start(request) if with_tools is None else self._turns.ask(request, with_tools)
-                break
-            except Conflict:  # the person has as many calls running as they may
-                time.sleep(_FULL_S)
-        else:
-            return None
-        work.calls.append(call_id)
+        call_id = make_id()
+        work.calls.append(call_id)  # noted before anything is sent: whoever goes on after a kill knows of the call
         self._note(work, **{} if is_judge else {"state": CellState.ASKED, "call_id": call_id})
+        is_started = False
+        try:
+            is_started = self._start(structs.replace(request, call_id=call_id), with_tools)
+        finally:
+            if not is_started:
+                work.calls.remove(call_id)
+                self._note(work, **{} if is_judge else {"call_id": None})
+        if not is_started:
+            return None
         if with_tools is not None:
             return self._follow_turn(work, call_id)
         while (view := self._calls.wait(self._actor, call_id, _LOOK_S)).running:
             if self._stopping.is_set():
                 self._calls.stop(self._actor, call_id)
         return view
+
+    def _start(self, request: CallRequest, with_tools: Configuration | None) -> bool:
+        """Start a call or a turn as soon as the person has room for one; False where the runner was to stop before."""
+        while not self._stopping.is_set():
+            try:
+                if with_tools is None:
+                    self._calls.start(request)
+                else:
+                    self._turns.ask(request, with_tools)
+                return True
+            except Conflict:  # the person has as many calls running as they may
+                time.sleep(_FULL_S)
+        return False
 
     def _follow_turn(self, work: _CellWork, turn_id: str) -> CallView:
         """Wait for a turn with tools; one that waits for a person ends, since nobody is asked beside a table."""

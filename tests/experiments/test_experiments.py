@@ -225,7 +225,7 @@ def test_stop_keeps_what_has_an_answer_and_it_goes_on_there(services: Services) 
 
 
 def test_after_a_kill_it_goes_on_with_answers_that_came_and_counts_what_was_spent(rig: Rig, services: Services) -> None:
-    """As a kill leaves it: a call that ended and was not noted, one that was cut, and cells never asked."""
+    """As a kill leaves it: a call that ended and was not noted, one that was cut, one that was never opened."""
     slug = configuration(services, "echo+usage:1000,100+priced")
     made = services.experiments.create(
         AMIRA, ExperimentDraft("Killed", [Candidate(slug)], PROMPTS[:3], [{"kind": "exact"}])
@@ -234,7 +234,7 @@ def test_after_a_kill_it_goes_on_with_answers_that_came_and_counts_what_was_spen
     cut = services.calls.run(rig.request("lorem:9+cut:2+usage-first+usage:1000,0+priced")).call_id
     cells, here = experiment_cells.c, experiment_cells.c.experiment_id == made
     with services.store.write() as connection:
-        for row, call_id in ((0, answered), (1, cut)):
+        for row, call_id in ((0, answered), (1, cut), (2, make_id())):
             asked = {"state": "asked", "call_id": call_id, "calls": [call_id]}
             connection.execute(update(experiment_cells).where(here, cells.row == row).values(**asked))
         connection.execute(
