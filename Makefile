@@ -5,6 +5,7 @@
 .PHONY: run quick test proof coverage soak fuzz lint bench lock audit ocr environment environment-dev clean
 VENV := .venv/bin/python
 TESTS ?= tests
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 MINUTES ?= 30
 SECONDS ?= 300
 
@@ -13,19 +14,19 @@ run: environment
 	@exec $(VENV) -m lib serve
 
 test: environment-dev
-	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" $(VENV) -m pytest -n 3 --dist loadfile $(TESTS)
+	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" $(VENV) -m pytest $(SIDE_BY_SIDE) $(TESTS)
 
 quick: environment-dev
-	@$(VENV) -m pytest -n 3 --dist loadfile -m quick $(TESTS)
+	@$(VENV) -m pytest $(SIDE_BY_SIDE) -m quick $(TESTS)
 
 proof: environment-dev
 	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_PROOF=1 LLM_MANAGER_BROWSER="$$browser" \
-		$(VENV) -m pytest -n 3 --dist loadfile $(TESTS)
+		$(VENV) -m pytest $(SIDE_BY_SIDE) $(TESTS)
 
 coverage: environment-dev
 	@rm -f .coverage .coverage.*
 	@browser=$$(sh scripts/find_browser.sh) && LLM_MANAGER_BROWSER="$$browser" \
-		$(VENV) -m coverage run -m pytest -n 3 --dist loadfile $(TESTS)
+		$(VENV) -m coverage run -m pytest $(SIDE_BY_SIDE) $(TESTS)
 	@$(VENV) -m coverage combine -q && $(VENV) -m coverage report
 
 soak: environment-dev

@@ -40,11 +40,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make quick` runs: tests without a folder of their own, but for files that cost seconds a test."""
+    """Mark what `make quick` runs: tests without a folder of their own, but for files that cost seconds a test.
+
+    Files with a browser are spread among the others, the longest first: beside two more of their kind each is slow.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
     for item in items:
+        files.setdefault(item.path, []).append(item)
         needs_folder = {"tmp_path", "tmp_path_factory"} & set(getattr(item, "fixturenames", ()))
         if not needs_folder and item.path.stem not in _COSTLY:
             item.add_marker("quick")
+    groups = list(files.values())
+    with_browser = sorted((group for group in groups if group[0].get_closest_marker("browser")), key=len, reverse=True)
+    spread = [group for group in groups if group not in with_browser]
+    distance = len(spread) // max(len(with_browser), 1) + 1
+    for number, group in enumerate(with_browser):
+        spread.insert(number * distance, group)
+    items[:] = [item for group in spread for item in group]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
