@@ -160,5 +160,5 @@ def sign_in(page: Page, server: Server, name: str = USER, password: str = PASSWO
 def settle(page: Page) -> None:
     """Until everything that was asked for is drawn."""
     page.evaluate(_NEXT_FRAMES)
-    page.wait_for_function(_AT_REST, timeout=CEILING_S * 1000)
+    page.wait_for_function(_AT_REST, timeout=CEILING_S * 1000, polling=50)  # ms; each frame would draw each frame
     page.evaluate(_NEXT_FRAMES)
